@@ -1,0 +1,200 @@
+"""Checking that libraries agree, and timing those that do."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+from gmm_core import reference
+from memory import measure_peak_mb
+from peers import Parameters, Peer
+from workloads import SCORING, Array, Problem
+
+# Largest difference, relative to max(1, |truth|), of the mean log-likelihood per sample; of any
+# sample's log-likelihood; of any responsibility. For labels: the share that differs.
+TOLERANCES = {"float64": 1e-7, "float32": 1e-4}
+LABEL_TOLERANCE = 1e-4
+TOO_SLOW = 30.0  # seconds for a fit of one iteration, which some close with a second E-step
+LATENCY_CALLS = 10  # a fit of a millisecond is too short to be timed alone
+SETTLE = 0.03  # seconds; the threads of the library before spin for a while
+
+
+class Sample(NamedTuple):
+    """Milliseconds by the clock, and of all processors together."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass
+class Cell:
+    """One library on one workload."""
+
+    library: str
+    status: str = "ok"
+    detail: str = ""
+    log_likelihood: float | None = None
+    difference: float | None = None
+    wall_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+    memory_mb: float | None = None
+    n_iter: list[int] = field(default_factory=list)
+    log_likelihoods: list[float] = field(default_factory=list)
+
+    @property
+    def median_ms(self) -> float | None:
+        return median(self.wall_ms) if self.wall_ms else None
+
+
+Task = Callable[[], Sample]
+
+
+def timed(call: Callable[[], object], calls: int = 1) -> Sample:
+    time.sleep(SETTLE)
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(calls):
+        call()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Sample(wall * 1e3 / calls, cpu * 1e3 / calls)
+
+
+def interleave(tasks: dict[str, Task], repeats: int, cap: float) -> dict[str, list[Sample]]:
+    """Every task once, then every task again. One that would exceed `cap` seconds leaves early."""
+    samples: dict[str, list[Sample]] = {name: [] for name in tasks}
+    spent = dict.fromkeys(tasks, 0.0)
+    for turn in range(repeats):
+        names = list(tasks)
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            if turn and spent[name] * (turn + 1) / turn > cap:
+                continue
+            started = time.perf_counter()
+            samples[name].append(tasks[name]())
+            spent[name] += time.perf_counter() - started
+    return samples
+
+
+def mean_log_likelihood(X: Array, parameters: Parameters, covariance_type: str) -> float:
+    """By the textbook, in float64, whatever library the parameters come from."""
+    weights, means, covariances = (np.asarray(p, dtype=np.float64) for p in parameters)
+    factors = reference.precision_cholesky(covariances, covariance_type)
+    model = (weights / weights.sum(), means, factors, covariance_type)
+    blocks = (X[n : n + 8192].astype(np.float64) for n in range(0, len(X), 8192))
+    return float(sum(reference.log_likelihood(block, *model).sum() for block in blocks)) / len(X)
+
+
+class Comparison:
+    """All libraries on one workload with one number of threads.
+
+    The first library to end well is the truth for the others: the NumPy baseline if it takes part,
+    and gmm_core only after everybody else.
+    """
+
+    def __init__(self, problem: Problem, repeats: int, cap: float) -> None:
+        self.problem = problem
+        self.kind = problem.workload.kind
+        self.repeats = repeats
+        self.cap = cap
+        self.truth: Array | None = None
+        self.tasks: dict[str, Task] = {}
+        self.cells: dict[str, Cell] = {}
+
+    def run(self, peers: dict[str, Peer], n_threads: int, memory: bool) -> list[Cell]:
+        places = ["reference", "sklearn", "daal4py", "pomegranate", "gmm_core"]
+        for name in sorted(peers, key=places.index):
+            self._check(peers[name])
+        for name, samples in interleave(self.tasks, self.repeats, self.cap).items():
+            self._record(self.cells[name], samples)
+        if memory:
+            for cell in self.cells.values():
+                if cell.status == "ok":
+                    cell.memory_mb = measure_peak_mb(cell.library, self.problem, n_threads)
+        return [self.cells[name] for name in peers]
+
+    def _record(self, cell: Cell, samples: list[Sample]) -> None:
+        cell.wall_ms += [sample.wall for sample in samples]
+        cell.cpu_ms += [sample.cpu for sample in samples]
+
+    def _check(self, peer: Peer) -> None:
+        """Add the library's task, or a cell that says why it has none."""
+        cell = self.cells[peer.name] = Cell(peer.name)
+        refusal = peer.refusal(self.problem)
+        if refusal is not None:
+            cell.status, cell.detail = "unsupported", refusal
+            return
+        try:
+            if self.kind in SCORING:
+                self._check_scores(peer, cell)
+            elif self.kind == "fit":
+                self._prepare_default_fit(peer, cell)
+            else:
+                self._check_iterations(peer, cell)
+        except Exception as error:  # whatever a foreign library raises is a result of the run
+            cell.status, cell.detail = "failed", f"{type(error).__name__}: {error}"
+
+    def _compare(self, cell: Cell, value: Array) -> bool:
+        """Does the library agree with the truth?"""
+        if self.truth is None:
+            self.truth = value
+        if self.kind == "predict":
+            cell.difference = float(np.mean(value != self.truth))
+            tolerance = LABEL_TOLERANCE
+        else:
+            scale = np.maximum(1, np.abs(self.truth))
+            cell.difference = float(np.max(np.abs(value - self.truth) / scale))
+            tolerance = TOLERANCES[self.problem.workload.dtype]
+        if not cell.difference <= tolerance:  # NaN differs too
+            cell.status, cell.detail = "differs", f"by {cell.difference:.1e}"
+        return cell.status == "ok"
+
+    def _check_iterations(self, peer: Peer, cell: Cell) -> None:
+        problem, iterations = self.problem, self.problem.workload.iterations
+        _ = problem.precisions  # made here, so that it is in nobody's time
+        last = iterations + (self.kind == "em")
+        ends: list[Parameters] = []
+        first = timed(lambda: peer.fit(problem, 1))
+        if first.wall > TOO_SLOW * 1e3:
+            cell.status, cell.detail = "too slow", f"a fit of one iteration took {first.wall:.0f} ms"
+            return
+        whole = timed(lambda: ends.append(peer.fit(problem, last)))
+        covariance_type = problem.workload.covariance_type
+        cell.log_likelihood = mean_log_likelihood(problem.X, ends[0], covariance_type)
+        if not self._compare(cell, np.array(cell.log_likelihood)):
+            return
+
+        def per_iteration(short: Sample, long: Sample) -> Sample:
+            return Sample(*((b - a) / iterations for a, b in zip(short, long, strict=True)))
+
+        if self.kind == "latency":
+            self.tasks[peer.name] = lambda: timed(
+                lambda: peer.fit(problem, last), LATENCY_CALLS
+            )
+        elif (first.wall + whole.wall) / 1e3 > self.cap:  # so long that one more tells nothing new
+            self._record(cell, [per_iteration(first, whole)])
+        else:
+            self.tasks[peer.name] = lambda: per_iteration(
+                timed(lambda: peer.fit(problem, 1)), timed(lambda: peer.fit(problem, last))
+            )
+
+    def _check_scores(self, peer: Peer, cell: Cell) -> None:
+        call = peer.scorer(self.problem)
+        if self._compare(cell, np.asarray(call())):
+            self.tasks[peer.name] = lambda: timed(call)
+
+    def _prepare_default_fit(self, peer: Peer, cell: Cell) -> None:
+        """Every turn has its own seed. The starts differ, so the ends are shown, not compared."""
+        problem = self.problem
+
+        def task() -> Sample:
+            ends = []
+            seed = len(cell.n_iter)
+            sample = timed(lambda: ends.append(peer.default_fit(problem, seed)))
+            fitted = ends[0]
+            cell.n_iter.append(fitted.n_iter)
+            covariance_type = problem.workload.covariance_type
+            end = mean_log_likelihood(problem.X, fitted.parameters, covariance_type)
+            cell.log_likelihoods.append(end)
+            return sample
+
+        self.tasks[peer.name] = task

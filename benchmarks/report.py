@@ -1,0 +1,183 @@
+"""The results as tables and as a plot, and the machine they are from."""
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+from measure import Cell
+from workloads import SCORING, Workload
+
+
+class Row(NamedTuple):
+    """A workload with a number of threads."""
+
+    workload: Workload
+    n_threads: int
+    cells: list[Cell]
+
+
+UNITS = {"em": "iteration", "latency": "fit", "fit": "fit", **dict.fromkeys(SCORING, "call")}
+
+
+def describe_machine() -> dict[str, Any]:
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = lines[0].split(":", 1)[1].strip() if lines else model
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+def as_json(rows: list[Row]) -> list[dict[str, Any]]:
+    return [
+        {
+            **asdict(row.workload),
+            "n_threads": row.n_threads,
+            "unit": f"ms per {UNITS[row.workload.kind]}",
+            "libraries": [{**asdict(cell), "median_ms": cell.median_ms} for cell in row.cells],
+        }
+        for row in rows
+    ]
+
+
+# ---- Tables --------------------------------------------------------------------------------------
+
+
+def _number(value: float) -> str:
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f}"
+
+
+def _spread(values: list[float]) -> str:
+    """Median (least–most)."""
+    if len(values) == 1:
+        return f"{_number(values[0])} (once)"
+    return f"{_number(median(values))} ({_number(min(values))}–{_number(max(values))})"
+
+
+def _wall(cell: Cell) -> str:
+    return _spread(cell.wall_ms) if cell.wall_ms else cell.status.replace("unsupported", "–")
+
+
+def _cpu(cell: Cell) -> str:
+    return _number(median(cell.cpu_ms)) if cell.cpu_ms else ""
+
+
+def _memory(cell: Cell) -> str:
+    return _number(cell.memory_mb) if cell.memory_mb is not None else ""
+
+
+def _ends(cell: Cell) -> str:
+    if not cell.n_iter:
+        return ""
+    log_likelihood = f"{median(cell.log_likelihoods):.5f}"
+    return f"{log_likelihood} after {_number(median(cell.n_iter))}"
+
+
+def _advantage(row: Row) -> str:
+    """How many times faster gmm_core is than the fastest other library."""
+    medians = {cell.library: cell.median_ms for cell in row.cells if cell.median_ms}
+    ours = medians.pop("gmm_core", None)
+    if ours is None or not medians:
+        return ""
+    fastest = min(medians, key=lambda name: medians[name] or 0)
+    return f"{(medians[fastest] or 0) / ours:.1f} × {fastest}"
+
+
+def _table(
+    rows: list[Row], cell_text: Callable[[Cell], str], advantage: bool = False
+) -> list[list[str]]:
+    libraries = [cell.library for cell in rows[0].cells]
+    table = [["workload", "threads", *libraries, *(["gmm_core against best"] * advantage)]]
+    for row in rows:
+        texts = [cell_text(cell) for cell in row.cells]
+        if any(texts):
+            last = [_advantage(row)] if advantage else []
+            table.append([row.workload.name, str(row.n_threads), *texts, *last])
+    return table
+
+
+def _render(table: list[list[str]], markdown: bool) -> str:
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    lines = []
+    for row in table:
+        cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        lines.append(f"| {' | '.join(cells)} |" if markdown else "  ".join(cells).rstrip())
+    if markdown:
+        lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
+    return "\n".join(lines)
+
+
+def as_text(rows: list[Row], header: str, markdown: bool) -> str:
+    """All tables; the first is the one that matters."""
+    tables = [
+        ("ms by the clock: median (least–most)", _table(rows, _wall, advantage=True)),
+        ("ms of CPU: median", _table(rows, _cpu)),
+        ("peak memory beyond the data, MB", _table(rows, _memory)),
+        ("whole fits: median log-likelihood per sample, and iterations", _table(rows, _ends)),
+    ]
+    parts = [header]
+    for title, table in tables:
+        if len(table) > 1:
+            parts.append(("### " if markdown else "") + title + "\n\n" + _render(table, markdown))
+    complaints = [
+        f"{row.workload.name}, {row.n_threads} threads: {cell.library} {cell.status} {cell.detail}"
+        for row in rows
+        for cell in row.cells
+        if cell.status in ("differs", "failed", "too slow")
+    ]
+    if complaints:
+        parts.append("\n".join(f"- {line}" for line in complaints))
+    return "\n\n".join(parts)
+
+
+# ---- Plot ----------------------------------------------------------------------------------------
+
+
+def plot(rows: list[Row], path: str, caption: str) -> None:
+    """Bars on a logarithmic scale: one group per workload, one panel per number of threads."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    counts = sorted({row.n_threads for row in rows})
+    names = list(dict.fromkeys(row.workload.name for row in rows))
+    libraries = [cell.library for cell in rows[0].cells]
+    height = 0.8 / len(libraries)
+    size = (7 * len(counts) + 1, 0.55 * len(names) + 1.6)
+    figure, axes = plt.subplots(1, len(counts), figsize=size, sharey=True, squeeze=False)
+    for panel, n_threads in zip(axes[0], counts, strict=True):
+        by_name = {row.workload.name: row for row in rows if row.n_threads == n_threads}
+        for i, library in enumerate(libraries):
+            found = [
+                (y + (i - (len(libraries) - 1) / 2) * height, cell.median_ms)
+                for y, name in enumerate(names)
+                if name in by_name
+                for cell in by_name[name].cells
+                if cell.library == library and cell.median_ms
+            ]
+            places, times = [place for place, _ in found], [time for _, time in found]
+            panel.barh(places, times, height, label=library, color=f"C{i}")
+        panel.set_xscale("log")
+        panel.set_xlabel("ms by the clock (per EM iteration, call or fit)")
+        panel.set_title(f"{n_threads} thread{'s' * (n_threads > 1)}")
+        panel.grid(axis="x", alpha=0.3)
+    axes[0][0].set_yticks(range(len(names)), names)
+    axes[0][0].invert_yaxis()
+    axes[0][-1].legend(loc="best", fontsize="small")
+    figure.suptitle(caption, fontsize="small")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,24 @@
+"""Gaussian mixtures by expectation-maximisation, with compiled kernels and scikit-learn's interface."""
+
+try:
+    from gmm_core._build_config import VERSION as __version__
+except ImportError as error:
+    raise ImportError(
+        "This is the source folder of gmm_core, which is not compiled: install it with `pip install .` "
+        "and import it from another directory."
+    ) from error
+
+from gmm_core import reference
+from gmm_core._info import build_info
+from gmm_core.mixture import GaussianMixture
+from gmm_core.validation import ConvergenceWarning, InvalidParameterError, NotFittedError
+
+__all__ = [
+    "ConvergenceWarning",
+    "GaussianMixture",
+    "InvalidParameterError",
+    "NotFittedError",
+    "__version__",
+    "build_info",
+    "reference",
+]

@@ -1,0 +1,52 @@
+"""The build of the kernels that this process runs, chosen once, when the package is imported."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gmm_core import kernels
+from gmm_core._build_config import LEVELS
+
+VARIABLE = "GMM_CORE_ISA"
+
+
+def _choose() -> str:
+    available = [level for level in kernels.supported_levels() if level in LEVELS]
+    forced = os.environ.get(VARIABLE)
+    if forced is None:
+        return available[-1]
+    if forced not in available:
+        raise ImportError(
+            f"{VARIABLE}={forced}, but this processor and this build of gmm_core have "
+            f"{', '.join(available)}"
+        )
+    return forced
+
+
+LEVEL = _choose()
+
+
+def _load(name: str) -> ModuleType:
+    return importlib.import_module(f"gmm_core.{name}")
+
+
+_BY_TYPE: dict[Any, tuple[ModuleType, ModuleType]] = {
+    np.dtype(np.float32): (_load(f"_expectation_{LEVEL}_f32"), _load(f"_kmeans_{LEVEL}_f32")),
+    np.dtype(np.float64): (_load(f"_expectation_{LEVEL}_f64"), _load(f"_kmeans_{LEVEL}_f64")),
+}
+maximization: Any = _load(f"_maximization_{LEVEL}")
+
+
+def expectation(dtype: np.dtype[Any]) -> Any:
+    """The E-step's kernels (src/_expectation.pyx) for float32 or float64 samples."""
+    return _BY_TYPE[dtype][0]
+
+
+def kmeans(dtype: np.dtype[Any]) -> Any:
+    """The kernels of k-means (src/_kmeans.pyx) for float32 or float64 samples."""
+    return _BY_TYPE[dtype][1]

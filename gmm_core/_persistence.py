@@ -1,0 +1,68 @@
+"""Models as .npz files: arrays as they are, everything else as one JSON text, nothing pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from typing import Any
+
+import numpy as np
+
+FORMAT_VERSION = 1
+ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
+SCALARS = ("converged_", "n_iter_", "lower_bound_", "lower_bounds_", "n_features_in_")
+ATTRIBUTES = (*ARRAYS, *SCALARS, "feature_names_in_")
+_INITS = ("weights_init", "means_init", "precisions_init")
+
+
+def save(model: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted model."""
+    params = model.get_params()
+    arrays = {name: np.asarray(getattr(model, name)) for name in ARRAYS}
+    for name in _INITS:
+        value = params.pop(name)
+        if value is not None:
+            arrays[name] = np.asarray(value, dtype=np.float64)
+    if not isinstance(params["random_state"], (int, np.integer)):
+        params["random_state"] = None
+    if callable(params["init_params"]):
+        del params["init_params"]
+    names = getattr(model, "feature_names_in_", None)
+    header = {
+        "format": "gmm_core.GaussianMixture",
+        "version": FORMAT_VERSION,
+        "params": params,
+        "attributes": {name: getattr(model, name) for name in SCALARS if hasattr(model, name)},
+        "feature_names_in_": None if names is None else list(names),
+    }
+    text = json.dumps(header, default=_plain)
+    with open(path, "wb") as file:
+        np.savez(file, allow_pickle=False, header=np.array(text), **arrays)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"cannot save a parameter of type {type(value).__name__}: {value!r}")
+
+
+def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read constructor parameters and fitted attributes."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            header = json.loads(str(archive["header"]))
+            arrays = {name: archive[name] for name in archive.files if name != "header"}
+        if header["format"] != "gmm_core.GaussianMixture":
+            raise ValueError(f"its format is {header['format']!r}")
+        if header["version"] > FORMAT_VERSION:
+            raise ValueError(
+                f"its format version is {header['version']}, this gmm_core reads up to {FORMAT_VERSION}"
+            )
+        params = {**header["params"], **{n: arrays[n] for n in _INITS if n in arrays}}
+        attributes = {**{n: arrays[n] for n in ARRAYS}, **header["attributes"]}
+        if header["feature_names_in_"] is not None:
+            attributes["feature_names_in_"] = np.array(header["feature_names_in_"], dtype=object)
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{os.fspath(path)} is not a model saved by gmm_core: {error}") from error
+    return params, attributes

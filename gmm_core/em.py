@@ -1,0 +1,96 @@
+"""The EM loop: pass, M-step, convergence. Who runs the pass (threads here, or others) is not its business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.parameters import Parameters
+from gmm_core.statistics import MAX_DRIFT, Statistics, maximization_step
+
+Float64Array = npt.NDArray[np.float64]
+
+
+class Pass(Protocol):
+    """What turns parameters into statistics, by going over the data once."""
+
+    n_threads: int
+
+    def expectation(self, parameters: Parameters, shift: Float64Array | None = None) -> Statistics:
+        """E-step: statistics about the shift, or about the means."""
+
+    def mean_log_likelihood(self, parameters: Parameters) -> float:
+        """Weighted mean log-likelihood of the samples."""
+
+
+class Fit(NamedTuple):
+    """What EM ended with.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    lower_bounds : list of float
+        Mean log-likelihood found by the E-step of each iteration, so at the parameters before it.
+    lower_bound : float
+        Mean log-likelihood at `parameters`.
+    converged : bool
+    """
+
+    parameters: Parameters
+    lower_bounds: list[float]
+    lower_bound: float
+    converged: bool
+
+
+def expectation_maximization(
+    data: Pass,
+    parameters: Parameters,
+    *,
+    tol: float,
+    max_iter: int,
+    reg_covar: float,
+    previous: float = -np.inf,
+    report: Callable[[int, float], None] = lambda n_iter, change: None,
+) -> Fit:
+    """Iterate E-steps and M-steps until the mean log-likelihood changes by less than `tol`.
+
+    Parameters
+    ----------
+    data : Pass
+    parameters : Parameters
+        To start from.
+    tol : float
+    max_iter : int
+    reg_covar : float
+        Added to the diagonal of every covariance.
+    previous : float
+        Mean log-likelihood of the iteration before, which the first is compared with.
+    report : callable
+        Told the number of each iteration and the change of the mean log-likelihood.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If a covariance stops being positive definite.
+    """
+    lower_bounds: list[float] = []
+    converged = False
+    for n_iter in range(1, max_iter + 1):
+        statistics = data.expectation(parameters)
+        new, drift = maximization_step(statistics, reg_covar, data.n_threads)
+        if drift > MAX_DRIFT:
+            # the means moved far: the same responsibilities, with moments about where they went
+            statistics = data.expectation(parameters, shift=new.means)
+            new, _ = maximization_step(statistics, reg_covar, data.n_threads)
+        parameters = new
+        lower_bounds.append(statistics.log_likelihood / statistics.weight)
+        change = lower_bounds[-1] - previous
+        previous = lower_bounds[-1]
+        report(n_iter, change)
+        if abs(change) < tol:
+            converged = True
+            break
+    return Fit(parameters, lower_bounds, data.mean_log_likelihood(parameters), converged)

@@ -1,0 +1,229 @@
+"""The parameters that EM starts from: by k-means, random, from the data, or from the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.covariance import precisions_cholesky_of
+from gmm_core.kmeans import draw_rows, kmeans, seed_rows
+from gmm_core.parameters import Parameters, parameters_from
+from gmm_core.passes import ArrayPass, FloatArray
+from gmm_core.statistics import MAX_DRIFT, Statistics, maximization_step
+
+Float64Array = npt.NDArray[np.float64]
+InitCallable = Callable[[FloatArray, int, np.random.RandomState], object]
+
+# k-means stops when the centers move by less than this share of the mean variance of the features,
+# as in scikit-learn.
+_KMEANS_TOL = 1e-4
+
+
+class GivenParameters(NamedTuple):
+    """What the user fixed of the start: arrays in float64, or None."""
+
+    weights: Float64Array | None
+    means: Float64Array | None
+    precisions: Float64Array | None
+
+
+def initial_parameters(
+    data: ArrayPass,
+    method: str | InitCallable,
+    given: GivenParameters,
+    random_state: np.random.RandomState,
+    reg_covar: float,
+) -> Parameters:
+    """Parameters to start EM from.
+
+    Parameters
+    ----------
+    data : ArrayPass
+    method : {'kmeans', 'k-means++', 'random', 'random_from_data'} or callable
+        A callable ``f(X, n_components, random_state)`` returns responsibilities of shape
+        (n_samples, n_components) or labels of shape (n_samples,).
+    given : GivenParameters
+        Replaces what the method finds; if it has all, the method is not used.
+    random_state : RandomState
+    reg_covar : float
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If a covariance of the start is not positive definite.
+    ValueError, TypeError
+        If a callable returns what is neither responsibilities nor labels.
+    """
+    if given.weights is not None and given.means is not None and given.precisions is not None:
+        start = None
+    elif method == "random":
+        start = _from_random(data, random_state, reg_covar)
+    elif method == "kmeans":
+        start = _from_kmeans(data, random_state, reg_covar)
+    elif method == "k-means++":
+        start = _from_points(data, seed_rows(data, data.n_components, random_state), reg_covar)
+    elif method == "random_from_data":
+        start = _from_points(data, _distinct_rows(data, random_state), reg_covar)
+    else:
+        assert callable(method)
+        start = _from_callable(data, method, random_state, reg_covar)
+    return start if start is not None and given == (None, None, None) else _merge(data, given, start)
+
+
+def _merge(data: ArrayPass, given: GivenParameters, start: Parameters | None) -> Parameters:
+    def choose(own: Float64Array | None, name: str) -> Float64Array:
+        if own is not None:
+            return own
+        found: Float64Array = getattr(start, name)
+        return found
+
+    covariances = None
+    if given.precisions is None:
+        precisions_cholesky = choose(None, "precisions_cholesky")
+        covariances = choose(None, "covariances")
+    else:
+        precisions_cholesky = precisions_cholesky_of(
+            given.precisions, data.covariance_type, data.X.shape[1], given="precisions"
+        )
+    return parameters_from(
+        choose(given.weights, "weights"), choose(given.means, "means"), precisions_cholesky,
+        data.covariance_type, covariances,
+    )
+
+
+def pooled_moments(data: ArrayPass, covariance_type: str) -> Statistics:
+    """Moments of all samples, as one component, about (nearly) their mean."""
+    one = ArrayPass(data.X, _weight(data), 1, covariance_type, data.n_threads)
+    shift = data.X[:1].astype(np.float64)
+    for _ in range(2):      # the first pass finds the mean, the second takes moments about it
+        statistics = one.statistics(shift)
+        K, D = shift.shape
+        shift = shift + statistics.values[3 : 3 + D] / statistics.values[2]
+    return statistics
+
+
+def _weight(data: ArrayPass) -> Float64Array | None:
+    return data.sample_weight if len(data.sample_weight) else None
+
+
+def _about_own_means(
+    make: Callable[[Float64Array], Statistics], shift: Float64Array, reg_covar: float, n_threads: int
+) -> Parameters:
+    """M-step of given responsibilities, with moments about the means that they have."""
+    statistics = make(shift)
+    K, D = shift.shape
+    counts = statistics.values[2 : 2 + K, None]
+    moves = statistics.values[2 + K : 2 + K + K * D].reshape(K, D)
+    means = shift + np.divide(moves, counts, out=np.zeros((K, D)), where=counts > 0)
+    return maximization_step(make(means), reg_covar, n_threads)[0]
+
+
+def _from_kmeans(
+    data: ArrayPass, random_state: np.random.RandomState, reg_covar: float
+) -> Parameters:
+    K, D = data.n_components, data.X.shape[1]
+    moments = pooled_moments(data, "diag").values
+    mean = data.X[:1].astype(np.float64)
+    labels: npt.NDArray[np.int64] | None = None
+    if K > 1:
+        tol = _KMEANS_TOL * float(moments[3 + D :].sum() / moments[2] / D)
+        labels, mean = kmeans(data, K, random_state, tol)
+    statistics = data.statistics(mean, labels=labels)
+    parameters, drift = maximization_step(statistics, reg_covar, data.n_threads)
+    if drift > MAX_DRIFT:
+        parameters, _ = maximization_step(
+            data.statistics(parameters.means, labels=labels), reg_covar, data.n_threads
+        )
+    return parameters
+
+
+def _from_points(data: ArrayPass, rows: npt.NDArray[np.intp], reg_covar: float) -> Parameters:
+    """Samples as means, with the covariance of all the data and equal weights."""
+    K = data.n_components
+    parameters, _ = maximization_step(
+        pooled_moments(data, data.covariance_type), reg_covar, data.n_threads
+    )
+
+    def repeat(a: Float64Array) -> Float64Array:
+        return a if data.covariance_type == "tied" else np.repeat(a, K, axis=0)
+
+    return parameters_from(
+        np.full(K, 1 / K), data.X[rows].astype(np.float64), repeat(parameters.precisions_cholesky),
+        data.covariance_type, repeat(parameters.covariances),
+    )
+
+
+def _distinct_rows(data: ArrayPass, random_state: np.random.RandomState) -> npt.NDArray[np.intp]:
+    """Rows drawn by weight, all different points as long as there are such."""
+    K = data.n_components
+    rows: list[np.intp] = []
+    for _ in range(100 * K):
+        if len(rows) == K:
+            break
+        row = draw_rows(_weight(data), len(data.X), random_state.uniform(size=1))[0]
+        if not any(np.array_equal(data.X[row], data.X[other]) for other in rows):
+            rows.append(row)
+    while len(rows) < K:
+        rows.append(rows[-1])
+    return np.array(rows)
+
+
+def _from_random(
+    data: ArrayPass, random_state: np.random.RandomState, reg_covar: float
+) -> Parameters:
+    """Random responsibilities, normalised; they are drawn slice by slice, and once more for each pass."""
+    K, D = data.n_components, data.X.shape[1]
+    before = random_state.get_state()
+
+    def draw(rows: slice) -> FloatArray:
+        if rows.start == 0:
+            random_state.set_state(before)
+        n = len(data.X[rows])
+        # a row of weight 0 is absent: it draws nothing
+        present = data.sample_weight[rows] > 0 if len(data.sample_weight) else np.ones(n, bool)
+        out = np.full((n, K), 1 / K, data.X.dtype)
+        out[present] = random_state.uniform(size=(int(present.sum()), K))
+        out /= out.sum(axis=1, keepdims=True)
+        return out
+
+    shift = np.repeat(pooled_moments(data, "diag").shift, K, axis=0)
+    return _about_own_means(lambda c: data.statistics(c, draw), shift, reg_covar, data.n_threads)
+
+
+def _from_callable(
+    data: ArrayPass, function: InitCallable, random_state: np.random.RandomState, reg_covar: float
+) -> Parameters:
+    K, n = data.n_components, len(data.X)
+    made = np.asarray(function(data.X, K, random_state))
+    shift = np.repeat(pooled_moments(data, "diag").shift, K, axis=0)
+    if made.shape == (n,):
+        if made.dtype.kind not in "iu":
+            raise TypeError(f"labels that init_params returns must be integers, got dtype {made.dtype}")
+        if made.min() < 0 or made.max() >= K:
+            raise ValueError(
+                f"labels that init_params returns must be in [0, {K}), got {made.min()} to {made.max()}"
+            )
+        labels = np.ascontiguousarray(made, dtype=np.int64)
+        return _about_own_means(
+            lambda c: data.statistics(c, labels=labels), shift, reg_covar, data.n_threads
+        )
+    if made.shape != (n, K):
+        raise ValueError(
+            f"init_params must return responsibilities of shape {(n, K)} or labels of shape {(n,)}, "
+            f"got shape {made.shape}"
+        )
+    if made.dtype.kind not in "fiub":
+        raise TypeError(f"responsibilities that init_params returns must be numbers, got dtype {made.dtype}")
+    tolerance = 1e-4 if made.dtype.itemsize < 8 else 1e-8
+    sums = made.sum(axis=1, dtype=np.float64)
+    if not (made >= 0).all() or not (abs(sums - 1) <= tolerance).all():
+        raise ValueError(
+            "responsibilities that init_params returns must be non-negative and sum to 1 in every row"
+        )
+    responsibilities = np.ascontiguousarray(made, dtype=data.X.dtype)
+    return _about_own_means(
+        lambda c: data.statistics(c, lambda rows: responsibilities[rows]), shift, reg_covar, data.n_threads
+    )

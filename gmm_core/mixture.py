@@ -1,0 +1,723 @@
+"""The estimator that people import: scikit-learn's names and behaviour around the EM loop."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core import _persistence
+from gmm_core._estimator import BaseEstimator
+from gmm_core._threads import effective_n_threads
+from gmm_core.covariance import (
+    COVARIANCE_TYPES,
+    nearest_component,
+    precisions_and_covariances,
+    precisions_cholesky_of,
+)
+from gmm_core.em import Fit, expectation_maximization
+from gmm_core.initialization import GivenParameters, initial_parameters
+from gmm_core.parameter_validation import (
+    check_enough_samples,
+    check_means_init,
+    check_n_samples,
+    check_parameters,
+    check_precisions_init,
+    check_random_state,
+    check_weights_init,
+)
+from gmm_core.parameters import Parameters, parameters_from
+from gmm_core.passes import ArrayPass
+from gmm_core.statistics import IllDefinedCovarianceError
+from gmm_core.validation import (
+    FloatArray,
+    check_sample_weight,
+    check_X,
+    convergence_warning_class,
+    not_fitted_error,
+)
+
+Float64Array = npt.NDArray[np.float64]
+_COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", "precisions_cholesky_")
+
+
+class GaussianMixture(BaseEstimator):
+    """Gaussian mixture p(x) = Σ_k π_k N(x | μ_k, Σ_k), fitted by expectation-maximisation.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components K.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
+        'full': a matrix for each component; 'tied': one matrix for all; 'diag': a variance for
+        each component and feature; 'spherical': a variance for each component.
+    tol : float, default=1e-3
+        EM stops when the mean log-likelihood of a sample changes by less than this.
+    reg_covar : float, default=1e-6
+        Added to the diagonal of every covariance, in squared units of the data.
+    max_iter : int, default=100
+        Most iterations of EM. With 0 the model is what EM would start from.
+    n_init : int, default=1
+        Number of starts; the one with the largest log-likelihood is kept. A start that fails
+        numerically is skipped with a warning.
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'} or callable
+        How to start: from the clusters of k-means (default); from samples, chosen by k-means++
+        or at random, as means, with the covariance of all data; from random responsibilities.
+        A callable ``f(X, n_components, random_state)`` returns responsibilities of shape
+        (n_samples, n_components) or integer labels of shape (n_samples,).
+    weights_init : array-like of shape (n_components,), optional
+    means_init : array-like of shape (n_components, n_features), optional
+    precisions_init : array-like, optional
+        Inverse covariances, in the shape of `covariances_`. What is given replaces what
+        `init_params` finds.
+    random_state : int, RandomState or None
+        Seed of the starts and of `sample`.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the parameters of the last one.
+    verbose : int, default=0
+        1 prints the starts and every `verbose_interval`-th iteration, 2 also times and changes.
+    verbose_interval : int, default=10
+    n_threads : int or None
+        None: what the CPU affinity and the container's quota allow, and no more than
+        OMP_NUM_THREADS. Negative numbers count back: -1 is all, -2 all but one. The results
+        have the same bits for every number of threads.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+    means_ : ndarray of shape (n_components, n_features)
+    covariances_ : ndarray
+        Of shape (n_components, n_features, n_features) for 'full', (n_features, n_features) for
+        'tied', (n_components, n_features) for 'diag', (n_components,) for 'spherical'.
+    precisions_ : ndarray
+        Inverse covariances, same shape.
+    precisions_cholesky_ : ndarray
+        Upper triangular U with U Uᵀ = precision (full, tied), or reciprocal standard deviations.
+        Methods use it together with `weights_` and `means_`. After an assignment to
+        `covariances_` or `precisions_` it is derived from that, unless it was itself assigned.
+    converged_ : bool
+        Whether EM came to its end before `max_iter`.
+    n_iter_ : int
+        Iterations of the start that was kept.
+    lower_bound_ : float
+        Mean log-likelihood of the training samples under the fitted parameters.
+    lower_bounds_ : list of float, of length n_iter_
+        The same, found by the E-step of each iteration, so under the parameters before it.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if X had column names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import GaussianMixture
+    >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> gm = GaussianMixture(n_components=2, random_state=0).fit(X)
+    >>> sorted(gm.means_.round(6).tolist())
+    [[1.0, 2.0], [10.0, 2.0]]
+    """
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: str = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: Any = "kmeans",
+        weights_init: npt.ArrayLike | None = None,
+        means_init: npt.ArrayLike | None = None,
+        precisions_init: npt.ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        n_threads: int | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.n_threads = n_threads
+
+    # --- fitting ----------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:
+        """Fit the mixture by EM, from `n_init` starts.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            float32 is computed and returned in float32, with sums in float64; float64 and all
+            other numbers in float64.
+        y : object
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative. Weight 0 is as if the row were absent, weight 2 as if it stood twice.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, and if all starts fail. Then the estimator is as it was before.
+        """
+        self._fit(X, sample_weight)
+        return self
+
+    def fit_predict(
+        self, X: Any, y: object = None, sample_weight: Any = None
+    ) -> npt.NDArray[np.int64]:
+        """Fit the mixture, and return `predict(X)`; see `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+        """
+        return self._labels(self._fit(X, sample_weight))
+
+    def _fit(self, X: Any, sample_weight: Any) -> FloatArray:
+        check_parameters(self.get_params(), type(self).__name__)
+        array, names = check_X(X, min_samples=2)
+        n_samples, n_features = array.shape
+        weight = check_sample_weight(sample_weight, n_samples)
+        check_enough_samples(
+            n_samples if weight is None else int(np.count_nonzero(weight)), self.n_components
+        )
+        given = self._given(n_features)
+        random_state = check_random_state(self.random_state)
+        data = ArrayPass(
+            array, weight, self.n_components, self.covariance_type, effective_n_threads(self.n_threads)
+        )
+        if self.warm_start and hasattr(self, "converged_"):
+            best = self._continue(data)
+        else:
+            best = self._best_of_starts(data, given, random_state)
+        if not best.converged and self.max_iter > 0:
+            warnings.warn(
+                "EM did not converge from any start that was kept: raise max_iter or tol, try other "
+                "init_params, or look for degenerate data.",
+                convergence_warning_class(),
+                stacklevel=3,
+            )
+        self._keep(best, array.dtype, n_features, names)
+        return array
+
+    def _given(self, n_features: int) -> GivenParameters:
+        """The checked *_init arrays; the user's own stay what they are."""
+        K = self.n_components
+        weights, means, precisions = self.weights_init, self.means_init, self.precisions_init
+        return GivenParameters(
+            None if weights is None else check_weights_init(weights, K),
+            None if means is None else check_means_init(means, K, n_features),
+            None
+            if precisions is None
+            else check_precisions_init(precisions, self.covariance_type, K, n_features),
+        )
+
+    def _best_of_starts(
+        self, data: ArrayPass, given: GivenParameters, random_state: np.random.RandomState
+    ) -> Fit:
+        best: Fit | None = None
+        failure: IllDefinedCovarianceError | None = None
+        for start in range(self.n_init):
+            progress = _Progress(self.verbose, self.verbose_interval, start)
+            try:
+                parameters = initial_parameters(
+                    data, self.init_params, given, random_state, self.reg_covar
+                )
+                fit = self._iterate(data, parameters, -np.inf, progress)
+            except IllDefinedCovarianceError as error:
+                failure = error
+                if self.n_init > 1:
+                    warnings.warn(f"start {start} of {self.n_init} failed: {error}", stacklevel=4)
+                continue
+            if best is None or fit.lower_bound > best.lower_bound:
+                best = fit
+        if best is None:
+            assert failure is not None
+            raise failure
+        return best
+
+    def _continue(self, data: ArrayPass) -> Fit:
+        """Go on from the fitted parameters (warm_start)."""
+        parameters = self._parameters()
+        K, D = parameters.means.shape
+        if (K, D) != (self.n_components, data.X.shape[1]):
+            raise ValueError(
+                f"warm_start goes on from {K} components and {D} features, but n_components is "
+                f"{self.n_components} and X has {data.X.shape[1]} features; set warm_start=False"
+            )
+        previous = self.lower_bounds_[-1] if len(self.lower_bounds_) else -np.inf
+        progress = _Progress(self.verbose, self.verbose_interval, 0)
+        return self._iterate(data, parameters, previous, progress)
+
+    def _iterate(
+        self, data: ArrayPass, parameters: Parameters, previous: float, progress: _Progress
+    ) -> Fit:
+        fit = expectation_maximization(
+            data, parameters, tol=self.tol, max_iter=self.max_iter, reg_covar=self.reg_covar,
+            previous=previous, report=progress.iteration,
+        )
+        progress.end(fit)
+        return fit
+
+    def _keep(
+        self, fit: Fit, dtype: np.dtype[Any], n_features: int, names: npt.NDArray[np.object_] | None
+    ) -> None:
+        """Set the fitted attributes, all at once."""
+        p = fit.parameters
+        precisions, _ = precisions_and_covariances(p.precisions_cholesky, self.covariance_type)
+        attributes = vars(self)
+        attributes.update(
+            weights_=p.weights.astype(dtype),
+            means_=p.means.astype(dtype),
+            covariances_=p.covariances.astype(dtype),
+            precisions_=precisions.astype(dtype),
+            precisions_cholesky_=p.precisions_cholesky.astype(dtype),
+            converged_=fit.converged,
+            n_iter_=len(fit.lower_bounds),
+            lower_bound_=fit.lower_bound,
+            lower_bounds_=fit.lower_bounds,
+            n_features_in_=n_features,
+            feature_names_in_=names,
+        )
+        if names is None:
+            del attributes["feature_names_in_"]
+        attributes.pop("_factor_assigned", None)
+
+    # --- fitted attributes ------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # No stale factors: a covariance or precision that the user assigns replaces the other two
+        # attributes that say the same, unless the factor is the user's as well.
+        attributes = vars(self)
+        if name == "precisions_cholesky_":
+            attributes["_factor_assigned"] = True
+        elif name in _COVARIANCE_ATTRIBUTES and not attributes.get("_factor_assigned"):
+            for other in _COVARIANCE_ATTRIBUTES:
+                attributes.pop(other, None)
+        attributes[name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        """Derive those of the three covariance attributes that are not there from one that is."""
+        if name in _COVARIANCE_ATTRIBUTES:
+            attributes = vars(self)
+            derived = self._derive(name, attributes)
+            if derived is not None:
+                attributes[name] = derived
+                return derived
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _derive(self, name: str, attributes: Mapping[str, Any]) -> npt.NDArray[Any] | None:
+        if "means_" not in attributes:
+            return None
+        K, D = np.shape(attributes["means_"])
+        for source in ("precisions_cholesky_", "covariances_", "precisions_"):
+            if source in attributes:
+                given = np.asarray(attributes[source])
+                break
+        else:
+            return None
+        factor = np.asarray(given, np.float64)
+        if source != "precisions_cholesky_":
+            kind = "covariance" if source == "covariances_" else "precision"
+            factor = check_precisions_init(factor, self.covariance_type, K, D, kind=kind)
+            factor = precisions_cholesky_of(factor, self.covariance_type, D, given=source[:-1])
+        if name == "precisions_cholesky_":
+            return factor.astype(given.dtype)
+        precisions, covariances = precisions_and_covariances(factor, self.covariance_type)
+        return (precisions if name == "precisions_" else covariances).astype(given.dtype)
+
+    def _parameters(self) -> Parameters:
+        """The fitted attributes as they are now, in float64, with their shapes checked."""
+        if "means_" not in vars(self) or "weights_" not in vars(self):
+            raise not_fitted_error(type(self).__name__)
+        means = np.ascontiguousarray(self.means_, dtype=np.float64)
+        if means.ndim != 2:
+            raise ValueError(f"means_ has shape {means.shape}, expected (n_components, n_features)")
+        K, D = means.shape
+        shape = COVARIANCE_TYPES[self.covariance_type].shape(K, D)
+        arrays = {}
+        for name, expected in (("weights_", (K,)), ("precisions_cholesky_", shape)):
+            arrays[name] = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
+            if arrays[name].shape != expected:
+                raise ValueError(
+                    f"{name} has shape {arrays[name].shape}, expected {expected} for means_ of "
+                    f"shape {(K, D)} and covariance_type={self.covariance_type!r}"
+                )
+        factor = arrays["precisions_cholesky_"]
+        return parameters_from(arrays["weights_"], means, factor, self.covariance_type, factor)
+
+    def _n_parameters(self) -> int:
+        """Number of free parameters."""
+        K, D = np.shape(self.means_)
+        return COVARIANCE_TYPES[self.covariance_type].n_parameters(K, D) + K * D + K - 1
+
+    # --- using the model --------------------------------------------------------------------
+
+    def _check_input(self, X: Any) -> FloatArray:
+        if not self.__sklearn_is_fitted__():
+            raise not_fitted_error(type(self).__name__)
+        n_features = getattr(self, "n_features_in_", None)
+        return check_X(
+            X,
+            n_features=np.shape(self.means_)[1] if n_features is None else n_features,
+            feature_names=getattr(self, "feature_names_in_", None),
+        )[0]
+
+    def _pass_over(self, X: FloatArray) -> tuple[ArrayPass, Parameters]:
+        parameters = self._parameters()
+        K, D = parameters.means.shape
+        if X.shape[1] != D:
+            raise ValueError(f"X has {X.shape[1]} features, but means_ has {D}")
+        n_threads = effective_n_threads(self.n_threads)
+        return ArrayPass(X, None, K, self.covariance_type, n_threads), parameters
+
+    def predict(self, X: Any) -> npt.NDArray[np.int64]:
+        """Component with the largest responsibility for each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+        """
+        return self._labels(self._check_input(X))
+
+    def _labels(self, X: FloatArray) -> npt.NDArray[np.int64]:
+        data, parameters = self._pass_over(X)
+        labels = np.empty(len(X), np.int64)
+        if data.evaluate(parameters, labels=labels):
+            rows = _rows_without_density(data, parameters)
+            labels[rows] = nearest_component(X[rows], parameters)
+        return labels
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Responsibilities: the probability of each component given the sample.
+
+        A sample that is too far from all components for its density to be more than 0 belongs to
+        the nearest, which is the limit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_components)
+        """
+        array = self._check_input(X)
+        data, parameters = self._pass_over(array)
+        out = np.empty((len(array), data.n_components), array.dtype)
+        if data.evaluate(parameters, responsibilities=out):
+            rows = _rows_without_density(data, parameters)
+            out[rows] = np.eye(data.n_components)[nearest_component(array[rows], parameters)]
+        return out
+
+    def score_samples(self, X: Any) -> FloatArray:
+        """Log-likelihood of each sample, log p(x).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,)
+        """
+        return self._log_likelihood(self._check_input(X))
+
+    def _log_likelihood(self, X: FloatArray) -> FloatArray:
+        data, parameters = self._pass_over(X)
+        out = np.empty(len(X), X.dtype)
+        data.evaluate(parameters, log_likelihood=out)
+        return out
+
+    def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:
+        """Mean log-likelihood of the samples, weighted if weights are given.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : object
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        log_likelihood : float
+        """
+        return self._score(self._check_input(X), sample_weight)[0]
+
+    def _score(self, X: FloatArray, sample_weight: Any) -> tuple[float, float]:
+        """Mean log-likelihood and total weight."""
+        log_likelihood = self._log_likelihood(X).astype(np.float64, copy=False)
+        weight = check_sample_weight(sample_weight, len(X))
+        if weight is None:
+            return float(log_likelihood.mean()), float(len(X))
+        present = weight > 0  # 0 times -inf would be NaN
+        total = float(weight.sum())
+        return float((weight[present] * log_likelihood[present]).sum()) / total, total
+
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
+        """Bayesian information criterion, −2 log L + n_parameters · log n (the lower the better).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+            With weights, n is their sum.
+
+        Returns
+        -------
+        bic : float
+        """
+        mean, n = self._score(self._check_input(X), sample_weight)
+        return -2 * mean * n + self._n_parameters() * math.log(n)
+
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
+        """Akaike information criterion, −2 log L + 2 n_parameters (the lower the better).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        aic : float
+        """
+        mean, n = self._score(self._check_input(X), sample_weight)
+        return -2 * mean * n + 2 * self._n_parameters()
+
+    def sample(self, n_samples: int = 1) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+        """Draw samples from the mixture, in random order.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Of the dtype of `means_`.
+        y : ndarray of shape (n_samples,), int64
+            The component that each was drawn from.
+        """
+        parameters = self._parameters()
+        n = check_n_samples(n_samples)
+        K, D = parameters.means.shape
+        random_state = check_random_state(self.random_state)
+        weights = parameters.weights / parameters.weights.sum()
+        labels = np.repeat(np.arange(K, dtype=np.int64), random_state.multinomial(n, weights))
+        labels = random_state.permutation(labels)
+        X = random_state.standard_normal(size=(n, D))
+        factors = parameters.precisions_cholesky
+        for k in range(K):
+            rows = labels == k
+            if self.covariance_type in ("full", "tied"):
+                factor = factors if self.covariance_type == "tied" else factors[k]
+                # y = Uᵀ (x − μ) is standard normal
+                X[rows] = np.linalg.solve(factor.T, X[rows].T).T
+            else:
+                X[rows] /= factors[k]
+            X[rows] += parameters.means[k]
+        dtype = np.asarray(self.means_).dtype
+        return X.astype(dtype if dtype == np.float32 else np.float64, copy=False), labels
+
+    # --- other forms ------------------------------------------------------------------------
+
+    @classmethod
+    def from_parameters(
+        cls,
+        weights: npt.ArrayLike,
+        means: npt.ArrayLike,
+        *,
+        covariances: npt.ArrayLike | None = None,
+        precisions: npt.ArrayLike | None = None,
+        covariance_type: str | None = None,
+        **params: Any,
+    ) -> Self:
+        """Make a ready model from its parameters.
+
+        Parameters
+        ----------
+        weights : array-like of shape (n_components,)
+        means : array-like of shape (n_components, n_features)
+        covariances, precisions : array-like
+            One of the two, in the shape of the covariance type.
+        covariance_type : {'full', 'tied', 'diag', 'spherical'}, optional
+            Needed only if the shape fits more than one type.
+        **params
+            Further arguments of the constructor.
+
+        Returns
+        -------
+        GaussianMixture
+
+        Raises
+        ------
+        ValueError
+            If a shape or value does not fit, or not exactly one of covariances and precisions
+            is given.
+        """
+        if (covariances is None) == (precisions is None):
+            raise ValueError("give either covariances or precisions, and not both")
+        shape = np.shape(means)
+        if len(shape) != 2:
+            raise ValueError(f"means has shape {shape}, expected (n_components, n_features)")
+        K, D = shape
+        given = "precisions" if covariances is None else "covariances"
+        matrices = precisions if covariances is None else covariances
+        if covariance_type is None:
+            covariance_type = _type_by_shape(np.shape(matrices), K, D, given)  # type: ignore[arg-type]
+        model = cls(K, covariance_type=covariance_type, **params)
+        check_parameters(model.get_params(), cls.__name__)
+        array = check_precisions_init(matrices, covariance_type, K, D, kind=given[:-1])
+        parameters = parameters_from(
+            check_weights_init(weights, K),
+            check_means_init(means, K, D),
+            precisions_cholesky_of(array, covariance_type, D, given=given),
+            covariance_type,
+            array if given == "covariances" else None,
+        )
+        means_dtype = getattr(means, "dtype", None)
+        dtype = np.dtype(np.float32 if means_dtype == np.float32 else np.float64)
+        model._keep(Fit(parameters, [], math.nan, False), dtype, D, None)
+        if given == "precisions":
+            vars(model)["precisions_"] = array.astype(dtype)
+        return model
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a NumPy .npz file.
+
+        Parameters
+        ----------
+        path : str or path
+            Used as it is; no suffix is added. A `random_state` that is not an int, and an
+            `init_params` that is a callable, are not kept.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        """
+        if not self.__sklearn_is_fitted__():
+            raise not_fitted_error(type(self).__name__)
+        self._parameters()
+        _persistence.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model that `save` wrote. Nothing in the file is executed.
+
+        Parameters
+        ----------
+        path : str or path
+
+        Returns
+        -------
+        GaussianMixture
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it is not such a model, or of a later format version.
+        """
+        params, attributes = _persistence.load(path)
+        model = cls(**params)
+        check_parameters(model.get_params(), cls.__name__)
+        vars(model).update(attributes)
+        model._parameters()
+        return model
+
+    def to_sklearn(self) -> Any:
+        """Make the same model as scikit-learn's own class.
+
+        Returns
+        -------
+        sklearn.mixture.GaussianMixture
+
+        Raises
+        ------
+        ImportError
+            If scikit-learn is not installed.
+        """
+        from sklearn.mixture import GaussianMixture as Other
+
+        self._parameters()
+        params = {k: v for k, v in self.get_params().items() if k != "n_threads"}
+        if callable(params["init_params"]):
+            del params["init_params"]
+        other = Other(**params)
+        for name in _persistence.ATTRIBUTES:
+            value = getattr(self, name, None)
+            if value is not None:
+                setattr(other, name, np.copy(value) if isinstance(value, np.ndarray) else value)
+        return other
+
+
+def _type_by_shape(shape: tuple[int, ...], K: int, D: int, given: str) -> str:
+    fitting = [name for name, kind in COVARIANCE_TYPES.items() if kind.shape(K, D) == shape]
+    if len(fitting) != 1:
+        what = f"fits {' and '.join(fitting)}: give covariance_type" if fitting else "fits no type"
+        raise ValueError(f"{given} of shape {shape}, for means of shape {(K, D)}, {what}")
+    return fitting[0]
+
+
+def _rows_without_density(data: ArrayPass, parameters: Parameters) -> npt.NDArray[np.intp]:
+    log_likelihood = np.empty(len(data.X), data.X.dtype)
+    data.evaluate(parameters, log_likelihood=log_likelihood)
+    return np.flatnonzero(~(log_likelihood > -np.inf))
+
+
+class _Progress:
+    """What `verbose` prints."""
+
+    def __init__(self, verbose: int, interval: int, start: int) -> None:
+        self.verbose = verbose
+        self.interval = interval
+        self.began = self.last = time.perf_counter()
+        if verbose:
+            print(f"Initialization {start}")
+
+    def iteration(self, n_iter: int, change: float) -> None:
+        if not self.verbose or n_iter % self.interval:
+            return
+        now = time.perf_counter()
+        timing = f"\t time lapse {now - self.last:.5f}s\t ll change {change:.5f}"
+        print(f"  Iteration {n_iter}" + (timing if self.verbose > 1 else ""))
+        self.last = now
+
+    def end(self, fit: Fit) -> None:
+        if not self.verbose:
+            return
+        lapse = time.perf_counter() - self.began
+        timing = f" time lapse {lapse:.5f}s\t lower bound {fit.lower_bound:.5f}."
+        state = "converged." if fit.converged else "did not converge."
+        print(f"Initialization {state}" + (timing if self.verbose > 1 else ""))

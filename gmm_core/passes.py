@@ -1,0 +1,192 @@
+"""A pass over an array: parameters in, statistics or scores out. This is where Python calls the E-step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core import _dispatch
+from gmm_core.covariance import COVARIANCE_TYPES
+from gmm_core.parameters import Parameters
+from gmm_core.statistics import Statistics
+
+FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
+
+# Nanoseconds that a chunk of rows (what one thread sums up alone) and a slice (one call of a kernel,
+# after which Python sees Ctrl-C) are to take, by the estimate in `_cost`.
+_CHUNK_TIME = 1e6
+_SLICE_TIME = 1e8
+_MIN_CHUNK_ROWS = 512
+
+
+def _cost(n_components: int, n_features: int) -> float:
+    """Nanoseconds that a row takes, roughly: the triangular products, and the exponential."""
+    return n_components * (n_features * (n_features + 8) / 20 + 5)
+
+
+def aligned_empty(shape: tuple[int, int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Rows that begin on a cache line, which vectors then never straddle."""
+    itemsize = np.dtype(dtype).itemsize
+    pitch = -(-shape[1] * itemsize // 64) * 64 // itemsize
+    buffer = np.empty(shape[0] * pitch + 64 // itemsize, dtype)
+    offset = -buffer.ctypes.data % 64 // itemsize
+    rows: npt.NDArray[Any] = buffer[offset : offset + shape[0] * pitch].reshape(shape[0], pitch)
+    return rows
+
+
+class ArrayPass:
+    """Passes over one array for one size of mixture, with the memory that they need.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float32 or float64
+        C-contiguous; may be read-only.
+    sample_weight : ndarray of shape (n_samples,), float64, or None
+    n_components : int
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    n_threads : int
+    """
+
+    def __init__(
+        self,
+        X: FloatArray,
+        sample_weight: Float64Array | None,
+        n_components: int,
+        covariance_type: str,
+        n_threads: int,
+    ) -> None:
+        self.X = X
+        self.sample_weight = np.empty(0) if sample_weight is None else sample_weight
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self._kernels = _dispatch.expectation(X.dtype)
+        self._code = COVARIANCE_TYPES[covariance_type].code
+        K, D = n_components, X.shape[1]
+        self._n_statistics, n_mixture, n_scratch, tile_rows = self._kernels.sizes(self._code, K, D)
+        rows = max(_MIN_CHUNK_ROWS, int(_CHUNK_TIME / _cost(K, D)))
+        self.chunk_rows = -(-rows // tile_rows) * tile_rows
+        self.n_threads = max(1, min(n_threads, -(-len(X) // self.chunk_rows)))
+        wave = self.chunk_rows * self.n_threads
+        self.slice_rows = max(1, int(_SLICE_TIME * self.n_threads / _cost(K, D) / wave)) * wave
+        self._mixture = aligned_empty((1, n_mixture), X.dtype)[0]
+        self._scratch = aligned_empty((self.n_threads, n_scratch + 2 * K * D), X.dtype)
+        self._partial = np.empty((self.n_threads, self._n_statistics))
+        self._status = np.empty(self.n_threads, np.intp)
+        self._none: dict[str, npt.NDArray[Any]] = {
+            "matrix": np.empty((0, 0), X.dtype),
+            "vector": np.empty(0, X.dtype),
+            "labels": np.empty(0, np.int64),
+            "shift": np.empty((0, 0)),
+        }
+
+    def slices(self) -> Iterator[slice]:
+        """Consecutive slices of the rows, of bounded time."""
+        for start in range(0, len(self.X), self.slice_rows):
+            yield slice(start, start + self.slice_rows)
+
+    def _prepare(self, parameters: Parameters) -> None:
+        self._kernels.prepare(
+            parameters.log_constant, parameters.means, parameters.precisions_cholesky.reshape(-1),
+            self._mixture, self._code,
+        )
+
+    def _accumulate(
+        self,
+        values: Float64Array,
+        shift: Float64Array,
+        mixture: npt.NDArray[Any],
+        responsibilities: Callable[[slice], FloatArray] | None = None,
+        labels: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        partial = self._partial if len(values) > 2 else np.empty((self.n_threads, 2))
+        for rows in self.slices():
+            status = self._kernels.accumulate(
+                self.X[rows],
+                self.sample_weight[rows],
+                self._none["matrix"] if responsibilities is None else responsibilities(rows),
+                self._none["labels"] if labels is None else labels[rows],
+                mixture, shift, values, partial, self._scratch, self._status,
+                self._code, self.n_components, self.chunk_rows, self.n_threads,
+            )
+            if status > 0:
+                raise ValueError(
+                    f"X[{rows.start + status - 1}] has probability 0 under every component: it is too far "
+                    "from all of them for floating-point numbers. Scale the data, or start from other means."
+                )
+            check_status(status)
+
+    def expectation(self, parameters: Parameters, shift: Float64Array | None = None) -> Statistics:
+        """E-step: the statistics of the responsibilities under the parameters, and the log-likelihood.
+
+        Parameters
+        ----------
+        parameters : Parameters
+        shift : ndarray of shape (K, D) or None
+            Origin of the moments; None: the means.
+
+        Raises
+        ------
+        ValueError
+            If a row has no density under any component; the message names it.
+        """
+        self._prepare(parameters)
+        values = np.zeros(self._n_statistics)
+        self._accumulate(values, self._none["shift"] if shift is None else shift, self._mixture)
+        return Statistics(values, parameters.means if shift is None else shift, self.covariance_type)
+
+    def mean_log_likelihood(self, parameters: Parameters) -> float:
+        """Weighted mean of the samples' log-likelihoods."""
+        self._prepare(parameters)
+        values = np.zeros(2)
+        self._accumulate(values, self._none["shift"], self._mixture)
+        return float(values[0] / values[1])
+
+    def statistics(
+        self,
+        shift: Float64Array,
+        responsibilities: Callable[[slice], FloatArray] | None = None,
+        labels: npt.NDArray[np.int64] | None = None,
+    ) -> Statistics:
+        """Statistics of given responsibilities (asked for by slices of rows) or labels.
+
+        With neither, all samples belong to the first component.
+        """
+        values = np.zeros(self._n_statistics)
+        self._accumulate(values, shift, self._none["vector"], responsibilities, labels)
+        return Statistics(values, shift, self.covariance_type)
+
+    def evaluate(
+        self,
+        parameters: Parameters,
+        *,
+        log_prob: npt.NDArray[Any] | None = None,
+        log_likelihood: npt.NDArray[Any] | None = None,
+        responsibilities: npt.NDArray[Any] | None = None,
+        labels: npt.NDArray[np.int64] | None = None,
+    ) -> int:
+        """Fill the arrays that are given; returns how many rows have no density under any component."""
+        self._prepare(parameters)
+        none = self._none
+        count = 0
+        for rows in self.slices():
+            status = self._kernels.evaluate(
+                self.X[rows],
+                self._mixture,
+                none["matrix"] if log_prob is None else log_prob[rows],
+                none["vector"] if log_likelihood is None else log_likelihood[rows],
+                none["matrix"] if responsibilities is None else responsibilities[rows],
+                none["labels"] if labels is None else labels[rows],
+                self._scratch, self._status, self._code, self.n_components, self.chunk_rows, self.n_threads,
+            )
+            check_status(status)
+            count += status
+        return count
+
+
+def check_status(status: int) -> None:
+    if status < 0:
+        raise AssertionError("a kernel was about to access memory beyond a buffer")

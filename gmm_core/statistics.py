@@ -1,0 +1,107 @@
+"""The additive statistics of a pass over the data, and the M-step: statistics to parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core._dispatch import maximization
+from gmm_core.covariance import COVARIANCE_TYPES
+from gmm_core.parameters import Parameters
+
+Float64Array = npt.NDArray[np.float64]
+
+# Moments lose the digits of (mean - shift)**2 / variance: above this they are taken again, about the
+# new means (Chan, Golub & LeVeque 1983).
+MAX_DRIFT = 100.0
+
+NOT_POSITIVE_DEFINITE = (
+    "Fitting the mixture model failed because some components have ill-defined empirical covariance "
+    "(for instance caused by singleton or collapsed samples). Try to decrease the number of components, "
+    "increase reg_covar, or scale the input data."
+)
+
+
+class IllDefinedCovarianceError(ValueError):
+    """The covariance of a component is not positive definite; another start may do better."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Sums over the samples of a pass; those of two parts of the data add up.
+
+    Attributes
+    ----------
+    values : ndarray of float64
+        Log-likelihood, total weight, counts N_k = Σ w r (K), first moments Σ w r (x − c_k) (K, D),
+        and second moments about c_k in the packed form of the covariance type.
+    shift : ndarray of shape (K, D), float64
+        The origins c_k.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    """
+
+    values: Float64Array
+    shift: Float64Array
+    covariance_type: str
+
+    @property
+    def log_likelihood(self) -> float:
+        """Weighted log-likelihood, summed over the samples."""
+        return float(self.values[0])
+
+    @property
+    def weight(self) -> float:
+        """Sum of the sample weights."""
+        return float(self.values[1])
+
+    def __add__(self, other: Statistics) -> Statistics:
+        if self.covariance_type != other.covariance_type or not np.array_equal(self.shift, other.shift):
+            raise ValueError("only statistics of one covariance type about one shift can be added")
+        return Statistics(self.values + other.values, self.shift, self.covariance_type)
+
+
+def maximization_step(
+    statistics: Statistics, reg_covar: float, n_threads: int = 1
+) -> tuple[Parameters, float]:
+    """M-step: the parameters that maximise the expected log-likelihood of the statistics.
+
+    Parameters
+    ----------
+    statistics : Statistics
+    reg_covar : float
+        Added to the diagonal of the covariances.
+    n_threads : int
+
+    Returns
+    -------
+    parameters : Parameters
+    drift : float
+        Largest (μ − shift)² / variance over components and features, the factor that amplifies
+        the rounding errors of the second moments.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If a covariance is not positive definite; the message names the component.
+    """
+    K, D = statistics.shift.shape
+    kind = COVARIANCE_TYPES[statistics.covariance_type]
+    shape = kind.shape(K, D)
+    weights, log_constant, means = np.empty(K), np.empty(K), np.empty((K, D))
+    covariances, precisions_cholesky = np.empty(shape), np.empty(shape)
+    scratch = np.empty(covariances.size if kind.is_matrix else 0)
+    empty = np.empty(K, np.int8)
+    failed, drift = maximization.maximization_step(
+        statistics.values, statistics.shift, reg_covar, weights, means, covariances.reshape(-1),
+        precisions_cholesky.reshape(-1), log_constant, scratch, empty, kind.code, n_threads,
+    )
+    if failed:
+        raise IllDefinedCovarianceError(
+            f"{NOT_POSITIVE_DEFINITE} The covariance of component {failed - 1} is not positive definite."
+        )
+    return (
+        Parameters(weights, means, covariances, precisions_cholesky, log_constant, statistics.covariance_type),
+        drift,
+    )

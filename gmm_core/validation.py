@@ -1,0 +1,393 @@
+"""Checks of the data that a mixture is given, made once, where it comes in.
+
+What passes is a C-contiguous, aligned array of native float32 or float64 that holds finite
+numbers only; the kernels rely on it. An array that is so already is never copied.
+"""
+
+from __future__ import annotations
+
+import numbers
+import sys
+import warnings
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Names = npt.NDArray[np.object_]
+_Array = TypeVar("_Array", bound=npt.NDArray[Any])
+
+_BLOCK = 1 << 16  # values looked at together when a non-finite one is searched for
+_MAX_NAMES_SHOWN = 5
+
+
+class InvalidParameterError(ValueError, TypeError):
+    """A constructor parameter has a type or a value that it cannot have."""
+
+
+class NotFittedError(ValueError, AttributeError):
+    """A method that needs a fitted model was called before `fit`."""
+
+
+class ConvergenceWarning(UserWarning):
+    """EM stopped before it converged."""
+
+
+def _class_of_sklearn(name: str) -> Any:
+    """The exception class of scikit-learn if it is loaded: only then can anybody catch it."""
+    return getattr(sys.modules.get("sklearn.exceptions"), name, None)
+
+
+def not_fitted_error(estimator_name: str = "GaussianMixture") -> Exception:
+    """Make the error for a method that was called before `fit`.
+
+    Parameters
+    ----------
+    estimator_name : str
+
+    Returns
+    -------
+    Exception
+        scikit-learn's NotFittedError if `sklearn.exceptions` is loaded, else ours.
+    """
+    error = _class_of_sklearn("NotFittedError") or NotFittedError
+    made: Exception = error(
+        f"This {estimator_name} instance is not fitted yet. Call 'fit' with appropriate "
+        "arguments before using this estimator."
+    )
+    return made
+
+
+def convergence_warning_class() -> type[UserWarning]:
+    """Return scikit-learn's ConvergenceWarning if `sklearn.exceptions` is loaded, else ours."""
+    category: type[UserWarning] = _class_of_sklearn("ConvergenceWarning") or ConvergenceWarning
+    return category
+
+
+def check_X(
+    X: object,
+    *,
+    n_features: int | None = None,
+    feature_names: Names | None = None,
+    min_samples: int = 1,
+    estimator_name: str = "GaussianMixture",
+) -> tuple[FloatArray, Names | None]:
+    """Check the samples given to a method and make them an array for the kernels.
+
+    Parameters
+    ----------
+    X : array-like or data frame of shape (n_samples, n_features)
+        Numbers of any type, in any memory layout. float32 and float64 stay what they are
+        (if they have the byte order of the machine); all else becomes float64.
+    n_features : int or None
+        The number of features of the fitted model; None while fitting.
+    feature_names : ndarray of object or None
+        The feature names of the fitted model; None if it has none, and while fitting.
+    min_samples : int
+        The fewest rows allowed.
+    estimator_name : str
+        The class that the messages speak of.
+
+    Returns
+    -------
+    array : ndarray of shape (n_samples, n_features), float32 or float64
+        C-contiguous and aligned. It is `X` or a view of it where that is possible; it may be
+        read-only.
+    names : ndarray of shape (n_features,), object, or None
+        The column names of a data frame if all are strings.
+
+    Raises
+    ------
+    ValueError
+        If `X` is not two-dimensional, has too few samples, no features or another number of
+        features than the model, other feature names or names in another order, values that
+        are NaN, infinite, complex, or text that is not a number.
+    TypeError
+        If `X` is sparse, a `numpy.matrix`, holds dates or objects that are not numbers, or
+        mixes names that are strings with others.
+
+    Warns
+    -----
+    UserWarning
+        If only one of `X` and the fitted model has feature names.
+    """
+    fitting = n_features is None
+    names = _get_feature_names(X)
+    if not fitting:
+        _check_feature_names(names, feature_names, estimator_name)
+    # Text is read as numbers while fitting and refused afterwards, as in scikit-learn.
+    array = as_float_array(X, "X", allow_strings=fitting)
+    by = f" by {estimator_name}"
+    if array.ndim < 2:
+        raise ValueError(_not_2d_message(X, array))
+    if array.ndim > 2:
+        raise ValueError(f"Found array with dim {array.ndim}, while dim <= 2 is required{by}.")
+    array = _for_kernels(array)
+    _check_finite(array, "X", f"{estimator_name} does not accept missing values.")
+    for axis, (what, minimum) in enumerate((("sample", min_samples), ("feature", 1))):
+        if array.shape[axis] < minimum:
+            raise ValueError(
+                f"Found array with {array.shape[axis]} {what}(s) (shape={array.shape}) while a "
+                f"minimum of {minimum} is required{by}."
+            )
+    if n_features is not None and array.shape[1] != n_features:
+        raise ValueError(
+            f"X has {array.shape[1]} features, but {estimator_name} is expecting "
+            f"{n_features} features as input."
+        )
+    return array, names
+
+
+def check_sample_weight(sample_weight: object, n_samples: int) -> npt.NDArray[np.float64] | None:
+    """Check the weights of the samples.
+
+    Parameters
+    ----------
+    sample_weight : None, number or array-like of shape (n_samples,)
+        A number is the weight of every sample.
+    n_samples : int
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), float64, C-contiguous, or None
+        None if `sample_weight` is None. It is `sample_weight` itself where that is possible.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another; if a weight is negative, NaN or infinite; if all are zero;
+        or if their sum is not a finite number.
+    TypeError
+        If the weights are not numbers.
+    """
+    if sample_weight is None:
+        return None
+    array = np.asarray(as_float_array(sample_weight, "sample_weight"), dtype=np.float64)
+    if isinstance(sample_weight, numbers.Number):
+        array = np.full(n_samples, array)
+    if array.ndim != 1:
+        raise ValueError(
+            f"Sample weights must be 1D array or scalar, got {array.ndim}D array of shape "
+            f"{array.shape}; expected one number or shape ({n_samples},)."
+        )
+    if array.shape != (n_samples,):
+        raise ValueError(f"sample_weight.shape == {array.shape}, expected ({n_samples},)")
+    array = _for_kernels(array)
+    _check_finite(array, "sample_weight")
+    if (array < 0).any():
+        raise ValueError(
+            f"Negative values in data passed to `sample_weight`: the least is {array.min()}"
+        )
+    if not array.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    with np.errstate(over="ignore"):
+        if np.isinf(array.sum()):
+            raise ValueError("The sum of sample_weight is too large for a float64")
+    return array
+
+
+# --- conversion -----------------------------------------------------------------------------
+
+
+def is_sparse(value: object) -> bool:
+    """Whether a value is a SciPy sparse array or matrix."""
+    sparse = sys.modules.get("scipy.sparse")
+    return sparse is not None and bool(sparse.issparse(value))
+
+
+def as_float_array(value: object, name: str, *, allow_strings: bool = True) -> FloatArray:
+    """Convert a value to an array of native float32 or float64, of any shape and layout.
+
+    Parameters
+    ----------
+    value : object
+        float32 and float64 stay what they are; all other numbers become float64.
+    name : str
+        The argument that the messages speak of.
+    allow_strings : bool
+        Whether strings are read as numbers.
+
+    Returns
+    -------
+    ndarray, float32 or float64
+        `value` itself or a view of it where that is possible.
+
+    Raises
+    ------
+    ValueError
+        If the values are complex, or text that is not a number.
+    TypeError
+        If `value` is sparse, a `numpy.matrix`, or holds what is not a number.
+    """
+    if is_sparse(value):
+        raise _sparse_error(name)
+    if isinstance(value, np.matrix):
+        raise TypeError(f"np.matrix is not supported: pass np.asarray({name})")
+    if _is_pandas_frame(value):
+        return _pandas_to_array(value, name)
+    if not allow_strings and not isinstance(getattr(value, "dtype", None), np.dtype):
+        value = np.asarray(value)  # finds out whether a list holds strings
+    dtype = getattr(value, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        _check_kind(value, dtype, name, allow_strings)
+    return _cast(value, _float_type(dtype))
+
+
+def _float_type(dtype: object) -> npt.DTypeLike:
+    keep = isinstance(dtype, np.dtype) and dtype in (np.float32, np.float64)  # native order only
+    return dtype if keep else np.float64  # type: ignore[return-value]
+
+
+def _cast(value: object, dtype: npt.DTypeLike) -> FloatArray:
+    with np.errstate(over="ignore"):  # a long double may become infinite, and is then refused
+        array: FloatArray = np.asarray(value, dtype=dtype)
+    return array
+
+
+def _check_kind(value: object, dtype: np.dtype[Any], name: str, allow_strings: bool) -> None:
+    if dtype.kind == "c":
+        raise ValueError(f"Complex data not supported\n{value}\n({name} has dtype {dtype})")
+    if dtype.kind in "mM":
+        raise TypeError(f"{name} has dtype {dtype}, expected numbers")
+    if dtype.kind in "USV" and not allow_strings:
+        raise ValueError(f"{name} has dtype {dtype}, expected numbers: convert it first")
+
+
+def _sparse_error(name: str) -> TypeError:
+    return TypeError(
+        f"Sparse data was passed for {name}, but dense data is required. "
+        f"Convert it with {name}.toarray()."
+    )
+
+
+def _is_pandas_frame(value: object) -> bool:
+    pandas = sys.modules.get("pandas")
+    frame = getattr(pandas, "DataFrame", None)
+    return frame is not None and isinstance(value, frame)
+
+
+def _pandas_to_array(frame: Any, name: str) -> FloatArray:
+    """Convert a pandas frame, whose columns may have types that NumPy does not know."""
+    dtypes = list(frame.dtypes)
+    sparse = [type(dtype).__name__ == "SparseDtype" for dtype in dtypes]
+    if sparse and all(sparse):
+        raise _sparse_error(name)
+    if all(isinstance(dtype, np.dtype) for dtype in dtypes):
+        common = np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
+        _check_kind(frame, common, name, allow_strings=True)
+        return _cast(frame, _float_type(common))
+    for dtype in dtypes:
+        if getattr(dtype, "kind", "O") in "mM":
+            raise TypeError(f"{name} has a column of dtype {dtype}, expected numbers")
+    # Nullable columns hold pandas.NA, which becomes NaN, to be refused as any NaN is.
+    return _cast(frame.to_numpy(dtype=np.float64, na_value=np.nan), np.float64)
+
+
+def _for_kernels(array: _Array) -> _Array:
+    """Copy an array only if it is not C-contiguous and aligned."""
+    required: _Array = np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
+    return required
+
+
+def _not_2d_message(X: object, array: FloatArray) -> str:
+    if hasattr(X, "iloc"):  # a Series, for which reshape would be bad advice
+        return (
+            f"Expected a 2-dimensional container but got {type(X)} instead. Pass a DataFrame "
+            "with one row (a single sample) or one column (a single feature)."
+        )
+    got = "1D" if array.ndim == 1 else "scalar"
+    return (
+        f"Expected 2D array, got {got} array instead:\narray={array}.\n"
+        "Reshape your data: X.reshape(-1, 1) if it has a single feature, X.reshape(1, -1) if it "
+        "is a single sample."
+    )
+
+
+# --- finite values --------------------------------------------------------------------------
+
+
+def _check_finite(array: FloatArray, name: str, advice: str = "") -> None:
+    """Raise ValueError if an array (C-contiguous) has a value that is NaN or infinite.
+
+    The sum needs no temporary and is not finite if any value is not; as it may also overflow,
+    only then are the values looked at, block by block.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):
+            return
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        finite = np.isfinite(flat[start : start + _BLOCK])
+        if not finite.all():
+            index = start + int(np.argmin(finite))
+            at = ", ".join(map(str, np.unravel_index(index, array.shape)))
+            if np.isnan(flat[index]):
+                advice = f"\n{advice}" if advice else ""
+                raise ValueError(f"Input {name} contains NaN.{advice} The first is {name}[{at}].")
+            raise ValueError(
+                f"Input {name} contains infinity or a value too large for {array.dtype!r}. "
+                f"The first is {name}[{at}]."
+            )
+
+
+# --- feature names --------------------------------------------------------------------------
+
+
+def _get_feature_names(X: object) -> Names | None:
+    """Read the column names of a data frame, if it is one and all of them are strings."""
+    table = getattr(sys.modules.get("pyarrow"), "Table", None)
+    columns: Iterable[object]
+    if table is not None and isinstance(X, table):
+        columns = getattr(X, "column_names", ())  # its `columns` are the data
+    elif hasattr(X, "iloc") or hasattr(X, "__arrow_c_stream__"):
+        columns = getattr(X, "columns", ())
+    else:
+        return None
+    names = list(columns)
+    are_strings = [isinstance(name, str) for name in names]
+    if not any(are_strings):
+        return None
+    if not all(are_strings):
+        types = sorted({type(name).__name__ for name in names})
+        raise TypeError(
+            "Feature names are only supported if all input features have string names, but X has "
+            f"names of types {types}. Convert them, for example by X.columns = "
+            "X.columns.astype(str)."
+        )
+    return np.array(names, dtype=object)
+
+
+def _check_feature_names(names: Names | None, fitted: Names | None, estimator_name: str) -> None:
+    if names is None and fitted is None:
+        return
+    # stacklevel: the caller of the method that called check_X
+    if fitted is None:
+        warnings.warn(
+            f"X has feature names, but {estimator_name} was fitted without feature names",
+            stacklevel=4,
+        )
+    elif names is None:
+        warnings.warn(
+            "X does not have valid feature names, but "
+            f"{estimator_name} was fitted with feature names",
+            stacklevel=4,
+        )
+    elif list(names) != list(fitted):
+        raise ValueError(_names_differ_message(set(names), set(fitted)))
+
+
+def _names_differ_message(names: set[str], fitted: set[str]) -> str:
+    message = "The feature names should match those that were passed during fit.\n"
+    if names == fitted:
+        return message + "Feature names must be in the same order as they were in fit.\n"
+    for heading, differing in (
+        ("Feature names unseen at fit time:\n", names - fitted),
+        ("Feature names seen at fit time, yet now missing:\n", fitted - names),
+    ):
+        if differing:
+            shown = [f"- {name}\n" for name in sorted(differing)[:_MAX_NAMES_SHOWN]]
+            more = "- ...\n" if len(differing) > _MAX_NAMES_SHOWN else ""
+            message += heading + "".join(shown) + more
+    return message

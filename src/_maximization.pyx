@@ -1,0 +1,289 @@
+"""The M-step, statistics to parameters, and the factors of covariances and precisions; all in double.
+
+Built once for each instruction set. Nothing is checked here.
+"""
+from cython.parallel cimport prange
+from libc.math cimport log, sqrt
+
+from layout cimport FULL, TIED, DIAG, SPHERICAL
+from linalg cimport cholesky, invert_lower, reverse, transpose
+from panel cimport dot
+from whiten cimport triangle
+
+cdef double LOG_2PI = 1.8378770664093453
+cdef double EPS = 2.220446049250313e-16
+
+
+def maximization_step(
+    const double[::1] statistics,       # IN  see _expectation.pyx: log-likelihood, weight, counts, first, second
+    const double[:, ::1] shift,         # IN  (K, D) origin of the moments
+    double reg_covar,
+    double[::1] weights,                # OUT (K,)
+    double[:, ::1] means,               # OUT (K, D)
+    double[::1] covariances,            # OUT the shape of the type, raveled
+    double[::1] precisions_cholesky,    # OUT same
+    double[::1] log_constant,           # OUT (K,) log weight + log |U_k| - D/2 log 2 pi
+    double[::1] scratch,                # TMP (n_matrices * D * D,) for full and tied
+    signed char[::1] empty,             # OUT (K,) 1: a component without samples
+    int covariance_type,
+    int n_threads,
+):
+    """Parameters from statistics; (status, drift).
+
+    status is 0, or 1 + the first component whose covariance is not positive definite. drift is the
+    largest (mean - shift)**2 / variance over components and features: the factor by which the
+    rounding errors of the moments are amplified.
+    """
+    # With d = s / N the move of the mean, sum r (x - mu)(x - mu)T / N = S / N - d dT. An empty component
+    # (N below the rounding of the counts) keeps its mean, has weight 0 and takes the pooled covariance.
+    cdef Py_ssize_t K = shift.shape[0], D = shift.shape[1], k, d, n_empty = 0, failed = 0
+    cdef const double* counts = &statistics[2]
+    cdef const double* first = counts + K
+    cdef const double* second = first + K * D
+    cdef double total = 0, drift = 0, move, ratio, variance
+    for k in range(K):
+        total += counts[k]
+    for k in range(K):
+        empty[k] = counts[k] <= 10 * EPS * total
+        n_empty += empty[k]
+        weights[k] = 0 if empty[k] else counts[k] / total
+        for d in range(D):
+            means[k, d] = shift[k, d] + (0 if empty[k] else first[k * D + d] / counts[k])
+    with nogil:
+        if covariance_type == FULL:
+            full_covariances(counts, first, second, &covariances[0], &empty[0], reg_covar, K, D)
+        elif covariance_type == TIED:
+            tied_covariance(counts, first, second, &shift[0, 0], &covariances[0], &empty[0], reg_covar, total, K, D)
+        elif covariance_type == DIAG:
+            diag_covariances(counts, first, second, &covariances[0], &empty[0], reg_covar, K, D)
+        else:
+            spherical_covariances(counts, first, second, &covariances[0], &empty[0], reg_covar, K, D)
+    for k in range(K):
+        if not empty[k]:
+            for d in range(D):
+                if covariance_type == FULL:
+                    variance = covariances[(k * D + d) * D + d]
+                elif covariance_type == TIED:
+                    variance = covariances[d * D + d]
+                elif covariance_type == DIAG:
+                    variance = covariances[k * D + d]
+                else:
+                    variance = covariances[k]
+                move = first[k * D + d] / counts[k]
+                ratio = move * move / variance if variance > 0 else (1e300 if move != 0 else 0)
+                drift = ratio if ratio > drift else drift
+    if n_empty and covariance_type != TIED:
+        pool_covariances(&covariances[0], counts, &empty[0], covariances.shape[0] // K, K)
+    failed = factor(covariances, precisions_cholesky, scratch, K, D, covariance_type, n_threads)
+    if failed == 0:
+        log_normalization(weights, precisions_cholesky, log_constant, D, covariance_type)
+    return failed, drift
+
+
+cdef void full_covariances(
+    const double* counts, const double* first, const double* second, double* covariances, const signed char* empty,
+    double reg_covar, Py_ssize_t K, Py_ssize_t D,
+) noexcept nogil:
+    cdef Py_ssize_t k, i, j
+    cdef const double* S
+    cdef double* C
+    for k in range(K):
+        if empty[k]:
+            continue
+        S = second + k * triangle(D)
+        C = covariances + k * D * D
+        for i in range(D):
+            for j in range(i + 1):
+                C[i * D + j] = S[triangle(i) + j] / counts[k] - (first[k * D + i] / counts[k]) * (first[k * D + j] / counts[k])
+                C[j * D + i] = C[i * D + j]
+            C[i * D + i] += reg_covar
+
+
+cdef void tied_covariance(
+    const double* counts, const double* first, const double* second, const double* shift, double* C,
+    const signed char* empty, double reg_covar, double total, Py_ssize_t K, Py_ssize_t D,
+) noexcept nogil:
+    """(T + sum over k > l of Q_kl (c_k - c_l)(c_k - c_l)T - sum over k of N_k d_k d_kT) / N; T and Q: see tied.pxd"""
+    cdef Py_ssize_t k, l, i, j
+    cdef double q, a
+    cdef const double* Q = second + triangle(D)
+    for i in range(D):
+        for j in range(i + 1):
+            C[i * D + j] = second[triangle(i) + j]
+    for k in range(K):
+        for l in range(k):
+            q = Q[triangle(k) + l]
+            if q == 0:
+                continue
+            for i in range(D):
+                a = q * (shift[k * D + i] - shift[l * D + i])
+                for j in range(i + 1):
+                    C[i * D + j] += a * (shift[k * D + j] - shift[l * D + j])
+    for k in range(K):
+        if not empty[k]:
+            for i in range(D):
+                a = first[k * D + i] / counts[k]
+                for j in range(i + 1):
+                    C[i * D + j] -= a * first[k * D + j]
+    for i in range(D):
+        for j in range(i + 1):
+            C[i * D + j] /= total
+            C[j * D + i] = C[i * D + j]
+        C[i * D + i] += reg_covar
+
+
+cdef void diag_covariances(
+    const double* counts, const double* first, const double* second, double* covariances, const signed char* empty,
+    double reg_covar, Py_ssize_t K, Py_ssize_t D,
+) noexcept nogil:
+    cdef Py_ssize_t k, d
+    cdef double move
+    for k in range(K):
+        if not empty[k]:
+            for d in range(D):
+                move = first[k * D + d] / counts[k]
+                covariances[k * D + d] = second[k * D + d] / counts[k] - move * move + reg_covar
+
+
+cdef void spherical_covariances(
+    const double* counts, const double* first, const double* second, double* covariances, const signed char* empty,
+    double reg_covar, Py_ssize_t K, Py_ssize_t D,
+) noexcept nogil:
+    cdef Py_ssize_t k, d
+    cdef double move, s
+    for k in range(K):
+        if not empty[k]:
+            s = second[k] / counts[k]
+            for d in range(D):
+                move = first[k * D + d] / counts[k]
+                s -= move * move
+            covariances[k] = s / D + reg_covar
+
+
+cdef void pool_covariances(
+    double* covariances, const double* counts, const signed char* empty, Py_ssize_t size, Py_ssize_t K,
+) noexcept nogil:
+    """The covariance of an empty component becomes the mean of the others', weighted by their counts"""
+    cdef Py_ssize_t k, l, i
+    cdef double s, n
+    for k in range(K):
+        if empty[k]:
+            for i in range(size):
+                s = n = 0
+                for l in range(K):
+                    if not empty[l]:
+                        s += counts[l] * covariances[l * size + i]
+                        n += counts[l]
+                covariances[k * size + i] = s / n
+
+
+def factor(
+    const double[::1] covariances,      # IN  the shape of the type, raveled
+    double[::1] precisions_cholesky,    # OUT same
+    double[::1] scratch,                # TMP (n_matrices * D * D,) for full and tied
+    Py_ssize_t K,
+    Py_ssize_t D,
+    int covariance_type,
+    int n_threads,
+):
+    """U with U UT = covariance**-1, upper triangular; 0, or 1 + the first component that is not positive definite"""
+    cdef Py_ssize_t n_matrices, i, failed = 0
+    cdef int k, n_workers
+    if covariance_type == DIAG or covariance_type == SPHERICAL:
+        for i in range(covariances.shape[0]):
+            if not covariances[i] > 0:
+                return 1 + (i // D if covariance_type == DIAG else i)
+            precisions_cholesky[i] = 1 / sqrt(covariances[i])
+        return 0
+    n_matrices = K if covariance_type == FULL else 1
+    n_workers = n_threads if n_matrices > 1 and D >= 32 else 1
+    if n_workers == 1:
+        for i in range(n_matrices):
+            if not factor_one(&covariances[i * D * D], &precisions_cholesky[i * D * D], &scratch[i * D * D], D):
+                return 1 + i
+        return 0
+    for k in prange(<int> n_matrices, nogil=True, num_threads=n_workers, schedule="static"):
+        if not factor_one(&covariances[k * D * D], &precisions_cholesky[k * D * D], &scratch[k * D * D], D):
+            scratch[k * D * D] = -1
+    for i in range(n_matrices):
+        if scratch[i * D * D] < 0:
+            return 1 + i
+    return 0
+
+
+cdef bint factor_one(const double* C, double* U, double* scratch, Py_ssize_t D) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(D * D):
+        scratch[i] = C[i]
+    if not cholesky(scratch, D):
+        return False
+    invert_lower(scratch, U, D)
+    transpose(U, D)
+    return True
+
+
+def log_normalization(
+    const double[::1] weights,              # IN  (K,)
+    const double[::1] precisions_cholesky,  # IN  the shape of the type, raveled
+    double[::1] log_constant,               # OUT (K,) log weight + log |U_k| - D/2 log 2 pi
+    Py_ssize_t D,
+    int covariance_type,
+):
+    cdef Py_ssize_t K = weights.shape[0], k, d
+    cdef double log_det
+    for k in range(K):
+        log_det = 0
+        for d in range(D):
+            if covariance_type == FULL:
+                log_det += log(precisions_cholesky[(k * D + d) * D + d])
+            elif covariance_type == TIED:
+                log_det += log(precisions_cholesky[d * D + d])
+            elif covariance_type == DIAG:
+                log_det += log(precisions_cholesky[k * D + d])
+            else:
+                log_det += log(precisions_cholesky[k])
+        log_constant[k] = log(weights[k]) + (log_det - 0.5 * D * LOG_2PI)
+
+
+def factor_precisions(
+    const double[:, :, ::1] precisions,     # IN  (n, D, D)
+    double[:, :, ::1] precisions_cholesky,  # OUT (n, D, D)
+    double[:, ::1] scratch,                 # TMP (D, D)
+):
+    """U with U UT = precision, upper triangular; 0, or 1 + the first that is not positive definite"""
+    # Reversed rows and columns turn the upper factor into the lower one of an ordinary Cholesky.
+    cdef Py_ssize_t D = precisions.shape[1], n, i, j
+    for n in range(precisions.shape[0]):
+        reverse(&precisions[n, 0, 0], &scratch[0, 0], D)
+        if not cholesky(&scratch[0, 0], D):
+            return 1 + n
+        for i in range(D):
+            for j in range(i + 1, D):
+                scratch[i, j] = 0
+        reverse(&scratch[0, 0], &precisions_cholesky[n, 0, 0], D)
+    return 0
+
+
+def precisions_and_covariances(
+    const double[:, :, ::1] precisions_cholesky,    # IN  (n, D, D)
+    double[:, :, ::1] precisions,                   # OUT (n, D, D) U UT
+    double[:, :, ::1] covariances,                  # OUT (n, D, D) its inverse, or empty
+    double[:, :, ::1] scratch,                      # TMP (2, D, D)
+):
+    cdef Py_ssize_t D = precisions_cholesky.shape[1], n, i, j
+    for n in range(precisions_cholesky.shape[0]):
+        for i in range(D):
+            for j in range(i + 1):
+                precisions[n, i, j] = dot(&precisions_cholesky[n, i, i], &precisions_cholesky[n, j, i], D - i)
+                precisions[n, j, i] = precisions[n, i, j]
+        if covariances.shape[0]:
+            # covariance = U**-T U**-1, and U**-T is the inverse of the lower triangle UT; its row i ends at
+            # the diagonal
+            for i in range(D):
+                for j in range(D):
+                    scratch[0, i, j] = precisions_cholesky[n, j, i]
+            invert_lower(&scratch[0, 0, 0], &scratch[1, 0, 0], D)
+            for i in range(D):
+                for j in range(i + 1):
+                    covariances[n, i, j] = dot(&scratch[1, i, 0], &scratch[1, j, 0], j + 1)
+                    covariances[n, j, i] = covariances[n, i, j]

@@ -1,0 +1,69 @@
+"""Full covariances: one triangular factor for each component."""
+from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, WIDTH
+from panel cimport outer_products, subtract_panel, sum_rows
+from tile cimport weighted_differences
+from whiten cimport pack_triangle, triangle, whiten
+
+
+cdef inline Py_ssize_t full_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return K * triangle(D)
+
+
+cdef inline Py_ssize_t full_moments_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return K * triangle(D)
+
+
+cdef inline void full_pack(
+    const double* precisions_cholesky,  # IN  (K, D, D)
+    const double* means,                # IN  (K, D)
+    real* factor,                       # OUT (full_factor_size,)
+    Py_ssize_t K,
+    Py_ssize_t D,
+) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(K):
+        pack_triangle(precisions_cholesky + k * D * D, factor + k * triangle(D), D)
+
+
+cdef inline int full_log_prob(Tile* t, const Mixture* m) noexcept nogil:
+    """r[k] = log_constant[k] - |L_k (x - mu_k)|**2 / 2"""
+    cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p
+    cdef real distance[WIDTH]
+    cdef vec* out
+    if CHECKS and (t.n_panels > t.panel_capacity or K * triangle(D) > m.factor_size):
+        return EXTENT
+    for k in range(K):
+        for p in range(t.n_panels):
+            subtract_panel(t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, t.z, D)
+            whiten(t.z, m.factor + k * triangle(D), NULL, distance, D)
+            out = <vec*> (t.r + (p * K + k) * WIDTH)
+            out[0] = m.log_constant[k] - (<vec*> distance)[0] * <real> 0.5
+            out[1] = m.log_constant[k] - (<vec*> distance)[1] * <real> 0.5
+    return OK
+
+
+cdef inline int full_accumulate(
+    Tile* t,
+    const real* shift_hi,   # IN  (K, D)
+    const real* shift_lo,   # IN  (K, D)
+    bint at_means,
+    double* counts,         # OUT (K,)                      added to, as all below
+    double* first,          # OUT (K, D)
+    double* second,         # OUT (K, D (D + 1) / 2)
+    Py_ssize_t K,
+    Py_ssize_t D,
+) noexcept nogil:
+    """S_k += sum of w r (x - c_k)(x - c_k)T, lower triangle by rows"""
+    cdef Py_ssize_t k, d
+    cdef double count
+    if CHECKS and t.n_panels > t.panel_capacity:
+        return EXTENT
+    for k in range(K):
+        count = weighted_differences(t, shift_hi + k * D, shift_lo + k * D, k, K, D)
+        if count == 0:
+            continue
+        counts[k] += count
+        for d in range(D):
+            first[k * D + d] += sum_rows(t.wz + d * WIDTH, D * WIDTH, t.n_panels)
+        outer_products(t.wz, t.z, second + k * triangle(D), D, t.n_panels)
+    return OK

@@ -1,0 +1,64 @@
+"""The element and vector types of one build (see vec.h), and the layouts that the kernels share."""
+
+
+cdef extern from "vec.h" nogil:
+    ctypedef double real                # float or double
+    ctypedef double vec                 # LANES reals
+    ctypedef double dvec                # DLANES doubles
+    enum:
+        CHECKS
+        LANES
+        DLANES
+        WIDTH
+    vec vec_set(real a)
+    dvec dvec_set(double a)
+    double vec_sum(vec a)
+    double dvec_sum(dvec a)
+    unsigned long long bits_of_double(double a)
+    double double_of_bits(unsigned long long b)
+    unsigned int bits_of_float(float a)
+    float float_of_bits(unsigned int b)
+
+
+cdef enum CovarianceType:
+    FULL = 0
+    TIED = 1
+    DIAG = 2
+    SPHERICAL = 3
+
+
+# What a kernel answers. A positive status is 1 + the index of the first row whose density
+# is zero under every component.
+cdef enum Status:
+    OK = 0
+    EXTENT = -1     # an access beyond a buffer, found by the `checks` build
+
+
+# Parameters as the kernels read them. For float32 a mean is a pair hi + lo of floats, so that
+# (x - hi) - lo keeps the digits of a float64 mean; for float64 lo is not read.
+cdef struct Mixture:
+    Py_ssize_t n_components
+    Py_ssize_t n_features
+    const real* log_constant    # (K,)  log weight + log |U_k| - D/2 log 2 pi
+    const real* mean_hi         # (K, D)
+    const real* mean_lo         # (K, D)
+    const real* factor          # what the covariance type needs to take a distance
+    Py_ssize_t factor_size
+
+
+# A tile: samples in panels of WIDTH, feature-major within a panel, so that every inner loop
+# runs over neighbouring samples. Lanes beyond n_samples repeat a sample at weight 0.
+cdef struct Tile:
+    Py_ssize_t n_samples
+    Py_ssize_t n_panels
+    Py_ssize_t panel_capacity   # panels that each buffer below can hold
+    real* x                     # (n_panels, D, WIDTH)  samples
+    real* z                     # (n_panels, D, WIDTH)  differences from a mean
+    real* wz                    # (n_panels, D, WIDTH)  differences times responsibility and weight
+    real* y                     # (n_panels, D, WIDTH)  samples, whitened (tied)
+    real* r                     # (n_panels, K, WIDTH)  log-probabilities, then responsibilities
+    real* wr                    # (n_panels, K, WIDTH)  responsibilities times weight (tied)
+    real* distance              # (n_panels, K, WIDTH)  squared distances (spherical)
+    real* weight                # (n_panels, WIDTH)
+    real* peak                  # (n_panels, WIDTH)     largest log-probability
+    double* total               # (n_panels, WIDTH)     sum of exp(log-probability - peak)

@@ -1,0 +1,77 @@
+"""Spherical covariances: one scale for each component."""
+from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, vec_set, WIDTH
+from panel cimport _outer_1x1, sum_rows
+from tile cimport squared_distance, weighted_differences
+
+
+cdef inline Py_ssize_t spherical_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return K
+
+
+cdef inline Py_ssize_t spherical_moments_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return K
+
+
+cdef inline void spherical_pack(
+    const double* precisions_cholesky,  # IN  (K,) reciprocal standard deviations
+    const double* means,                # IN  (K, D)
+    real* factor,                       # OUT (spherical_factor_size,)
+    Py_ssize_t K,
+    Py_ssize_t D,
+) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(K):
+        factor[k] = <real> precisions_cholesky[k]
+
+
+cdef inline int spherical_log_prob(Tile* t, const Mixture* m) noexcept nogil:
+    """r[k] = log_constant[k] - (|x - mu_k| / sigma_k)**2 / 2; the squared distance is kept for the M-step"""
+    cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p
+    cdef vec* distance
+    cdef vec* out
+    cdef real scale
+    if CHECKS and (t.n_panels > t.panel_capacity or K > m.factor_size):
+        return EXTENT
+    for p in range(t.n_panels):
+        for k in range(K):
+            squared_distance(
+                t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, t.distance + (p * K + k) * WIDTH, D
+            )
+            scale = m.factor[k]
+            distance = <vec*> (t.distance + (p * K + k) * WIDTH)
+            out = <vec*> (t.r + (p * K + k) * WIDTH)
+            out[0] = m.log_constant[k] - (distance[0] * scale) * scale * <real> 0.5
+            out[1] = m.log_constant[k] - (distance[1] * scale) * scale * <real> 0.5
+    return OK
+
+
+cdef inline int spherical_accumulate(
+    Tile* t,
+    const real* shift_hi,   # IN  (K, D)
+    const real* shift_lo,   # IN  (K, D)
+    bint at_means,          # the shift is the means of spherical_log_prob
+    double* counts,         # OUT (K,)                      added to, as all below
+    double* first,          # OUT (K, D)
+    double* second,         # OUT (K,)
+    Py_ssize_t K,
+    Py_ssize_t D,
+) noexcept nogil:
+    """S_k += sum of w r |x - c_k|**2"""
+    cdef Py_ssize_t k, d, p
+    cdef double count
+    if CHECKS and t.n_panels > t.panel_capacity:
+        return EXTENT
+    for k in range(K):
+        count = weighted_differences(t, shift_hi + k * D, shift_lo + k * D, k, K, D)
+        if count == 0:
+            continue
+        counts[k] += count
+        for d in range(D):
+            first[k * D + d] += sum_rows(t.wz + d * WIDTH, D * WIDTH, t.n_panels)
+        if not at_means:
+            for p in range(t.n_panels):
+                squared_distance(
+                    t.x + p * D * WIDTH, shift_hi + k * D, shift_lo + k * D, t.distance + (p * K + k) * WIDTH, D
+                )
+        second[k] += _outer_1x1(t.wr + k * WIDTH, t.distance + k * WIDTH, K * WIDTH, t.n_panels)
+    return OK

@@ -1,0 +1,158 @@
+"""A tile of samples: its buffers, what the covariance types share, and the log-sum-exp."""
+from libc.math cimport INFINITY
+from layout cimport CHECKS, EXTENT, Tile, real, vec, vec_set, vec_sum, WIDTH
+from panel cimport load_panel, subtract_panel
+from vmath cimport exp_nonpositive, log_positive
+
+
+cdef inline Py_ssize_t tile_samples(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """Samples in a tile, from (K, D, element type) alone: its hot buffers are to stay in the second-level cache."""
+    cdef Py_ssize_t n = 256
+    while n > 64 and n * (3 * D + 2 * K) * 8 > 400000:
+        n //= 2
+    return n * (8 // <Py_ssize_t> sizeof(real))
+
+
+cdef inline Py_ssize_t tile_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """reals of scratch that a tile needs"""
+    return tile_samples(K, D) * (4 * D + 3 * K + 2 + <Py_ssize_t> (sizeof(double) // sizeof(real)))
+
+
+cdef inline Tile tile_in(real* scratch, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """Share out scratch of tile_size reals"""
+    cdef Py_ssize_t n = tile_samples(K, D)
+    cdef Tile t
+    t.panel_capacity = n // WIDTH
+    t.n_panels = t.n_samples = 0
+    t.total = <double*> scratch
+    t.x = scratch + n * <Py_ssize_t> (sizeof(double) // sizeof(real))
+    t.z = t.x + n * D
+    t.wz = t.z + n * D
+    t.y = t.wz + n * D
+    t.r = t.y + n * D
+    t.wr = t.r + n * K
+    t.distance = t.wr + n * K
+    t.weight = t.distance + n * K
+    t.peak = t.weight + n
+    return t
+
+
+cdef inline int load_tile(
+    Tile* t,
+    const real* X,              # IN (n, D)
+    const double* weight,       # IN (n,) or NULL
+    Py_ssize_t n,               # rows, 1 to tile_samples
+    Py_ssize_t D,
+) noexcept nogil:
+    cdef Py_ssize_t p, i
+    t.n_samples = n
+    t.n_panels = (n + WIDTH - 1) // WIDTH
+    if CHECKS and t.n_panels > t.panel_capacity:
+        return EXTENT
+    for p in range(t.n_panels):
+        load_panel(X + p * WIDTH * D, t.x + p * D * WIDTH, min(n - p * WIDTH, <Py_ssize_t> WIDTH), D)
+    for i in range(n):
+        t.weight[i] = <real> (1.0 if weight == NULL else weight[i])
+    for i in range(n, t.n_panels * WIDTH):
+        t.weight[i] = 0
+    return 0
+
+
+cdef inline double weighted_differences(
+    Tile* t, const real* hi, const real* lo, Py_ssize_t k, Py_ssize_t K, Py_ssize_t D,
+) noexcept nogil:
+    """z = x - (hi + lo), wr[k] = weight r[k], wz = wr[k] z; returns the sum of wr[k]"""
+    cdef Py_ssize_t p, d
+    cdef vec w0, w1, s0 = vec_set(0), s1 = vec_set(0)
+    cdef vec* wz
+    cdef const vec* z
+    for p in range(t.n_panels):
+        w0 = (<const vec*> (t.weight + p * WIDTH))[0] * (<const vec*> (t.r + (p * K + k) * WIDTH))[0]
+        w1 = (<const vec*> (t.weight + p * WIDTH))[1] * (<const vec*> (t.r + (p * K + k) * WIDTH))[1]
+        (<vec*> (t.wr + (p * K + k) * WIDTH))[0] = w0
+        (<vec*> (t.wr + (p * K + k) * WIDTH))[1] = w1
+        s0 = s0 + w0
+        s1 = s1 + w1
+        subtract_panel(t.x + p * D * WIDTH, hi, lo, t.z + p * D * WIDTH, D)
+        z = <const vec*> (t.z + p * D * WIDTH)
+        wz = <vec*> (t.wz + p * D * WIDTH)
+        for d in range(D):
+            wz[2 * d] = w0 * z[2 * d]
+            wz[2 * d + 1] = w1 * z[2 * d + 1]
+    return vec_sum(s0 + s1)
+
+
+cdef inline void squared_distance(
+    const real* x,          # IN  (D, WIDTH)
+    const real* hi,         # IN  (D,)
+    const real* lo,         # IN  (D,)
+    real* out,              # OUT (WIDTH,)
+    Py_ssize_t D,
+) noexcept nogil:
+    """|x - (hi + lo)|**2"""
+    cdef vec q0 = vec_set(0), q1 = vec_set(0), z0, z1
+    cdef const vec* source = <const vec*> x
+    cdef Py_ssize_t d
+    for d in range(D):
+        z0 = source[0] - hi[d]
+        z1 = source[1] - hi[d]
+        if sizeof(real) == 4:
+            z0 = z0 - lo[d]
+            z1 = z1 - lo[d]
+        q0 = q0 + z0 * z0
+        q1 = q1 + z1 * z1
+        source += 2
+    (<vec*> out)[0] = q0
+    (<vec*> out)[1] = q1
+
+
+cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
+    """Log-probabilities to responsibilities; returns the first sample without one above -inf, or -1.
+
+    r_k = exp(l_k - max l) / total, total = sum over k of exp(l_k - max l); the sample's
+    log-likelihood is max l + log total. A NaN (an overflow within a distance) counts as -inf.
+    A sample that has -inf only gets responsibilities of 0, a peak of -inf and a total of 1.
+    """
+    cdef Py_ssize_t p, k, i, bad = -1
+    cdef real low = -INFINITY
+    cdef real peak[WIDTH]
+    cdef real total[WIDTH]
+    cdef real value
+    cdef real* r
+    for p in range(t.n_panels):
+        r = t.r + p * K * WIDTH
+        for i in range(WIDTH):
+            peak[i] = low
+            total[i] = 0
+        for k in range(K):
+            for i in range(WIDTH):
+                value = r[k * WIDTH + i]
+                peak[i] = value if value > peak[i] else peak[i]
+        for i in range(WIDTH):
+            t.peak[p * WIDTH + i] = peak[i]
+        for i in range(WIDTH):
+            if not (peak[i] > low):
+                if bad < 0 and p * WIDTH + i < t.n_samples:
+                    bad = p * WIDTH + i
+                peak[i] = 0
+                total[i] = 0
+        for k in range(K):
+            for i in range(WIDTH):
+                value = exp_nonpositive(r[k * WIDTH + i] - peak[i])
+                r[k * WIDTH + i] = value
+                total[i] = total[i] + value
+        for i in range(WIDTH):
+            total[i] = total[i] if total[i] > 0 else <real> 1
+            t.total[p * WIDTH + i] = total[i]
+            total[i] = <real> 1 / total[i]
+        for k in range(K):
+            for i in range(WIDTH):
+                r[k * WIDTH + i] = r[k * WIDTH + i] * total[i]
+    return bad
+
+
+cdef inline double log_likelihood(Tile* t, Py_ssize_t n) noexcept nogil:
+    """log-likelihood of sample n of a normalized tile"""
+    return <double> t.peak[n] + log_positive(t.total[n])
+
+

@@ -1,0 +1,116 @@
+"""The triangular product y = L z, L the inverse Cholesky factor: the hot loop of the E-step."""
+from layout cimport real, vec, vec_set, WIDTH
+
+
+cdef inline Py_ssize_t triangle(Py_ssize_t n) noexcept nogil:
+    """entries of a lower triangle of n rows"""
+    return n * (n + 1) // 2
+
+
+cdef inline void pack_triangle(
+    const double* U,        # IN  (D, D) upper triangular, L = UT
+    real* factor,           # OUT (D (D + 1) / 2,)
+    Py_ssize_t D,
+) noexcept nogil:
+    """The rows of L in the order in which `whiten` reads them: four rows column by column, then single rows."""
+    cdef Py_ssize_t j = 0, d, row
+    while j + 4 <= D:
+        for d in range(j + 4):
+            for row in range(j if j > d else d, j + 4):
+                factor[0] = <real> U[d * D + row]
+                factor += 1
+        j += 4
+    for row in range(j, D):
+        for d in range(row + 1):
+            factor[0] = <real> U[d * D + row]
+            factor += 1
+
+
+cdef inline void whiten(
+    const real* z,          # IN  (D, WIDTH)
+    const real* factor,     # IN  packed by pack_triangle
+    real* y,                # OUT (D, WIDTH), or NULL
+    real* distance,         # OUT (WIDTH,) sum of squares of y
+    Py_ssize_t D,
+) noexcept nogil:
+    """y = L z and its squared length, D (D + 1) / 2 multiply-adds a sample"""
+    # Four rows of L by two vectors of samples make eight independent sums, which hide the latency of
+    # a multiply-add and need six loads for eight of them. The last four columns of a block of rows are
+    # the triangle of the diagonal, written out so that no product with a zero is formed.
+    cdef vec q0 = vec_set(0), q1 = vec_set(0)
+    cdef vec a00, a01, a10, a11, a20, a21, a30, a31, z0, z1
+    cdef const vec* source
+    cdef vec* target = <vec*> y
+    cdef Py_ssize_t j = 0, d, row
+    while j + 4 <= D:
+        a00 = a01 = a10 = a11 = a20 = a21 = a30 = a31 = vec_set(0)
+        source = <const vec*> z
+        for d in range(j):
+            z0 = source[0]
+            z1 = source[1]
+            a00 = a00 + factor[0] * z0
+            a01 = a01 + factor[0] * z1
+            a10 = a10 + factor[1] * z0
+            a11 = a11 + factor[1] * z1
+            a20 = a20 + factor[2] * z0
+            a21 = a21 + factor[2] * z1
+            a30 = a30 + factor[3] * z0
+            a31 = a31 + factor[3] * z1
+            factor += 4
+            source += 2
+        z0 = source[0]
+        z1 = source[1]
+        a00 = a00 + factor[0] * z0
+        a01 = a01 + factor[0] * z1
+        a10 = a10 + factor[1] * z0
+        a11 = a11 + factor[1] * z1
+        a20 = a20 + factor[2] * z0
+        a21 = a21 + factor[2] * z1
+        a30 = a30 + factor[3] * z0
+        a31 = a31 + factor[3] * z1
+        z0 = source[2]
+        z1 = source[3]
+        a10 = a10 + factor[4] * z0
+        a11 = a11 + factor[4] * z1
+        a20 = a20 + factor[5] * z0
+        a21 = a21 + factor[5] * z1
+        a30 = a30 + factor[6] * z0
+        a31 = a31 + factor[6] * z1
+        z0 = source[4]
+        z1 = source[5]
+        a20 = a20 + factor[7] * z0
+        a21 = a21 + factor[7] * z1
+        a30 = a30 + factor[8] * z0
+        a31 = a31 + factor[8] * z1
+        a30 = a30 + factor[9] * source[6]
+        a31 = a31 + factor[9] * source[7]
+        factor += 10
+        q0 = q0 + a00 * a00 + a10 * a10 + a20 * a20 + a30 * a30
+        q1 = q1 + a01 * a01 + a11 * a11 + a21 * a21 + a31 * a31
+        if target != NULL:
+            target[0] = a00
+            target[1] = a01
+            target[2] = a10
+            target[3] = a11
+            target[4] = a20
+            target[5] = a21
+            target[6] = a30
+            target[7] = a31
+            target += 8
+        j += 4
+    for row in range(j, D):
+        a00 = a01 = vec_set(0)
+        source = <const vec*> z
+        for d in range(row + 1):
+            a00 = a00 + factor[d] * source[0]
+            a01 = a01 + factor[d] * source[1]
+            source += 2
+        factor += row + 1
+        q0 = q0 + a00 * a00
+        q1 = q1 + a01 * a01
+        if target != NULL:
+            target[0] = a00
+            target[1] = a01
+            target += 2
+    (<vec*> distance)[0] = q0
+    (<vec*> distance)[1] = q1
