@@ -7,18 +7,21 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-from gmm_core import reference
 from memory import measure_peak_mb
 from peers import Parameters, Peer
 from workloads import SCORING, Array, Problem
+
+from gmm_core import reference
 
 # Largest difference, relative to max(1, |truth|), of the mean log-likelihood per sample; of any
 # sample's log-likelihood; of any responsibility. For labels: the share that differs.
 TOLERANCES = {"float64": 1e-7, "float32": 1e-4}
 LABEL_TOLERANCE = 1e-4
-TOO_SLOW = 30.0  # seconds for a fit of one iteration, which some close with a second E-step
+TOO_SLOW = (
+    30.0  # seconds for a fit of one iteration, which some close with a second E-step
+)
 LATENCY_CALLS = 10  # a fit of a millisecond is too short to be timed alone
-SETTLE = 0.03  # seconds; the threads of the library before spin for a while
+SETTLE = 0.05  # seconds; the threads of the library before spin for a while
 
 
 class Sample(NamedTuple):
@@ -60,7 +63,9 @@ def timed(call: Callable[[], object], calls: int = 1) -> Sample:
     return Sample(wall * 1e3 / calls, cpu * 1e3 / calls)
 
 
-def interleave(tasks: dict[str, Task], repeats: int, cap: float) -> dict[str, list[Sample]]:
+def interleave(
+    tasks: dict[str, Task], repeats: int, cap: float
+) -> dict[str, list[Sample]]:
     """Every task once, then every task again. One that would exceed `cap` seconds leaves early."""
     samples: dict[str, list[Sample]] = {name: [] for name in tasks}
     spent = dict.fromkeys(tasks, 0.0)
@@ -75,13 +80,17 @@ def interleave(tasks: dict[str, Task], repeats: int, cap: float) -> dict[str, li
     return samples
 
 
-def mean_log_likelihood(X: Array, parameters: Parameters, covariance_type: str) -> float:
+def mean_log_likelihood(
+    X: Array, parameters: Parameters, covariance_type: str
+) -> float:
     """By the textbook, in float64, whatever library the parameters come from."""
     weights, means, covariances = (np.asarray(p, dtype=np.float64) for p in parameters)
     factors = reference.precision_cholesky(covariances, covariance_type)
     model = (weights / weights.sum(), means, factors, covariance_type)
     blocks = (X[n : n + 8192].astype(np.float64) for n in range(0, len(X), 8192))
-    return float(sum(reference.log_likelihood(block, *model).sum() for block in blocks)) / len(X)
+    return float(
+        sum(reference.log_likelihood(block, *model).sum() for block in blocks)
+    ) / len(X)
 
 
 class Comparison:
@@ -109,7 +118,9 @@ class Comparison:
         if memory:
             for cell in self.cells.values():
                 if cell.status == "ok":
-                    cell.memory_mb = measure_peak_mb(cell.library, self.problem, n_threads)
+                    cell.memory_mb = measure_peak_mb(
+                        cell.library, self.problem, n_threads
+                    )
         return [self.cells[name] for name in peers]
 
     def _record(self, cell: Cell, samples: list[Sample]) -> None:
@@ -130,7 +141,7 @@ class Comparison:
                 self._prepare_default_fit(peer, cell)
             else:
                 self._check_iterations(peer, cell)
-        except Exception as error:  # whatever a foreign library raises is a result of the run
+        except Exception as error:  # noqa: BLE001  (whatever a library raises is a result)
             cell.status, cell.detail = "failed", f"{type(error).__name__}: {error}"
 
     def _compare(self, cell: Cell, value: Array) -> bool:
@@ -155,7 +166,10 @@ class Comparison:
         ends: list[Parameters] = []
         first = timed(lambda: peer.fit(problem, 1))
         if first.wall > TOO_SLOW * 1e3:
-            cell.status, cell.detail = "too slow", f"a fit of one iteration took {first.wall:.0f} ms"
+            cell.status, cell.detail = (
+                "too slow",
+                f"one iteration took {first.wall:.0f} ms",
+            )
             return
         whole = timed(lambda: ends.append(peer.fit(problem, last)))
         covariance_type = problem.workload.covariance_type
@@ -164,17 +178,22 @@ class Comparison:
             return
 
         def per_iteration(short: Sample, long: Sample) -> Sample:
-            return Sample(*((b - a) / iterations for a, b in zip(short, long, strict=True)))
+            return Sample(
+                *((b - a) / iterations for a, b in zip(short, long, strict=True))
+            )
 
         if self.kind == "latency":
             self.tasks[peer.name] = lambda: timed(
                 lambda: peer.fit(problem, last), LATENCY_CALLS
             )
-        elif (first.wall + whole.wall) / 1e3 > self.cap:  # so long that one more tells nothing new
+        elif (
+            first.wall + whole.wall
+        ) / 1e3 > self.cap:  # so long that one more tells nothing new
             self._record(cell, [per_iteration(first, whole)])
         else:
             self.tasks[peer.name] = lambda: per_iteration(
-                timed(lambda: peer.fit(problem, 1)), timed(lambda: peer.fit(problem, last))
+                timed(lambda: peer.fit(problem, 1)),
+                timed(lambda: peer.fit(problem, last)),
             )
 
     def _check_scores(self, peer: Peer, cell: Cell) -> None:

@@ -59,7 +59,7 @@ class Peer:
 
     def warm_up(self) -> None:
         """A fit of almost nothing, so that what is loaded lazily is loaded."""
-        tiny = Workload("tiny", 40, 2, 1, covariance_type="full")
+        tiny = Workload("tiny", n_samples=40, n_features=2, n_components=1)
         self.fit(make_problem(tiny), 1)
 
     def refusal(self, problem: Problem) -> str | None:
@@ -89,7 +89,9 @@ class Reference(Peer):
         p = problem
         kind = p.workload.covariance_type
         options = {"tol": 0.0, "max_iter": n_iter, "reg_covar": 0.0}
-        result = self.module.fit(p.X, p.weights, p.means, p.covariances, kind, **options)
+        result = self.module.fit(
+            p.X, p.weights, p.means, p.covariances, kind, **options
+        )
         return Parameters(result.weights, result.means, result.covariances)
 
     def scorer(self, problem: Problem) -> Callable[[], Array]:
@@ -122,10 +124,15 @@ class ScikitLearn(Peer):
     def _fit(self, problem: Problem, **options: Any) -> Any:
         w = problem.workload
         model = self.estimator(
-            w.n_components, covariance_type=w.covariance_type, **options, **self._options()
+            w.n_components,
+            covariance_type=w.covariance_type,
+            **options,
+            **self._options(),
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # ConvergenceWarning: the iterations are counted here
+            warnings.simplefilter(
+                "ignore"
+            )  # ConvergenceWarning: the iterations are counted here
             return model.fit(problem.X)
 
     def _fit_from_start(self, problem: Problem, n_iter: int) -> Any:
@@ -151,11 +158,13 @@ class ScikitLearn(Peer):
         factors = importlib.import_module("gmm_core.reference").precision_cholesky
         model.precisions_cholesky_ = factors(problem.covariances, kind)
         method = getattr(model, problem.workload.kind)
-        return lambda: method(problem.X)  # type: ignore[no-any-return]
+        return lambda: method(problem.X)
 
     def default_fit(self, problem: Problem, seed: int, max_iter: int = 100) -> Fitted:
         model = self._fit(problem, random_state=seed, max_iter=max_iter)
-        return Fitted(Parameters(model.weights_, model.means_, model.covariances_), model.n_iter_)
+        return Fitted(
+            Parameters(model.weights_, model.means_, model.covariances_), model.n_iter_
+        )
 
 
 class GmmCore(ScikitLearn):
@@ -181,7 +190,7 @@ class GmmCore(ScikitLearn):
             **self._options(),
         )
         method = getattr(model, p.workload.kind)
-        return lambda: method(p.X)  # type: ignore[no-any-return]
+        return lambda: method(p.X)
 
 
 class Daal4py(Peer):
@@ -212,7 +221,9 @@ class Daal4py(Peer):
         tables = list(p.covariances) if full else [c[np.newaxis] for c in p.covariances]
         result = algorithm.compute(p.X, p.weights[np.newaxis], p.means, tables)
         if int(result.nIterations[0, 0]) != n_iter:
-            raise RuntimeError(f"{int(result.nIterations[0, 0])} iterations instead of {n_iter}")
+            raise RuntimeError(
+                f"{int(result.nIterations[0, 0])} iterations instead of {n_iter}"
+            )
         covariances = np.stack([c if full else c[0] for c in result.covariances])
         return Parameters(result.weights[0], result.means, covariances)
 
@@ -234,17 +245,16 @@ class Pomegranate(Peer):
         self.torch.set_num_threads(n_threads)
 
     def _model(self, problem: Problem, n_iter: int) -> Any:
-        def tensor(array: Array) -> Any:  # a copy: pomegranate updates parameters in place
-            return self.torch.tensor(array)
-
         kind = problem.workload.covariance_type
+        tensor = self.torch.tensor  # a copy: pomegranate updates parameters in place
         parts = [
             self.normal(tensor(mean), tensor(covariance), covariance_type=kind)
             for mean, covariance in zip(problem.means, problem.covariances, strict=True)
         ]
-        return self.mixture(
-            parts, priors=tensor(problem.weights), max_iter=n_iter, tol=float("-inf")
-        )
+        priors = tensor(problem.weights)
+        model = self.mixture(parts, priors=priors, max_iter=n_iter, tol=float("-inf"))
+        # Without this its sums are float32, whatever the type of data and parameters.
+        return model.double() if problem.workload.dtype == "float64" else model
 
     def fit(self, problem: Problem, n_iter: int) -> Parameters:
         model = self._model(problem, n_iter)
@@ -260,7 +270,7 @@ class Pomegranate(Peer):
         model, X = self._model(problem, 1), self.torch.from_numpy(problem.X)
         names = {"score_samples": "log_probability"}
         method = getattr(model, names.get(problem.workload.kind, problem.workload.kind))
-        return lambda: method(X).numpy()  # type: ignore[no-any-return]
+        return lambda: method(X).numpy()
 
 
 PEERS: dict[str, type[Peer]] = {
@@ -275,6 +285,9 @@ def load(names: list[str]) -> tuple[dict[str, Peer], dict[str, str]]:
     for name in names:
         try:
             peers[name] = PEERS[name]()
-        except (ImportError, OSError) as error:  # OSError: a shared library that does not load
+        except (
+            ImportError,
+            OSError,
+        ) as error:  # OSError: a shared library that does not load
             missing[name] = f"{type(error).__name__}: {error}"
     return peers, missing

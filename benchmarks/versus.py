@@ -1,6 +1,7 @@
-"""gmm_core against the other libraries on this machine, agreement first: `--help` has the options."""
+"""gmm_core against other libraries on this machine, agreement first. `--help` has the options."""
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -11,34 +12,56 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 EXPLANATION = """\
-ms per EM iteration = (fit of 1 + m iterations - fit of 1 iteration) / m, with tol = 0, reg_covar = 0
-and the same explicit start for all: validation, set-up and a closing E-step cancel. A library is
-timed only if its parameters after 1 + m iterations have the same log-likelihood (evaluated by the
-NumPy baseline in float64) within {float64:g} (float32: {float32:g}) relative. 'latency' is a whole
-fit, start and all; 'fit' one with default options, where starts and so ends differ by library.
-Rounds are interleaved in one process; memory is from a process of its own for each library."""
+ms per EM iteration = (fit of 1 + m iterations - fit of 1 iteration) / m, with tol = 0 and
+reg_covar = 0 and the same explicit start for all: validation, set-up and a closing E-step cancel.
+A library is timed only if its parameters after 1 + m iterations have the same log-likelihood
+(evaluated by the NumPy baseline in float64) within {float64:g} (float32: {float32:g}) relative.
+'latency' is a whole fit, start and all; 'fit' one with default options, where starts and so ends
+differ by library. Rounds are interleaved in one process; memory is from a process of its own for
+each library. OPENBLAS_THREAD_TIMEOUT is 4 unless set: NumPy's and SciPy's BLAS threads otherwise
+spin against each other, which on two cores can cost scikit-learn and the baseline several times
+the time."""
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", metavar="SUBSTRING", default="", help="workloads named like this")
-    parser.add_argument("--libraries", metavar="A,B", help="default: all that are installed")
-    parser.add_argument("--threads", metavar="N,M", help="numbers of threads (default 1,2)")
+    parser.add_argument(
+        "--only", metavar="SUBSTRING", default="", help="workloads named like this"
+    )
+    parser.add_argument(
+        "--libraries", metavar="A,B", help="default: all that are installed"
+    )
+    parser.add_argument(
+        "--threads", metavar="N,M", help="numbers of threads (default 1,2)"
+    )
     parser.add_argument("--repeats", type=int, help="rounds (default 5; quick: 1)")
     parser.add_argument(
-        "--cap", type=float, default=20.0, help="seconds for one library on one workload (20)"
+        "--cap",
+        type=float,
+        default=20.0,
+        help="seconds for one library on one workload (20)",
     )
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: a smoke test")
-    parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
-    parser.add_argument("--list", action="store_true", help="print the workloads' names and stop")
+    parser.add_argument(
+        "--quick", action="store_true", help="a smoke test at tiny sizes"
+    )
+    parser.add_argument(
+        "--no-memory", action="store_true", help="do not measure memory"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="print the workloads' names and stop"
+    )
     parser.add_argument("--json", metavar="FILE", help="write all results")
     parser.add_argument("--plot", metavar="PNG", help="write a plot (needs matplotlib)")
-    parser.add_argument("--markdown", action="store_true", help="print tables in markdown")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print tables in markdown"
+    )
     options = parser.parse_args(arguments)
     try:
         options.threads = [int(n) for n in (options.threads or "1,2").split(",")]
     except ValueError:
-        parser.error(f"--threads: expected numbers with commas between, got {options.threads!r}")
+        parser.error(
+            f"--threads: expected numbers with commas between, got {options.threads!r}"
+        )
     if min(options.threads) < 1:
         parser.error("--threads: expected numbers of at least 1")
     if options.repeats is None:
@@ -56,7 +79,9 @@ def refuse_editable() -> None:
     editable = any("editable" in name and "gmm_core" in name for name in finders)
     location = Path(gmm_core.__file__).resolve()
     if editable or location.parent == REPOSITORY / "gmm_core":
-        sys.exit(f"gmm_core at {location.parent} is not a regular install: run `pip install .`.")
+        sys.exit(
+            f"gmm_core at {location.parent} is not a regular install: run `pip install .`."
+        )
 
 
 def limit_threads_by_environment(options: argparse.Namespace) -> None:
@@ -76,15 +101,14 @@ def log(message: str) -> None:
 
 def set_threads(peers: dict[str, Any], n_threads: int) -> None:
     if find_spec("threadpoolctl") is not None:
-        from threadpoolctl import threadpool_limits
-
-        threadpool_limits(n_threads)
+        importlib.import_module("threadpoolctl").threadpool_limits(n_threads)
     for peer in peers.values():
         peer.set_threads(n_threads)
 
 
 def main() -> int:
     options = parse()
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     if find_spec("threadpoolctl") is None:
         limit_threads_by_environment(options)
     if find_spec("gmm_core") is None:
@@ -92,11 +116,12 @@ def main() -> int:
     refuse_editable()
 
     # Only now, as NumPy's BLAS reads the environment when it is loaded.
-    import gmm_core
     import report
     from measure import TOLERANCES, Comparison
     from peers import PEERS, load
     from workloads import GRID, Unavailable, make_problem, small_grid
+
+    import gmm_core
 
     grid = small_grid() if options.quick else GRID
     grid = [workload for workload in grid if options.only in workload.name]
@@ -104,7 +129,9 @@ def main() -> int:
         print("\n".join(workload.name for workload in grid))
         return 0
     if not grid:
-        sys.exit(f"--only: no workload has {options.only!r} in its name; --list prints them")
+        sys.exit(
+            f"--only: no workload has {options.only!r} in its name; --list prints them"
+        )
     names = options.libraries.split(",") if options.libraries else list(PEERS)
     unknown = [name for name in names if name not in PEERS]
     if unknown:
@@ -139,7 +166,9 @@ def main() -> int:
                 "skipped": skipped,
                 "rows": report.as_json(rows),
             }
-            Path(options.json).write_text(json.dumps(content, indent=1, default=str) + "\n")
+            Path(options.json).write_text(
+                json.dumps(content, indent=1, default=str) + "\n"
+            )
 
     for workload in grid:
         try:
@@ -152,9 +181,12 @@ def main() -> int:
             started = time.perf_counter()
             set_threads(peers, n_threads)
             comparison = Comparison(problem, options.repeats, options.cap)
-            cells = comparison.run(peers, n_threads, memory=not options.no_memory)
+            memory = not options.no_memory and not (options.quick and rows)
+            cells = comparison.run(peers, n_threads, memory)
             rows.append(report.Row(workload, n_threads, cells))
-            shown = ", ".join(f"{c.library} {_short(c.median_ms, c.status)}" for c in cells)
+            shown = ", ".join(
+                f"{c.library} {_short(c.median_ms, c.status)}" for c in cells
+            )
             seconds = time.perf_counter() - started
             log(f"{workload.name}, {n_threads} thread(s): {shown}  [{seconds:.0f} s]")
             save()
@@ -166,7 +198,9 @@ def main() -> int:
         print(f"- {name} skipped: {reason}")
     if options.plot:
         report.plot(rows, options.plot, header.split("\n")[0])
-    ours = [c for row in rows for c in row.cells if c.library in ("gmm_core", "reference")]
+    ours = [
+        c for row in rows for c in row.cells if c.library in ("gmm_core", "reference")
+    ]
     return int(any(cell.status in ("differs", "failed") for cell in ours))
 
 

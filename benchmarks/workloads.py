@@ -1,4 +1,4 @@
-"""What is measured: named workloads, their data and the parameters that every library starts from."""
+"""What is measured: named workloads, their data and the start that all libraries share."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -54,9 +54,17 @@ class Problem:
         return 1 / self.covariances
 
 
-def _em(n: int, d: int, k: int, kind: str = "full", dtype: str = "float64", **more: Any) -> Workload:
+def _em(
+    n: int,
+    d: int,
+    k: int,
+    kind: str = "full",
+    dtype: str = "float64",
+    iterations: int = 5,
+) -> Workload:
     single = "-float32" if dtype == "float32" else ""
-    return Workload(f"{n}x{d}-k{k}-{kind}{single}", n, d, k, kind, dtype, **more)
+    name = f"{n}x{d}-k{k}-{kind}{single}"
+    return Workload(name, n, d, k, kind, dtype, iterations=iterations)
 
 
 GRID: list[Workload] = [
@@ -72,9 +80,19 @@ GRID: list[Workload] = [
     _em(100_000, 16, 32, "tied", iterations=10),
     _em(100_000, 16, 32, "spherical", iterations=10),
     Workload("latency-1000x2-k3-full", 1_000, 2, 3, kind="latency", iterations=100),
-    *(Workload(f"{kind}-100000x16-k32-full", 100_000, 16, 32, kind=kind) for kind in SCORING),
     *(
-        Workload(f"patches-50000x64-k{k}-full", 50_000, PATCH**2, k, source="patches", iterations=2)
+        Workload(f"{kind}-100000x16-k32-full", 100_000, 16, 32, kind=kind)
+        for kind in SCORING
+    ),
+    *(
+        Workload(
+            f"patches-50000x64-k{k}-full",
+            50_000,
+            PATCH**2,
+            k,
+            source="patches",
+            iterations=2,
+        )
         for k in (32, 100, 200)
     ),
     Workload("fit-200000x8-k16-full", 200_000, 8, 16, kind="fit"),
@@ -89,7 +107,9 @@ def small_grid() -> list[Workload]:
         w = replace(
             workload,
             n_samples=min(workload.n_samples, 2_000),
-            n_features=min(workload.n_features, 5) if workload.source == "blobs" else PATCH**2,
+            n_features=min(workload.n_features, 5)
+            if workload.source == "blobs"
+            else PATCH**2,
             n_components=min(workload.n_components, 4),
             iterations=min(workload.iterations, 5),
         )
@@ -113,7 +133,9 @@ def make_problem(workload: Workload) -> Problem:
         "spherical": np.full(k, np.trace(variance) / d),
     }
     start = (np.full(k, 1 / k), means, covariances[workload.covariance_type])
-    X, *start_cast = (np.ascontiguousarray(a, dtype=workload.dtype) for a in (X, *start))
+    X, *start_cast = (
+        np.ascontiguousarray(a, dtype=workload.dtype) for a in (X, *start)
+    )
     return Problem(workload, X, *start_cast)
 
 
@@ -124,7 +146,10 @@ def _blobs(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     labels = rng.integers(k, size=w.n_samples)
     X = rng.normal(size=(w.n_samples, d))
     for component in range(k):
-        factor = rng.uniform(0.7, 1.3) * np.eye(d) + 0.3 * np.tril(rng.normal(size=(d, d))) / d**0.5
+        factor = (
+            rng.uniform(0.7, 1.3) * np.eye(d)
+            + 0.3 * np.tril(rng.normal(size=(d, d))) / d**0.5
+        )
         members = labels == component
         X[members] = X[members] @ factor.T + means[component]
     return X, means + rng.normal(size=(k, d)) / np.sqrt(d), 1.2 * np.eye(d)
@@ -141,13 +166,17 @@ def _patches(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array
 
         images = [load_sample_image(f"{name}.jpg") for name in ("china", "flower")]
     except ImportError as error:
-        raise Unavailable(f"the photographs come with scikit-learn and Pillow: {error}") from None
+        raise Unavailable(
+            f"the photographs come with scikit-learn and Pillow: {error}"
+        ) from None
     rows = []
     for image in images:
         grey = image @ np.array([0.299, 0.587, 0.114]) / 255
         windows = np.lib.stride_tricks.sliding_window_view(grey, (PATCH, PATCH))
         all_patches = windows.reshape(-1, PATCH**2)
-        rows.append(all_patches[rng.choice(len(all_patches), w.n_samples // 2, replace=False)])
+        rows.append(
+            all_patches[rng.choice(len(all_patches), w.n_samples // 2, replace=False)]
+        )
     X = np.concatenate(rows)
     X = X - X.mean(axis=1, keepdims=True) + rng.normal(scale=1 / 255, size=X.shape)
     rng.shuffle(X)
@@ -159,7 +188,9 @@ def _colours(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array
     """The pixels of the colour image under examples/, one row each."""
     for path in sorted(EXAMPLES.glob("*.np[yz]")):
         loaded = np.load(path)
-        for pixels in loaded.values() if isinstance(loaded, np.lib.npyio.NpzFile) else [loaded]:
+        for pixels in (
+            loaded.values() if isinstance(loaded, np.lib.npyio.NpzFile) else [loaded]
+        ):
             if pixels.ndim > 1 and pixels.shape[-1] == 3:
                 X = pixels.reshape(-1, 3)
                 X = X / 255 if X.dtype == np.uint8 else X

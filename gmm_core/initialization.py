@@ -70,7 +70,8 @@ def initial_parameters(
     else:
         assert callable(method)
         start = _from_callable(data, method, random_state, reg_covar)
-    return start if start is not None and given == (None, None, None) else _merge(data, given, start)
+    nothing_given = all(array is None for array in given)
+    return start if start is not None and nothing_given else _merge(data, given, start)
 
 
 def _merge(data: ArrayPass, given: GivenParameters, start: Parameters | None) -> Parameters:

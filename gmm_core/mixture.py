@@ -190,6 +190,13 @@ class GaussianMixture(BaseEstimator):
     ) -> npt.NDArray[np.int64]:
         """Fit the mixture, and return `predict(X)`; see `fit`.
 
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+        y : object
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), optional
+
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
@@ -215,8 +222,8 @@ class GaussianMixture(BaseEstimator):
             best = self._best_of_starts(data, given, random_state)
         if not best.converged and self.max_iter > 0:
             warnings.warn(
-                "EM did not converge from any start that was kept: raise max_iter or tol, try other "
-                "init_params, or look for degenerate data.",
+                "Best performing initialization did not converge. Try different init parameters, or "
+                "increase max_iter, tol, or check for degenerate data.",
                 convergence_warning_class(),
                 stacklevel=3,
             )
@@ -380,11 +387,14 @@ class GaussianMixture(BaseEstimator):
         if not self.__sklearn_is_fitted__():
             raise not_fitted_error(type(self).__name__)
         n_features = getattr(self, "n_features_in_", None)
-        return check_X(
+        array, _ = check_X(
             X,
             n_features=np.shape(self.means_)[1] if n_features is None else n_features,
             feature_names=getattr(self, "feature_names_in_", None),
-        )[0]
+        )
+        if np.asarray(self.means_).dtype != np.float32:
+            array = array.astype(np.float64, copy=False)
+        return array
 
     def _pass_over(self, X: FloatArray) -> tuple[ArrayPass, Parameters]:
         parameters = self._parameters()
@@ -474,7 +484,7 @@ class GaussianMixture(BaseEstimator):
 
     def _score(self, X: FloatArray, sample_weight: Any) -> tuple[float, float]:
         """Mean log-likelihood and total weight."""
-        log_likelihood = self._log_likelihood(X).astype(np.float64, copy=False)
+        log_likelihood = self._log_likelihood(X)
         weight = check_sample_weight(sample_weight, len(X))
         if weight is None:
             return float(log_likelihood.mean()), float(len(X))

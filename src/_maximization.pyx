@@ -58,6 +58,8 @@ def maximization_step(
             diag_covariances(counts, first, second, &covariances[0], &empty[0], reg_covar, K, D)
         else:
             spherical_covariances(counts, first, second, &covariances[0], &empty[0], reg_covar, K, D)
+    if covariance_type == DIAG or covariance_type == SPHERICAL:
+        lift_collapsed(counts, &means[0, 0], &covariances[0], &empty[0], total, K, D, D if covariance_type == DIAG else 1)
     for k in range(K):
         if not empty[k]:
             for d in range(D):
@@ -158,6 +160,36 @@ cdef void spherical_covariances(
                 move = first[k * D + d] / counts[k]
                 s -= move * move
             covariances[k] = s / D + reg_covar
+
+
+cdef void lift_collapsed(
+    const double* counts, const double* means, double* covariances, const signed char* empty,
+    double total, Py_ssize_t K, Py_ssize_t D, Py_ssize_t n_scales,
+) noexcept nogil:
+    """Variances of 0 to rounding, of a component on a single point, become the smallest that counts can tell"""
+    # Responsibilities are known to eps, so a component may hold 10 eps samples that are not its own: that
+    # many of the data's scatter about its mean. If this is 0 as well, the variance stays what it is. Only
+    # variances that the data cannot resolve are touched, those below (eps |mu|)**2; at mu = 0 a 0 is exact.
+    cdef Py_ssize_t k, l, d, i, n_features = D // n_scales
+    cdef double noise, scatter, gap
+    for k in range(K):
+        if empty[k]:
+            continue
+        for i in range(n_scales):
+            noise = scatter = 0
+            for d in range(i * n_features, (i + 1) * n_features):
+                noise += EPS * EPS * means[k * D + d] * means[k * D + d] / n_features
+            if noise == 0 or covariances[k * n_scales + i] > noise:
+                continue
+            for l in range(K):
+                if not empty[l]:
+                    for d in range(i * n_features, (i + 1) * n_features):
+                        gap = means[l * D + d] - means[k * D + d]
+                        scatter += counts[l] / total * gap * gap / n_features
+                    if l != k:
+                        scatter += counts[l] / total * covariances[l * n_scales + i]
+            if 10 * EPS / counts[k] * scatter > noise:
+                covariances[k * n_scales + i] = 10 * EPS / counts[k] * scatter
 
 
 cdef void pool_covariances(
