@@ -45,7 +45,7 @@ class _Seeding:
         self.chunk_sums = np.empty(-(-len(X) // data.chunk_rows))
         n_scratch = _dispatch.expectation(X.dtype).sizes(3, n_trials, X.shape[1])[2]
         self.scratch = aligned_empty((data.n_threads, n_scratch), X.dtype)
-        self.status = np.empty(data.n_threads, np.intp)
+        self.tickets = np.empty(data.n_threads + 2, np.intp)
 
     def potentials(self, rows: npt.NDArray[np.intp], chunk_sums: Float64Array) -> Float64Array:
         """What the weighted sum of squared distances would be with each of the rows as a center.
@@ -62,7 +62,7 @@ class _Seeding:
             check_status(
                 self.kernels.seeding_potentials(
                     X[part], data.sample_weight[part], candidates, self.nearest[part], chunk_sums[first:],
-                    out, partial, self.scratch, self.status, data.chunk_rows, data.n_threads,
+                    out, partial, self.scratch, self.tickets, data.chunk_rows, data.n_threads,
                 )
             )
         return out
@@ -126,7 +126,7 @@ class _Lloyd:
         n_scratch = _dispatch.expectation(X.dtype).sizes(3, K, D)[2]
         self.scratch = aligned_empty((data.n_threads, n_scratch + 2 * K * D), X.dtype)
         self.partial = np.empty((data.n_threads, 2 + K + K * D))
-        self.status = np.empty(data.n_threads, np.intp)
+        self.tickets = np.empty(data.n_threads + 2, np.intp)
 
     def step(
         self, centers: Float64Array, distances: npt.NDArray[Any]
@@ -139,7 +139,7 @@ class _Lloyd:
             check_status(
                 self.kernels.lloyd_step(
                     data.X[part], data.sample_weight[part], centers, self.labels[part], distances[part],
-                    sums, self.partial, self.scratch, self.status, data.chunk_rows, data.n_threads,
+                    sums, self.partial, self.scratch, self.tickets, data.chunk_rows, data.n_threads,
                 )
             )
         return sums[1], sums[2 : 2 + K], sums[2 + K :].reshape(K, D)

@@ -75,7 +75,7 @@ class ArrayPass:
         self._mixture = aligned_empty((1, n_mixture), X.dtype)[0]
         self._scratch = aligned_empty((self.n_threads, n_scratch + 2 * K * D), X.dtype)
         self._partial = np.empty((self.n_threads, self._n_statistics))
-        self._status = np.empty(self.n_threads, np.intp)
+        self._tickets = np.empty(self.n_threads + 2, np.intp)
         self._none: dict[str, npt.NDArray[Any]] = {
             "matrix": np.empty((0, 0), X.dtype),
             "vector": np.empty(0, X.dtype),
@@ -109,7 +109,7 @@ class ArrayPass:
                 self.sample_weight[rows],
                 self._none["matrix"] if responsibilities is None else responsibilities(rows),
                 self._none["labels"] if labels is None else labels[rows],
-                mixture, shift, values, partial, self._scratch, self._status,
+                mixture, shift, values, partial, self._scratch, self._tickets,
                 self._code, self.n_components, self.chunk_rows, self.n_threads,
             )
             if status > 0:
@@ -180,7 +180,7 @@ class ArrayPass:
                 none["vector"] if log_likelihood is None else log_likelihood[rows],
                 none["matrix"] if responsibilities is None else responsibilities[rows],
                 none["labels"] if labels is None else labels[rows],
-                self._scratch, self._status, self._code, self.n_components, self.chunk_rows, self.n_threads,
+                self._scratch, self._tickets, self._code, self.n_components, self.chunk_rows, self.n_threads,
             )
             check_status(status)
             count += status

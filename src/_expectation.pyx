@@ -11,7 +11,7 @@ from layout cimport CHECKS, EXTENT, OK, Mixture, Tile, real, vec, WIDTH
 from covariance cimport Covariance, covariance_of
 from panel cimport split, sum_doubles, sum_rows
 from tile cimport load_tile, log_likelihood, normalize, tile_in, tile_samples, tile_size
-from waves cimport run_waves
+from chunks cimport run_chunks
 from vmath cimport exp_nonpositive, exp_nonpositive_f32, exp_nonpositive_f64, log_positive
 
 # Statistics are one array of doubles: log-likelihood, total weight, counts (K), first moments (K, D)
@@ -85,7 +85,7 @@ def accumulate(
     double[::1] statistics,             # INOUT added to; with two entries only log-likelihood and weight are made
     double[:, ::1] partial,             # TMP   (n_threads, statistics)
     real[:, ::1] scratch,               # TMP   (n_threads, tile_size + 2 K D)
-    Py_ssize_t[::1] status,             # TMP   (n_threads,)
+    Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
     int covariance_type,
     Py_ssize_t K,
     Py_ssize_t chunk_rows,
@@ -94,7 +94,7 @@ def accumulate(
     """One pass: statistics of the responsibilities, and the log-likelihood if the mixture gives them"""
     cdef Pass job
     cdef Py_ssize_t D = X.shape[1], size = statistics.shape[0], tile_reals = tile_size(K, D)
-    cdef Py_ssize_t n_chunks, return_status
+    cdef Py_ssize_t n_chunks, answer
     job.covariance = covariance_of(covariance_type)
     job.n_samples = X.shape[0]
     job.chunk_rows = chunk_rows
@@ -102,7 +102,7 @@ def accumulate(
         (size != 2 and 2 + K + K * D + job.covariance.moments_size(K, D) > size)
         or partial.shape[0] < n_threads or partial.shape[1] != size
         or scratch.shape[0] < n_threads or scratch.shape[1] < tile_reals + 2 * K * D
-        or status.shape[0] < n_threads
+        or tickets.shape[0] < n_threads + 2
     ):
         return EXTENT
     job.X = &X[0, 0]
@@ -124,11 +124,11 @@ def accumulate(
     job.size = size
     n_chunks = (job.n_samples + chunk_rows - 1) // chunk_rows
     with nogil:
-        return_status = run_waves(
+        answer = run_chunks(
             run_chunk, &job, n_chunks, &statistics[0], &partial[0, 0], size,
-            &scratch[0, 0], scratch.shape[1], &status[0], n_threads,
+            &scratch[0, 0], scratch.shape[1], &tickets[0], n_threads,
         )
-    return return_status
+    return answer
 
 
 cdef Py_ssize_t run_chunk(const void* argument, Py_ssize_t chunk, double* statistics, real* scratch) noexcept nogil:
@@ -146,7 +146,7 @@ cdef Py_ssize_t run_chunk(const void* argument, Py_ssize_t chunk, double* statis
         weight = job.weight
         if weight != NULL:
             weight += row
-        failed = load_tile(&tile, job.X + row * D, weight, n, D)
+        failed = load_tile(&tile, job.X + row * D, weight, n, K, D)
         if failed:
             return failed
         if job.responsibilities != NULL:
@@ -158,8 +158,8 @@ cdef Py_ssize_t run_chunk(const void* argument, Py_ssize_t chunk, double* statis
             if failed:
                 return failed
             bad = normalize(&tile, K)
-            if bad >= 0:
-                return 1 + row + bad
+            if bad != OK:
+                return bad if bad < 0 else row + bad
             statistics[0] += tile_log_likelihood(&tile)
         statistics[1] += sum_rows(tile.weight, WIDTH, tile.n_panels)
         row += n
@@ -262,12 +262,12 @@ cdef Py_ssize_t evaluate_rows(
 ) noexcept nogil:
     """Outputs for rows start to stop; the number of rows without density, or a failure"""
     cdef Py_ssize_t K = m.n_components, D = m.n_features
-    cdef Py_ssize_t tile_rows = tile_samples(K, D), row = start, n, i, bad = 0
+    cdef Py_ssize_t tile_rows = tile_samples(K, D), row = start, n, i, found, bad = 0
     cdef Tile tile = tile_in(scratch, K, D)
     cdef int failed
     while row < stop:
         n = min(tile_rows, stop - row)
-        failed = load_tile(&tile, X + row * D, NULL, n, D)
+        failed = load_tile(&tile, X + row * D, NULL, n, K, D)
         if failed:
             return failed
         failed = c.log_prob(&tile, m)
@@ -278,7 +278,10 @@ cdef Py_ssize_t evaluate_rows(
         if out.labels != NULL:
             bad += store_labels(&tile, out.labels + row, K)
         if out.log_likelihood != NULL or out.responsibilities != NULL:
-            if normalize(&tile, K) >= 0:
+            found = normalize(&tile, K)
+            if found < 0:
+                return found
+            if found != OK:
                 for i in range(n):
                     bad += not tile.peak[i] > -INFINITY
             if out.log_likelihood != NULL:

@@ -8,7 +8,7 @@ from libc.string cimport memset
 from layout cimport CHECKS, EXTENT, OK, Tile, real, WIDTH
 from panel cimport split
 from tile cimport load_tile, squared_distance, tile_in, tile_samples, tile_size
-from waves cimport run_waves
+from chunks cimport run_chunks
 
 
 cdef struct Lloyd:
@@ -35,7 +35,7 @@ def lloyd_step(
                                         #       labels, weights (K,), weighted sums of x - center (K, D)
     double[:, ::1] partial,             # TMP   (n_threads, 2 + K + K D)
     real[:, ::1] scratch,               # TMP   (n_threads, tile_size + 2 K D)
-    Py_ssize_t[::1] status,             # TMP   (n_threads,)
+    Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
     Py_ssize_t chunk_rows,
     int n_threads,
 ):
@@ -45,7 +45,7 @@ def lloyd_step(
     if CHECKS and (
         labels.shape[0] < X.shape[0] or (distances.shape[0] and distances.shape[0] < X.shape[0])
         or sums.shape[0] < 2 + K + K * D or partial.shape[0] < n_threads or partial.shape[1] != sums.shape[0]
-        or scratch.shape[0] < n_threads or scratch.shape[1] < tile_reals + 2 * K * D or status.shape[0] < n_threads
+        or scratch.shape[0] < n_threads or scratch.shape[1] < tile_reals + 2 * K * D or tickets.shape[0] < n_threads + 2
     ):
         return EXTENT
     split(&centers[0, 0], &scratch[0, tile_reals], K * D)
@@ -61,9 +61,9 @@ def lloyd_step(
     job.K = K
     job.D = D
     with nogil:
-        answer = run_waves(
+        answer = run_chunks(
             lloyd_chunk, &job, (job.n_samples + chunk_rows - 1) // chunk_rows, &sums[0], &partial[0, 0],
-            sums.shape[0], &scratch[0, 0], scratch.shape[1], &status[0], n_threads,
+            sums.shape[0], &scratch[0, 0], scratch.shape[1], &tickets[0], n_threads,
         )
     return answer
 
@@ -88,7 +88,7 @@ cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums
         weight = job.weight
         if weight != NULL:
             weight += row
-        failed = load_tile(&tile, job.X + row * D, weight, n, D)
+        failed = load_tile(&tile, job.X + row * D, weight, n, K, D)
         if failed:
             return failed
         for p in range(tile.n_panels):
@@ -139,7 +139,7 @@ def seeding_potentials(
     double[::1] potentials,             # INOUT (n_candidates,) added to
     double[:, ::1] partial,             # TMP   (n_threads, n_candidates)
     real[:, ::1] scratch,               # TMP   (n_threads, tile_size of n_candidates)
-    Py_ssize_t[::1] status,             # TMP   (n_threads,)
+    Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
     Py_ssize_t chunk_rows,
     int n_threads,
 ):
@@ -150,7 +150,7 @@ def seeding_potentials(
         candidates.shape[0] < 2 * L or nearest.shape[0] < X.shape[0]
         or (chunk_sums.shape[0] and (chunk_sums.shape[0] < n_chunks or L != 1))
         or partial.shape[0] < n_threads or partial.shape[1] != L
-        or scratch.shape[0] < n_threads or scratch.shape[1] < tile_size(L, D) or status.shape[0] < n_threads
+        or scratch.shape[0] < n_threads or scratch.shape[1] < tile_size(L, D) or tickets.shape[0] < n_threads + 2
     ):
         return EXTENT
     job.X = &X[0, 0]
@@ -163,9 +163,9 @@ def seeding_potentials(
     job.n_candidates = L
     job.D = D
     with nogil:
-        answer = run_waves(
+        answer = run_chunks(
             seeding_chunk, &job, n_chunks, &potentials[0], &partial[0, 0], L,
-            &scratch[0, 0], scratch.shape[1], &status[0], n_threads,
+            &scratch[0, 0], scratch.shape[1], &tickets[0], n_threads,
         )
     return answer
 
@@ -187,7 +187,7 @@ cdef Py_ssize_t seeding_chunk(const void* argument, Py_ssize_t chunk, double* su
         weight = job.weight
         if weight != NULL:
             weight += row
-        failed = load_tile(&tile, job.X + row * D, weight, n, D)
+        failed = load_tile(&tile, job.X + row * D, weight, n, L, D)
         if failed:
             return failed
         for p in range(tile.n_panels):

@@ -1,7 +1,7 @@
 """Diagonal covariances: one scale for each component and feature."""
 from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, vec_set, WIDTH
 from panel cimport _outer_1x1, sum_rows
-from tile cimport weighted_differences
+from tile cimport beyond_extent, weighted_differences
 
 
 cdef inline Py_ssize_t diag_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
@@ -31,7 +31,7 @@ cdef inline int diag_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     cdef real hi, lo, scale
     cdef const vec* x
     cdef vec* out
-    if CHECKS and (t.n_panels > t.panel_capacity or K * D > m.factor_size):
+    if beyond_extent(t, K, D) or (CHECKS and K * D > m.factor_size):
         return EXTENT
     for p in range(t.n_panels):
         for k in range(K):
@@ -71,10 +71,11 @@ cdef inline int diag_accumulate(
     """S_kd += sum of w r (x_d - c_kd)**2"""
     cdef Py_ssize_t k, d
     cdef double count
-    if CHECKS and t.n_panels > t.panel_capacity:
+    if beyond_extent(t, K, D):
         return EXTENT
     for k in range(K):
-        count = weighted_differences(t, shift_hi + k * D, shift_lo + k * D, k, K, D)
+        if weighted_differences(t, shift_hi + k * D, shift_lo + k * D, &count, k, K, D) != OK:
+            return EXTENT
         if count == 0:
             continue
         counts[k] += count

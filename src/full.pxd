@@ -1,7 +1,7 @@
 """Full covariances: one triangular factor for each component."""
 from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, WIDTH
 from panel cimport outer_products, subtract_panel, sum_rows
-from tile cimport weighted_differences
+from tile cimport beyond_extent, weighted_differences
 from whiten cimport pack_triangle, triangle, whiten
 
 
@@ -30,7 +30,7 @@ cdef inline int full_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p
     cdef real distance[WIDTH]
     cdef vec* out
-    if CHECKS and (t.n_panels > t.panel_capacity or K * triangle(D) > m.factor_size):
+    if beyond_extent(t, K, D) or (CHECKS and K * triangle(D) > m.factor_size):
         return EXTENT
     for k in range(K):
         for p in range(t.n_panels):
@@ -56,10 +56,11 @@ cdef inline int full_accumulate(
     """S_k += sum of w r (x - c_k)(x - c_k)T, lower triangle by rows"""
     cdef Py_ssize_t k, d
     cdef double count
-    if CHECKS and t.n_panels > t.panel_capacity:
+    if beyond_extent(t, K, D):
         return EXTENT
     for k in range(K):
-        count = weighted_differences(t, shift_hi + k * D, shift_lo + k * D, k, K, D)
+        if weighted_differences(t, shift_hi + k * D, shift_lo + k * D, &count, k, K, D) != OK:
+            return EXTENT
         if count == 0:
             continue
         counts[k] += count

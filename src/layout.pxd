@@ -51,7 +51,8 @@ cdef struct Mixture:
 cdef struct Tile:
     Py_ssize_t n_samples
     Py_ssize_t n_panels
-    Py_ssize_t panel_capacity   # panels that each buffer below can hold
+    Py_ssize_t feature_extent   # reals in each of the buffers x, z, wz, y
+    Py_ssize_t component_extent  # reals in each of r, wr, distance
     real* x                     # (n_panels, D, WIDTH)  samples
     real* z                     # (n_panels, D, WIDTH)  differences from a mean
     real* wz                    # (n_panels, D, WIDTH)  differences times responsibility and weight

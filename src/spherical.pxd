@@ -1,7 +1,7 @@
 """Spherical covariances: one scale for each component."""
 from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, vec_set, WIDTH
 from panel cimport _outer_1x1, sum_rows
-from tile cimport squared_distance, weighted_differences
+from tile cimport beyond_extent, squared_distance, weighted_differences
 
 
 cdef inline Py_ssize_t spherical_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
@@ -30,7 +30,7 @@ cdef inline int spherical_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     cdef vec* distance
     cdef vec* out
     cdef real scale
-    if CHECKS and (t.n_panels > t.panel_capacity or K > m.factor_size):
+    if beyond_extent(t, K, D) or (CHECKS and K > m.factor_size):
         return EXTENT
     for p in range(t.n_panels):
         for k in range(K):
@@ -59,10 +59,11 @@ cdef inline int spherical_accumulate(
     """S_k += sum of w r |x - c_k|**2"""
     cdef Py_ssize_t k, d, p
     cdef double count
-    if CHECKS and t.n_panels > t.panel_capacity:
+    if beyond_extent(t, K, D):
         return EXTENT
     for k in range(K):
-        count = weighted_differences(t, shift_hi + k * D, shift_lo + k * D, k, K, D)
+        if weighted_differences(t, shift_hi + k * D, shift_lo + k * D, &count, k, K, D) != OK:
+            return EXTENT
         if count == 0:
             continue
         counts[k] += count

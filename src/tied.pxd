@@ -1,7 +1,7 @@
 """One covariance for all components: a sample is whitened once, and enters one D x D update."""
 from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, vec_set, WIDTH
 from panel cimport outer_products, subtract_panel, sum_rows
-from tile cimport weighted_differences
+from tile cimport beyond_extent, weighted_differences
 from whiten cimport pack_triangle, triangle, whiten
 
 
@@ -52,7 +52,7 @@ cdef inline int tied_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     cdef vec q0, q1, y0, y1
     cdef vec* out
     cdef real distance[WIDTH]
-    if CHECKS and (t.n_panels > t.panel_capacity or triangle(D) + (K + 2) * D > m.factor_size):
+    if beyond_extent(t, K, D) or (CHECKS and triangle(D) + (K + 2) * D > m.factor_size):
         return EXTENT
     for p in range(t.n_panels):
         subtract_panel(t.x + p * D * WIDTH, centre_hi, centre_hi + D, t.z, D)
@@ -96,13 +96,14 @@ cdef inline int tied_accumulate(
     cdef const vec* r
     cdef const vec* z
     cdef const vec* w
-    if CHECKS and t.n_panels > t.panel_capacity:
+    if beyond_extent(t, K, D):
         return EXTENT
     for p in range(t.n_panels * D):
         (<vec*> t.y)[2 * p] = vec_set(0)
         (<vec*> t.y)[2 * p + 1] = vec_set(0)
     for k in range(K):
-        count = weighted_differences(t, shift_hi + k * D, shift_lo + k * D, k, K, D)
+        if weighted_differences(t, shift_hi + k * D, shift_lo + k * D, &count, k, K, D) != OK:
+            return EXTENT
         if count == 0:
             continue
         counts[k] += count

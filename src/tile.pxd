@@ -1,6 +1,6 @@
 """A tile of samples: its buffers, what the covariance types share, and the log-sum-exp."""
 from libc.math cimport INFINITY
-from layout cimport CHECKS, EXTENT, Tile, real, vec, vec_set, vec_sum, WIDTH
+from layout cimport CHECKS, EXTENT, OK, Tile, real, vec, vec_set, vec_sum, WIDTH
 from panel cimport load_panel, subtract_panel
 from vmath cimport exp_nonpositive, log_positive
 
@@ -22,7 +22,8 @@ cdef inline Tile tile_in(real* scratch, Py_ssize_t K, Py_ssize_t D) noexcept nog
     """Share out scratch of tile_size reals"""
     cdef Py_ssize_t n = tile_samples(K, D)
     cdef Tile t
-    t.panel_capacity = n // WIDTH
+    t.feature_extent = n * D
+    t.component_extent = n * K
     t.n_panels = t.n_samples = 0
     t.total = <double*> scratch
     t.x = scratch + n * <Py_ssize_t> (sizeof(double) // sizeof(real))
@@ -37,17 +38,28 @@ cdef inline Tile tile_in(real* scratch, Py_ssize_t K, Py_ssize_t D) noexcept nog
     return t
 
 
+cdef inline bint beyond_extent(const Tile* t, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """In a `checks` build: whether the panels of the tile would not fit its buffers"""
+    return CHECKS and (
+        t.n_panels * D * WIDTH > t.feature_extent
+        or t.n_panels * K * WIDTH > t.component_extent
+        or t.n_samples > t.n_panels * WIDTH
+    )
+
+
 cdef inline int load_tile(
     Tile* t,
     const real* X,              # IN (n, D)
     const double* weight,       # IN (n,) or NULL
     Py_ssize_t n,               # rows, 1 to tile_samples
+    Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
+    """Rows into panels"""
     cdef Py_ssize_t p, i
     t.n_samples = n
     t.n_panels = (n + WIDTH - 1) // WIDTH
-    if CHECKS and t.n_panels > t.panel_capacity:
+    if beyond_extent(t, K, D):
         return EXTENT
     for p in range(t.n_panels):
         load_panel(X + p * WIDTH * D, t.x + p * D * WIDTH, min(n - p * WIDTH, <Py_ssize_t> WIDTH), D)
@@ -55,17 +67,25 @@ cdef inline int load_tile(
         t.weight[i] = <real> (1.0 if weight == NULL else weight[i])
     for i in range(n, t.n_panels * WIDTH):
         t.weight[i] = 0
-    return 0
+    return OK
 
 
-cdef inline double weighted_differences(
-    Tile* t, const real* hi, const real* lo, Py_ssize_t k, Py_ssize_t K, Py_ssize_t D,
+cdef inline int weighted_differences(
+    Tile* t,
+    const real* hi,         # IN  (D,)
+    const real* lo,         # IN  (D,)
+    double* count,          # OUT sum of wr[k]
+    Py_ssize_t k,
+    Py_ssize_t K,
+    Py_ssize_t D,
 ) noexcept nogil:
-    """z = x - (hi + lo), wr[k] = weight r[k], wz = wr[k] z; returns the sum of wr[k]"""
+    """z = x - (hi + lo), wr[k] = weight r[k], wz = wr[k] z"""
     cdef Py_ssize_t p, d
     cdef vec w0, w1, s0 = vec_set(0), s1 = vec_set(0)
     cdef vec* wz
     cdef const vec* z
+    if beyond_extent(t, K, D):
+        return EXTENT
     for p in range(t.n_panels):
         w0 = (<const vec*> (t.weight + p * WIDTH))[0] * (<const vec*> (t.r + (p * K + k) * WIDTH))[0]
         w1 = (<const vec*> (t.weight + p * WIDTH))[1] * (<const vec*> (t.r + (p * K + k) * WIDTH))[1]
@@ -79,7 +99,8 @@ cdef inline double weighted_differences(
         for d in range(D):
             wz[2 * d] = w0 * z[2 * d]
             wz[2 * d + 1] = w1 * z[2 * d + 1]
-    return vec_sum(s0 + s1)
+    count[0] = vec_sum(s0 + s1)
+    return OK
 
 
 cdef inline void squared_distance(
@@ -107,18 +128,20 @@ cdef inline void squared_distance(
 
 
 cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
-    """Log-probabilities to responsibilities; returns the first sample without one above -inf, or -1.
+    """Log-probabilities to responsibilities; OK, or 1 + the first sample that has none above -inf.
 
     r_k = exp(l_k - max l) / total, total = sum over k of exp(l_k - max l); the sample's
     log-likelihood is max l + log total. A NaN (an overflow within a distance) counts as -inf.
     A sample that has -inf only gets responsibilities of 0, a peak of -inf and a total of 1.
     """
-    cdef Py_ssize_t p, k, i, bad = -1
+    cdef Py_ssize_t p, k, i, bad = OK
     cdef real low = -INFINITY
     cdef real peak[WIDTH]
     cdef real total[WIDTH]
     cdef real value
     cdef real* r
+    if beyond_extent(t, K, 0):
+        return EXTENT
     for p in range(t.n_panels):
         r = t.r + p * K * WIDTH
         for i in range(WIDTH):
@@ -132,8 +155,8 @@ cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
             t.peak[p * WIDTH + i] = peak[i]
         for i in range(WIDTH):
             if not (peak[i] > low):
-                if bad < 0 and p * WIDTH + i < t.n_samples:
-                    bad = p * WIDTH + i
+                if bad == OK and p * WIDTH + i < t.n_samples:
+                    bad = 1 + p * WIDTH + i
                 peak[i] = 0
                 total[i] = 0
         for k in range(K):

@@ -1,0 +1,24 @@
+/* Tickets: counters by which threads take chunks, and wait for their turn without burning a processor. */
+#ifndef GMM_CORE_TICKET_H
+#define GMM_CORE_TICKET_H
+
+#if defined(__GNUC__)
+#include <sched.h>
+static inline Py_ssize_t ticket_take(Py_ssize_t *t) { return __atomic_fetch_add(t, 1, __ATOMIC_RELAXED); }
+static inline Py_ssize_t ticket_read(const Py_ssize_t *t) { return __atomic_load_n(t, __ATOMIC_ACQUIRE); }
+static inline void ticket_set(Py_ssize_t *t, Py_ssize_t value) { __atomic_store_n(t, value, __ATOMIC_RELEASE); }
+static inline void give_way(void) { sched_yield(); }
+#else   /* Windows: a volatile access acquires and releases there */
+#include <windows.h>
+static inline Py_ssize_t ticket_take(Py_ssize_t *t) { return InterlockedExchangeAdd64((volatile LONG64 *)t, 1); }
+static inline Py_ssize_t ticket_read(const Py_ssize_t *t) { return *(const volatile Py_ssize_t *)t; }
+static inline void ticket_set(Py_ssize_t *t, Py_ssize_t value) { *(volatile Py_ssize_t *)t = value; }
+static inline void give_way(void) { SwitchToThread(); }
+#endif
+
+static inline void ticket_wait(const Py_ssize_t *t, Py_ssize_t value) {
+    for (int spins = 0; ticket_read(t) != value; spins++)
+        if (spins > 64) give_way();
+}
+
+#endif
