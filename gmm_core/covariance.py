@@ -74,15 +74,17 @@ def precisions_cholesky_of(
     kind = COVARIANCE_TYPES[covariance_type]
     if given == "covariances":
         n_matrices = array.size // (D * D) if kind.is_matrix else 0
+        scratch = np.empty(n_matrices * D * D)
         failed = maximization.factor(
-            array.ravel(), out.reshape(-1), np.empty(n_matrices * D * D), n_matrices, D, kind.code, 1
+            array.ravel(), out.reshape(-1), scratch, n_matrices, D, kind.code, 1
         )
     elif kind.is_matrix:
         stack = (-1, D, D)
         scratch = np.empty((D, D))
         failed = maximization.factor_precisions(array.reshape(stack), out.reshape(stack), scratch)
     else:
-        failed = 0 if (array > 0).all() else 1 + int(np.argmax((array <= 0).reshape(len(array), -1).any(1)))
+        bad = (array <= 0).reshape(len(array), -1).any(axis=1)
+        failed = 1 + int(bad.argmax()) if bad.any() else 0
         np.sqrt(array, out=out, where=array > 0)
     if failed:
         raise ValueError(
@@ -102,7 +104,8 @@ def precisions_and_covariances(
     factors = np.ascontiguousarray(precisions_cholesky).reshape(-1, D, D)
     precisions, covariances = np.empty(factors.shape), np.empty(factors.shape)
     maximization.precisions_and_covariances(factors, precisions, covariances, np.empty((2, D, D)))
-    return precisions.reshape(precisions_cholesky.shape), covariances.reshape(precisions_cholesky.shape)
+    shape = precisions_cholesky.shape
+    return precisions.reshape(shape), covariances.reshape(shape)
 
 
 def nearest_component(X: npt.NDArray[np.floating], parameters: Parameters) -> npt.NDArray[np.intp]:
@@ -128,4 +131,5 @@ def nearest_component(X: npt.NDArray[np.floating], parameters: Parameters) -> np
         with np.errstate(divide="ignore"):
             log_distance[:, k] = np.log(np.sqrt((y * y).sum(axis=1))) + np.log(scale)
     near = log_distance <= log_distance.min(axis=1, keepdims=True) + 4 * np.finfo(float).eps
-    return np.where(near, parameters.log_constant, -np.inf).argmax(axis=1)
+    heaviest = np.where(near, parameters.log_constant[:K], -np.inf).argmax(axis=1)
+    return np.asarray(heaviest, np.intp)

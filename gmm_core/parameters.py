@@ -21,8 +21,9 @@ class Parameters(NamedTuple):
     weights : ndarray of shape (K,)
     means : ndarray of shape (K, D)
     covariances, precisions_cholesky : ndarray in the shape of the covariance type
-    log_constant : ndarray of shape (K,)
-        log π_k + log |U_k| − D/2 log 2π: the weighted log-density at the mean.
+    log_constant : ndarray of shape (K + 1,)
+        log π_k + log |U_k| − D/2 log 2π, the weighted log-densities at the means, less the last
+        entry, which is common to all.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     """
 
@@ -44,9 +45,11 @@ def parameters_from(
     """Complete the parameters of a mixture from its precision factors; see `Parameters`."""
     if covariances is None:
         covariances = precisions_and_covariances(precisions_cholesky, covariance_type)[1]
-    log_constant = np.empty(len(weights))
+    log_constant = np.empty(len(weights) + 1)
     code = COVARIANCE_TYPES[covariance_type].code
     maximization.log_normalization(
         weights, precisions_cholesky.reshape(-1), log_constant, means.shape[1], code
     )
-    return Parameters(weights, means, covariances, precisions_cholesky, log_constant, covariance_type)
+    return Parameters(
+        weights, means, covariances, precisions_cholesky, log_constant, covariance_type
+    )

@@ -13,14 +13,14 @@ from gmm_core.parameters import Parameters
 
 Float64Array = npt.NDArray[np.float64]
 
-# Moments lose the digits of (mean - shift)**2 / variance: above this they are taken again, about the
-# new means (Chan, Golub & LeVeque 1983).
+# Moments lose the digits of (mean - shift)**2 / variance: above this they are taken again, about
+# the new means (Chan, Golub & LeVeque 1983).
 MAX_DRIFT = 100.0
 
 NOT_POSITIVE_DEFINITE = (
-    "Fitting the mixture model failed because some components have ill-defined empirical covariance "
-    "(for instance caused by singleton or collapsed samples). Try to decrease the number of components, "
-    "increase reg_covar, or scale the input data."
+    "Fitting the mixture model failed because some components have ill-defined empirical "
+    "covariance (for instance caused by singleton or collapsed samples). Try to decrease the "
+    "number of components, increase reg_covar, or scale the input data."
 )
 
 
@@ -57,7 +57,8 @@ class Statistics:
         return float(self.values[1])
 
     def __add__(self, other: Statistics) -> Statistics:
-        if self.covariance_type != other.covariance_type or not np.array_equal(self.shift, other.shift):
+        same_type = self.covariance_type == other.covariance_type
+        if not (same_type and np.array_equal(self.shift, other.shift)):
             raise ValueError("only statistics of one covariance type about one shift can be added")
         return Statistics(self.values + other.values, self.shift, self.covariance_type)
 
@@ -89,7 +90,7 @@ def maximization_step(
     K, D = statistics.shift.shape
     kind = COVARIANCE_TYPES[statistics.covariance_type]
     shape = kind.shape(K, D)
-    weights, log_constant, means = np.empty(K), np.empty(K), np.empty((K, D))
+    weights, log_constant, means = np.empty(K), np.empty(K + 1), np.empty((K, D))
     covariances, precisions_cholesky = np.empty(shape), np.empty(shape)
     scratch = np.empty(covariances.size if kind.is_matrix else 0)
     empty = np.empty(K, np.int8)
@@ -99,9 +100,10 @@ def maximization_step(
     )
     if failed:
         raise IllDefinedCovarianceError(
-            f"{NOT_POSITIVE_DEFINITE} The covariance of component {failed - 1} is not positive definite."
+            f"{NOT_POSITIVE_DEFINITE} The covariance of component {failed - 1} is not positive "
+            "definite."
         )
-    return (
-        Parameters(weights, means, covariances, precisions_cholesky, log_constant, statistics.covariance_type),
-        drift,
+    parameters = Parameters(
+        weights, means, covariances, precisions_cholesky, log_constant, statistics.covariance_type
     )
+    return parameters, drift

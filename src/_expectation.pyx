@@ -24,7 +24,8 @@ cdef struct Pass:
     const real* X
     const double* weight            # or NULL
     const real* responsibilities    # (n, K), or NULL
-    const long long* labels         # (n,), or NULL; with neither, the E-step makes the responsibilities
+    const long long* labels         # (n,), or NULL
+    bint e_step                     # the mixture makes the responsibilities
     const real* shift_hi
     const real* shift_lo
     bint at_means
@@ -38,14 +39,14 @@ def sizes(int covariance_type, Py_ssize_t K, Py_ssize_t D):
     cdef Covariance c = covariance_of(covariance_type)
     return (
         2 + K + K * D + c.moments_size(K, D),
-        K + 2 * K * D + c.factor_size(K, D),
+        2 + K + 2 * K * D + c.factor_size(K, D),
         tile_size(K, D),
         tile_samples(K, D),
     )
 
 
 def prepare(
-    const double[::1] log_constant,         # IN  (K,) log weight + log |U_k| - D/2 log 2 pi
+    const double[::1] log_constant,         # IN  (K + 1,) see log_normalization in _maximization.pyx
     const double[:, ::1] means,             # IN  (K, D)
     const double[::1] precisions_cholesky,  # IN  any of the four shapes, raveled
     real[::1] mixture,                      # OUT
@@ -54,12 +55,13 @@ def prepare(
     """Lay parameters out as the E-step reads them (Mixture in layout.pxd)"""
     cdef Py_ssize_t K = means.shape[0], D = means.shape[1], i
     cdef Covariance c = covariance_of(covariance_type)
-    if CHECKS and K + 2 * K * D + c.factor_size(K, D) > mixture.shape[0]:
+    if CHECKS and 2 + K + 2 * K * D + c.factor_size(K, D) > mixture.shape[0]:
         return EXTENT
+    split(&log_constant[K], &mixture[0], 1)
     for i in range(K):
-        mixture[i] = <real> log_constant[i]
-    split(&means[0, 0], &mixture[K], K * D)
-    c.pack(&precisions_cholesky[0], &means[0, 0], &mixture[K + 2 * K * D], K, D)
+        mixture[2 + i] = <real> log_constant[i]
+    split(&means[0, 0], &mixture[2 + K], K * D)
+    c.pack(&precisions_cholesky[0], &means[0, 0], &mixture[2 + K + 2 * K * D], K, D)
     return OK
 
 
@@ -67,11 +69,16 @@ cdef inline Mixture mixture_in(const real* mixture, Py_ssize_t size, Py_ssize_t 
     cdef Mixture m
     m.n_components = K
     m.n_features = D
-    m.log_constant = mixture
-    m.mean_hi = mixture + K
+    if size == 0:
+        m.log_constant = m.mean_hi = m.mean_lo = m.factor = NULL
+        m.common_constant = m.factor_size = 0
+        return m
+    m.log_constant = mixture + 2
+    m.common_constant = <double> mixture[0] + <double> mixture[1]
+    m.mean_hi = m.log_constant + K
     m.mean_lo = m.mean_hi + K * D
     m.factor = m.mean_lo + K * D
-    m.factor_size = size - K - 2 * K * D
+    m.factor_size = size - 2 - K - 2 * K * D
     return m
 
 
@@ -109,10 +116,8 @@ def accumulate(
     job.weight = &sample_weight[0] if sample_weight.shape[0] else NULL
     job.responsibilities = &responsibilities[0, 0] if responsibilities.shape[0] else NULL
     job.labels = &labels[0] if labels.shape[0] else NULL
-    if mixture.shape[0]:
-        job.mixture = mixture_in(&mixture[0], mixture.shape[0], K, D)
-    else:
-        job.mixture = mixture_in(NULL, 0, K, D)
+    job.e_step = mixture.shape[0] > 0 and job.responsibilities == NULL and job.labels == NULL
+    job.mixture = mixture_in(&mixture[0] if mixture.shape[0] else NULL, mixture.shape[0], K, D)
     job.at_means = shift.shape[0] == 0
     if job.at_means:
         job.shift_hi = job.mixture.mean_hi
@@ -151,7 +156,7 @@ cdef Py_ssize_t run_chunk(const void* argument, Py_ssize_t chunk, double* statis
             return failed
         if job.responsibilities != NULL:
             load_responsibilities(&tile, job.responsibilities + row * K, K)
-        elif job.labels != NULL or job.mixture.log_constant == NULL:
+        elif not job.e_step:
             load_labels(&tile, job.labels, row, K)
         else:
             failed = job.covariance.log_prob(&tile, &job.mixture)
@@ -160,7 +165,7 @@ cdef Py_ssize_t run_chunk(const void* argument, Py_ssize_t chunk, double* statis
             bad = normalize(&tile, K)
             if bad != OK:
                 return bad if bad < 0 else row + bad
-            statistics[0] += tile_log_likelihood(&tile)
+            statistics[0] += tile_log_likelihood(&tile, job.mixture.common_constant)
         statistics[1] += sum_rows(tile.weight, WIDTH, tile.n_panels)
         row += n
         if job.size == 2:
@@ -174,11 +179,13 @@ cdef Py_ssize_t run_chunk(const void* argument, Py_ssize_t chunk, double* statis
     return OK
 
 
-cdef inline double tile_log_likelihood(Tile* t) noexcept nogil:
-    """sum of weight (peak + log total), in double; overwrites the totals"""
+cdef inline double tile_log_likelihood(Tile* t, double common_constant) noexcept nogil:
+    """sum of weight (common_constant + peak + log total), in double; overwrites the totals"""
     cdef Py_ssize_t i, n = t.n_panels * WIDTH
     for i in range(n):
-        t.total[i] = <double> t.weight[i] * (<double> t.peak[i] + log_positive(t.total[i]))
+        t.total[i] = <double> t.weight[i] * (
+            common_constant + (<double> t.peak[i] + log_positive(t.total[i]))
+        )
     return sum_doubles(t.total, n)
 
 
@@ -218,7 +225,7 @@ def evaluate(
     cdef Mixture m
     cdef Outputs out
     if CHECKS and (
-        K + 2 * K * D + c.factor_size(K, D) > mixture.shape[0]
+        2 + K + 2 * K * D + c.factor_size(K, D) > mixture.shape[0]
         or scratch.shape[0] < n_threads or scratch.shape[1] < tile_size(K, D) or status.shape[0] < n_threads
         or (log_prob.shape[0] and (log_prob.shape[0] < n or log_prob.shape[1] < K))
         or (log_likelihood.shape[0] and log_likelihood.shape[0] < n)
@@ -274,7 +281,7 @@ cdef Py_ssize_t evaluate_rows(
         if failed:
             return failed
         if out.log_prob != NULL:
-            store_rows(&tile, out.log_prob + row * K, K, True)
+            store_log_prob(&tile, out.log_prob + row * K, m.common_constant, K)
         if out.labels != NULL:
             bad += store_labels(&tile, out.labels + row, K)
         if out.log_likelihood != NULL or out.responsibilities != NULL:
@@ -286,23 +293,29 @@ cdef Py_ssize_t evaluate_rows(
                     bad += not tile.peak[i] > -INFINITY
             if out.log_likelihood != NULL:
                 for i in range(n):
-                    out.log_likelihood[row + i] = <real> log_likelihood(&tile, i)
+                    out.log_likelihood[row + i] = <real> (m.common_constant + log_likelihood(&tile, i))
             if out.responsibilities != NULL:
-                store_rows(&tile, out.responsibilities + row * K, K, False)
+                store_responsibilities(&tile, out.responsibilities + row * K, K)
         row += n
     return bad
 
 
-cdef inline void store_rows(Tile* t, real* rows, Py_ssize_t K, bint clean) noexcept nogil:
-    """t.r to rows of K; `clean` makes -inf of a NaN, an overflow within a distance"""
-    cdef Py_ssize_t p, i, k, n
-    cdef real value
-    for p in range(t.n_panels):
-        n = min(t.n_samples - p * WIDTH, <Py_ssize_t> WIDTH)
-        for i in range(n):
-            for k in range(K):
-                value = t.r[(p * K + k) * WIDTH + i]
-                rows[(p * WIDTH + i) * K + k] = -INFINITY if clean and value != value else value
+cdef inline void store_log_prob(const Tile* t, real* rows, double common_constant, Py_ssize_t K) noexcept nogil:
+    """common_constant + t.r to rows of K, -inf for a NaN, an overflow within a distance"""
+    cdef Py_ssize_t n, k
+    cdef double value
+    for n in range(t.n_samples):
+        for k in range(K):
+            value = common_constant + <double> t.r[(n // WIDTH * K + k) * WIDTH + n % WIDTH]
+            rows[n * K + k] = <real> (value if value == value else -INFINITY)
+
+
+cdef inline void store_responsibilities(const Tile* t, real* rows, Py_ssize_t K) noexcept nogil:
+    """t.r to rows of K"""
+    cdef Py_ssize_t n, k
+    for n in range(t.n_samples):
+        for k in range(K):
+            rows[n * K + k] = t.r[(n // WIDTH * K + k) * WIDTH + n % WIDTH]
 
 
 cdef inline Py_ssize_t store_labels(Tile* t, long long* labels, Py_ssize_t K) noexcept nogil:

@@ -22,7 +22,7 @@ def maximization_step(
     double[:, ::1] means,               # OUT (K, D)
     double[::1] covariances,            # OUT the shape of the type, raveled
     double[::1] precisions_cholesky,    # OUT same
-    double[::1] log_constant,           # OUT (K,) log weight + log |U_k| - D/2 log 2 pi
+    double[::1] log_constant,           # OUT (K + 1,) see log_normalization
     double[::1] scratch,                # TMP (n_matrices * D * D,) for full and tied
     signed char[::1] empty,             # OUT (K,) 1: a component without samples
     int covariance_type,
@@ -257,24 +257,50 @@ cdef bint factor_one(const double* C, double* U, double* scratch, Py_ssize_t D) 
 def log_normalization(
     const double[::1] weights,              # IN  (K,)
     const double[::1] precisions_cholesky,  # IN  the shape of the type, raveled
-    double[::1] log_constant,               # OUT (K,) log weight + log |U_k| - D/2 log 2 pi
+    double[::1] log_constant,               # OUT (K + 1,)
     Py_ssize_t D,
     int covariance_type,
 ):
-    cdef Py_ssize_t K = weights.shape[0], k, d
+    """log weight + log |U_k| - D/2 log 2 pi, less the constant of the first component with weight, which stands last"""
+    # Scale of the data and number of features are in every constant alike: at 1e150, or D = 500, they are
+    # thousands. Without them responsibilities keep those digits; as |U_k| / |U_j| is a product of ratios
+    # near 1, the logarithms of the ratios are taken.
+    cdef Py_ssize_t K = weights.shape[0], k, d, base = 0
     cdef double log_det
+    while base < K - 1 and weights[base] == 0:
+        base += 1
+    log_constant[K] = 0
+    for d in range(D):
+        log_constant[K] += log(scale(precisions_cholesky, base, d, D, covariance_type))
+    log_constant[K] += log(weights[base]) - 0.5 * D * LOG_2PI
     for k in range(K):
         log_det = 0
-        for d in range(D):
-            if covariance_type == FULL:
-                log_det += log(precisions_cholesky[(k * D + d) * D + d])
-            elif covariance_type == TIED:
-                log_det += log(precisions_cholesky[d * D + d])
-            elif covariance_type == DIAG:
-                log_det += log(precisions_cholesky[k * D + d])
-            else:
-                log_det += log(precisions_cholesky[k])
-        log_constant[k] = log(weights[k]) + (log_det - 0.5 * D * LOG_2PI)
+        if covariance_type != TIED:
+            for d in range(D):
+                log_det += log_ratio(
+                    scale(precisions_cholesky, k, d, D, covariance_type),
+                    scale(precisions_cholesky, base, d, D, covariance_type),
+                )
+        log_constant[k] = log_det + (log(weights[k] / weights[base]) if weights[base] > 0 else log(weights[k]))
+
+
+cdef inline double log_ratio(double a, double b) noexcept nogil:
+    """log(a / b), also where the quotient overflows"""
+    cdef double ratio = a / b
+    return log(ratio) if 1e-300 < ratio < 1e300 else log(a) - log(b)
+
+
+cdef inline double scale(
+    const double[::1] precisions_cholesky, Py_ssize_t k, Py_ssize_t d, Py_ssize_t D, int covariance_type,
+) noexcept nogil:
+    """entry (d, d) of U_k"""
+    if covariance_type == FULL:
+        return precisions_cholesky[(k * D + d) * D + d]
+    if covariance_type == TIED:
+        return precisions_cholesky[d * D + d]
+    if covariance_type == DIAG:
+        return precisions_cholesky[k * D + d]
+    return precisions_cholesky[k]
 
 
 def factor_precisions(

@@ -21,9 +21,12 @@ cdef inline void tied_pack(
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
-    """The centre c is the mean of the component means: it keeps offsets out of the whitened coordinates."""
+    # The centre c keeps an offset of the data out of the whitened coordinates: the mean of the component
+    # means, in the features where it is large beside their spread (then x - c is exact for most x), else
+    # 0 (then it is exact as well). The whitened means, being few, are summed in extended precision.
     cdef Py_ssize_t k, d, j
-    cdef double centre, s
+    cdef double centre, spread
+    cdef long double s
     cdef real* whitened = factor + triangle(D)
     cdef real* centre_hi = whitened + K * D
     cdef real* centre_lo = centre_hi + D
@@ -33,13 +36,18 @@ cdef inline void tied_pack(
         for k in range(K):
             centre += (means[k * D + d] - means[d]) / K
         centre += means[d]
+        spread = 0
+        for k in range(K):
+            spread = max(spread, abs(means[k * D + d] - centre))
+        if abs(centre) < 8 * spread:
+            centre = 0
         centre_hi[d] = <real> centre
         centre_lo[d] = <real> (centre - <double> centre_hi[d])
     for k in range(K):
         for j in range(D):
             s = 0
             for d in range(j + 1):
-                s += ((means[k * D + d] - <double> centre_hi[d]) - <double> centre_lo[d]) * precisions_cholesky[d * D + j]
+                s += (<long double> means[k * D + d] - centre_hi[d] - centre_lo[d]) * precisions_cholesky[d * D + j]
             whitened[k * D + j] = <real> s
 
 
