@@ -37,20 +37,35 @@ typedef double dvec __attribute__((vector_size(VEC_BYTES), aligned(sizeof(double
 enum { LANES = VEC_BYTES / sizeof(real), DLANES = VEC_BYTES / sizeof(double) };
 static inline vec vec_set(real a) { return (vec){0} + a; }
 static inline dvec dvec_set(double a) { return (dvec){0} + a; }
-/* Lane i of the halves is added first, then the quarters: a tree, the same at every optimisation level. */
+typedef double dvec16 __attribute__((vector_size(16)));
+typedef double dvec32 __attribute__((vector_size(32)));
+/* The upper half is added to the lower one, again and again: a tree, the same at every optimisation level. */
+static inline double dvec16_sum(dvec16 a) { return a[0] + a[1]; }
+static inline double dvec32_sum(dvec32 a) {
+    dvec16 half[2];
+    memcpy(half, &a, sizeof a);
+    return dvec16_sum(half[0] + half[1]);
+}
 static inline double dvec_sum(dvec a) {
-    double t[DLANES];
-    memcpy(t, &a, sizeof a);
-    for (int n = DLANES / 2; n > 0; n /= 2)
-        for (int i = 0; i < n; i++) t[i] += t[i + n];
-    return t[0];
+#if VEC_BYTES == 64
+    dvec32 half[2];
+    memcpy(half, &a, sizeof a);
+    return dvec32_sum(half[0] + half[1]);
+#elif VEC_BYTES == 32
+    return dvec32_sum(a);
+#else
+    return dvec16_sum(a);
+#endif
 }
 static inline double vec_sum(vec a) {
-    double t[LANES];
-    for (int i = 0; i < LANES; i++) t[i] = a[i];
-    for (int n = LANES / 2; n > 0; n /= 2)
-        for (int i = 0; i < n; i++) t[i] += t[i + n];
-    return t[0];
+#ifdef GMM_FLOAT32
+    typedef float half_vec __attribute__((vector_size(VEC_BYTES / 2)));
+    half_vec half[2];
+    memcpy(half, &a, sizeof a);
+    return dvec_sum(__builtin_convertvector(half[0], dvec) + __builtin_convertvector(half[1], dvec));
+#else
+    return dvec_sum(a);
+#endif
 }
 #else
 typedef real vec;
