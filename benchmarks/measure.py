@@ -15,11 +15,9 @@ from gmm_core import reference
 
 # Largest difference, relative to max(1, |truth|), of the mean log-likelihood per sample; of any
 # sample's log-likelihood; of any responsibility. For labels: the share that differs.
-TOLERANCES = {"float64": 1e-7, "float32": 1e-4}
+TOLERANCES = {"float64": 1e-8, "float32": 1e-4}
 LABEL_TOLERANCE = 1e-4
-TOO_SLOW = (
-    30.0  # seconds for a fit of one iteration, which some close with a second E-step
-)
+TOO_SLOW = 30.0  # seconds for a fit of one iteration, which some close with a second E-step
 LATENCY_CALLS = 10  # a fit of a millisecond is too short to be timed alone
 SETTLE = 0.05  # seconds; the threads of the library before spin for a while
 
@@ -54,8 +52,8 @@ class Cell:
 Task = Callable[[], Sample]
 
 
-def timed(call: Callable[[], object], calls: int = 1) -> Sample:
-    time.sleep(SETTLE)
+def timed(call: Callable[[], object], calls: int = 1, settle: float = SETTLE) -> Sample:
+    time.sleep(settle)
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(calls):
         call()
@@ -63,15 +61,13 @@ def timed(call: Callable[[], object], calls: int = 1) -> Sample:
     return Sample(wall * 1e3 / calls, cpu * 1e3 / calls)
 
 
-def interleave(
-    tasks: dict[str, Task], repeats: int, cap: float
-) -> dict[str, list[Sample]]:
+def interleave(tasks: dict[str, Task], repeats: int, cap: float) -> dict[str, list[Sample]]:
     """Every task once, then every task again. One that would exceed `cap` seconds leaves early."""
     samples: dict[str, list[Sample]] = {name: [] for name in tasks}
     spent = dict.fromkeys(tasks, 0.0)
+    names = list(tasks)
     for turn in range(repeats):
-        names = list(tasks)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        for name in names[::-1] if turn % 2 else names:  # nobody is always first
             if turn and spent[name] * (turn + 1) / turn > cap:
                 continue
             started = time.perf_counter()
@@ -80,17 +76,13 @@ def interleave(
     return samples
 
 
-def mean_log_likelihood(
-    X: Array, parameters: Parameters, covariance_type: str
-) -> float:
+def mean_log_likelihood(X: Array, parameters: Parameters, covariance_type: str) -> float:
     """By the textbook, in float64, whatever library the parameters come from."""
     weights, means, covariances = (np.asarray(p, dtype=np.float64) for p in parameters)
     factors = reference.precision_cholesky(covariances, covariance_type)
     model = (weights / weights.sum(), means, factors, covariance_type)
     blocks = (X[n : n + 8192].astype(np.float64) for n in range(0, len(X), 8192))
-    return float(
-        sum(reference.log_likelihood(block, *model).sum() for block in blocks)
-    ) / len(X)
+    return float(sum(reference.log_likelihood(block, *model).sum() for block in blocks)) / len(X)
 
 
 class Comparison:
@@ -118,9 +110,7 @@ class Comparison:
         if memory:
             for cell in self.cells.values():
                 if cell.status == "ok":
-                    cell.memory_mb = measure_peak_mb(
-                        cell.library, self.problem, n_threads
-                    )
+                    cell.memory_mb = measure_peak_mb(cell.library, self.problem, n_threads)
         return [self.cells[name] for name in peers]
 
     def _record(self, cell: Cell, samples: list[Sample]) -> None:
@@ -145,7 +135,7 @@ class Comparison:
             cell.status, cell.detail = "failed", f"{type(error).__name__}: {error}"
 
     def _compare(self, cell: Cell, value: Array) -> bool:
-        """Does the library agree with the truth?"""
+        """Whether the library agrees with the truth; if not, the cell says by how much."""
         if self.truth is None:
             self.truth = value
         if self.kind == "predict":
@@ -164,31 +154,25 @@ class Comparison:
         _ = problem.precisions  # made here, so that it is in nobody's time
         last = iterations + (self.kind == "em")
         ends: list[Parameters] = []
-        first = timed(lambda: peer.fit(problem, 1))
+        first = timed(lambda: peer.fit(problem, 1), settle=0)
         if first.wall > TOO_SLOW * 1e3:
             cell.status, cell.detail = (
                 "too slow",
                 f"one iteration took {first.wall:.0f} ms",
             )
             return
-        whole = timed(lambda: ends.append(peer.fit(problem, last)))
+        whole = timed(lambda: ends.append(peer.fit(problem, last)), settle=0)
         covariance_type = problem.workload.covariance_type
         cell.log_likelihood = mean_log_likelihood(problem.X, ends[0], covariance_type)
         if not self._compare(cell, np.array(cell.log_likelihood)):
             return
 
         def per_iteration(short: Sample, long: Sample) -> Sample:
-            return Sample(
-                *((b - a) / iterations for a, b in zip(short, long, strict=True))
-            )
+            return Sample(*((b - a) / iterations for a, b in zip(short, long, strict=True)))
 
         if self.kind == "latency":
-            self.tasks[peer.name] = lambda: timed(
-                lambda: peer.fit(problem, last), LATENCY_CALLS
-            )
-        elif (
-            first.wall + whole.wall
-        ) / 1e3 > self.cap:  # so long that one more tells nothing new
+            self.tasks[peer.name] = lambda: timed(lambda: peer.fit(problem, last), LATENCY_CALLS)
+        elif (first.wall + whole.wall) / 1e3 > self.cap:  # so long that one more tells nothing new
             self._record(cell, [per_iteration(first, whole)])
         else:
             self.tasks[peer.name] = lambda: per_iteration(

@@ -30,9 +30,7 @@ def measure_peak_mb(name: str, problem: Problem, n_threads: int) -> float | None
     with tempfile.TemporaryDirectory() as directory:
         for field in ("X", "weights", "means", "covariances"):
             np.save(Path(directory) / f"{field}.npy", getattr(problem, field))
-        (Path(directory) / "workload.json").write_text(
-            json.dumps(asdict(problem.workload))
-        )
+        (Path(directory) / "workload.json").write_text(json.dumps(asdict(problem.workload)))
         command = [sys.executable, __file__, name, directory, str(n_threads)]
         variables = ("OMP", "OPENBLAS", "MKL", "NUMBA")
         limits = {f"{variable}_NUM_THREADS": str(n_threads) for variable in variables}
@@ -71,9 +69,7 @@ def _run(name: str, directory: Path, n_threads: int) -> float:
     peer = PEERS[name](n_threads)
     workload = Workload(**json.loads((directory / "workload.json").read_text()))
     fields = ("X", "weights", "means", "covariances")
-    problem = Problem(
-        workload, *(np.load(directory / f"{field}.npy") for field in fields)
-    )
+    problem = Problem(workload, *(np.load(directory / f"{field}.npy") for field in fields))
     peer.warm_up()
     call = peer.scorer(problem) if workload.kind in SCORING else None
     _reset_peak()

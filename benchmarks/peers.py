@@ -89,9 +89,7 @@ class Reference(Peer):
         p = problem
         kind = p.workload.covariance_type
         options = {"tol": 0.0, "max_iter": n_iter, "reg_covar": 0.0}
-        result = self.module.fit(
-            p.X, p.weights, p.means, p.covariances, kind, **options
-        )
+        result = self.module.fit(p.X, p.weights, p.means, p.covariances, kind, **options)
         return Parameters(result.weights, result.means, result.covariances)
 
     def scorer(self, problem: Problem) -> Callable[[], Array]:
@@ -130,9 +128,7 @@ class ScikitLearn(Peer):
             **self._options(),
         )
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # ConvergenceWarning: the iterations are counted here
+            warnings.simplefilter("ignore")  # ConvergenceWarning: the iterations are counted here
             return model.fit(problem.X)
 
     def _fit_from_start(self, problem: Problem, n_iter: int) -> Any:
@@ -162,9 +158,7 @@ class ScikitLearn(Peer):
 
     def default_fit(self, problem: Problem, seed: int, max_iter: int = 100) -> Fitted:
         model = self._fit(problem, random_state=seed, max_iter=max_iter)
-        return Fitted(
-            Parameters(model.weights_, model.means_, model.covariances_), model.n_iter_
-        )
+        return Fitted(Parameters(model.weights_, model.means_, model.covariances_), model.n_iter_)
 
 
 class GmmCore(ScikitLearn):
@@ -221,9 +215,7 @@ class Daal4py(Peer):
         tables = list(p.covariances) if full else [c[np.newaxis] for c in p.covariances]
         result = algorithm.compute(p.X, p.weights[np.newaxis], p.means, tables)
         if int(result.nIterations[0, 0]) != n_iter:
-            raise RuntimeError(
-                f"{int(result.nIterations[0, 0])} iterations instead of {n_iter}"
-            )
+            raise RuntimeError(f"{int(result.nIterations[0, 0])} iterations instead of {n_iter}")
         covariances = np.stack([c if full else c[0] for c in result.covariances])
         return Parameters(result.weights[0], result.means, covariances)
 

@@ -33,11 +33,7 @@ def describe_machine() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        lines = [
-            line
-            for line in cpuinfo.read_text().splitlines()
-            if line.startswith("model name")
-        ]
+        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         model = lines[0].split(":", 1)[1].strip() if lines else model
     return {
         "cpu": model,
@@ -54,9 +50,7 @@ def as_json(rows: list[Row]) -> list[dict[str, Any]]:
             **asdict(row.workload),
             "n_threads": row.n_threads,
             "unit": f"ms per {UNITS[row.workload.kind]}",
-            "libraries": [
-                {**asdict(cell), "median_ms": cell.median_ms} for cell in row.cells
-            ],
+            "libraries": [{**asdict(cell), "median_ms": cell.median_ms} for cell in row.cells],
         }
         for row in rows
     ]
@@ -78,11 +72,7 @@ def _spread(values: list[float]) -> str:
 
 
 def _wall(cell: Cell) -> str:
-    return (
-        _spread(cell.wall_ms)
-        if cell.wall_ms
-        else cell.status.replace("unsupported", "–")
-    )
+    return _spread(cell.wall_ms) if cell.wall_ms else cell.status.replace("unsupported", "–")
 
 
 def _cpu(cell: Cell) -> str:
@@ -114,9 +104,7 @@ def _table(
     rows: list[Row], cell_text: Callable[[Cell], str], advantage: bool = False
 ) -> list[list[str]]:
     libraries = [cell.library for cell in rows[0].cells]
-    table = [
-        ["workload", "threads", *libraries, *(["gmm_core against best"] * advantage)]
-    ]
+    table = [["workload", "threads", *libraries, *(["gmm_core against best"] * advantage)]]
     for row in rows:
         texts = [cell_text(cell) for cell in row.cells]
         if any(texts):
@@ -130,9 +118,7 @@ def _render(table: list[list[str]], markdown: bool) -> str:
     lines = []
     for row in table:
         cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
-        lines.append(
-            f"| {' | '.join(cells)} |" if markdown else "  ".join(cells).rstrip()
-        )
+        lines.append(f"| {' | '.join(cells)} |" if markdown else "  ".join(cells).rstrip())
     if markdown:
         lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
     return "\n".join(lines)
@@ -152,9 +138,7 @@ def as_text(rows: list[Row], header: str, markdown: bool) -> str:
     parts = [header]
     for title, table in tables:
         if len(table) > 1:
-            parts.append(
-                ("### " if markdown else "") + title + "\n\n" + _render(table, markdown)
-            )
+            parts.append(("### " if markdown else "") + title + "\n\n" + _render(table, markdown))
     complaints = [
         f"{row.workload.name}, {row.n_threads} threads: {cell.library} {cell.status} {cell.detail}"
         for row in rows
@@ -181,9 +165,7 @@ def plot(rows: list[Row], path: str, caption: str) -> None:
     libraries = [cell.library for cell in rows[0].cells]
     height = 0.8 / len(libraries)
     size = (7 * len(counts) + 1, 0.55 * len(names) + 1.6)
-    figure, axes = plt.subplots(
-        1, len(counts), figsize=size, sharey=True, squeeze=False
-    )
+    figure, axes = plt.subplots(1, len(counts), figsize=size, sharey=True, squeeze=False)
     for panel, n_threads in zip(axes[0], counts, strict=True):
         by_name = {row.workload.name: row for row in rows if row.n_threads == n_threads}
         for i, library in enumerate(libraries):

@@ -25,15 +25,9 @@ the time."""
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--only", metavar="SUBSTRING", default="", help="workloads named like this"
-    )
-    parser.add_argument(
-        "--libraries", metavar="A,B", help="default: all that are installed"
-    )
-    parser.add_argument(
-        "--threads", metavar="N,M", help="numbers of threads (default 1,2)"
-    )
+    parser.add_argument("--only", metavar="SUBSTRING", default="", help="workloads named like this")
+    parser.add_argument("--libraries", metavar="A,B", help="default: all that are installed")
+    parser.add_argument("--threads", metavar="N,M", help="numbers of threads (default 1,2)")
     parser.add_argument("--repeats", type=int, help="rounds (default 5; quick: 1)")
     parser.add_argument(
         "--cap",
@@ -41,27 +35,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=20.0,
         help="seconds for one library on one workload (20)",
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="a smoke test at tiny sizes"
-    )
-    parser.add_argument(
-        "--no-memory", action="store_true", help="do not measure memory"
-    )
-    parser.add_argument(
-        "--list", action="store_true", help="print the workloads' names and stop"
-    )
+    parser.add_argument("--quick", action="store_true", help="a smoke test at tiny sizes")
+    parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
+    parser.add_argument("--list", action="store_true", help="print the workloads' names and stop")
     parser.add_argument("--json", metavar="FILE", help="write all results")
     parser.add_argument("--plot", metavar="PNG", help="write a plot (needs matplotlib)")
-    parser.add_argument(
-        "--markdown", action="store_true", help="print tables in markdown"
-    )
+    parser.add_argument("--markdown", action="store_true", help="print tables in markdown")
     options = parser.parse_args(arguments)
     try:
         options.threads = [int(n) for n in (options.threads or "1,2").split(",")]
     except ValueError:
-        parser.error(
-            f"--threads: expected numbers with commas between, got {options.threads!r}"
-        )
+        parser.error(f"--threads: expected numbers with commas between, got {options.threads!r}")
     if min(options.threads) < 1:
         parser.error("--threads: expected numbers of at least 1")
     if options.repeats is None:
@@ -73,15 +57,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def refuse_editable() -> None:
     """An editable install may be rebuilt at import, with flags nobody ships: not what users get."""
-    import gmm_core
-
+    spec = find_spec("gmm_core")
+    if spec is None or spec.origin is None:
+        sys.exit("gmm_core is not installed: run `pip install .`.")
     finders = [type(finder).__module__ for finder in sys.meta_path]
     editable = any("editable" in name and "gmm_core" in name for name in finders)
-    location = Path(gmm_core.__file__).resolve()
-    if editable or location.parent == REPOSITORY / "gmm_core":
-        sys.exit(
-            f"gmm_core at {location.parent} is not a regular install: run `pip install .`."
-        )
+    location = Path(spec.origin).resolve().parent
+    if editable or location == REPOSITORY / "gmm_core":
+        sys.exit(f"gmm_core at {location} is not a regular install: run `pip install .`.")
 
 
 def limit_threads_by_environment(options: argparse.Namespace) -> None:
@@ -111,8 +94,6 @@ def main() -> int:
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     if find_spec("threadpoolctl") is None:
         limit_threads_by_environment(options)
-    if find_spec("gmm_core") is None:
-        sys.exit("gmm_core is not installed: run `pip install .`.")
     refuse_editable()
 
     # Only now, as NumPy's BLAS reads the environment when it is loaded.
@@ -129,9 +110,7 @@ def main() -> int:
         print("\n".join(workload.name for workload in grid))
         return 0
     if not grid:
-        sys.exit(
-            f"--only: no workload has {options.only!r} in its name; --list prints them"
-        )
+        sys.exit(f"--only: no workload has {options.only!r} in its name; --list prints them")
     names = options.libraries.split(",") if options.libraries else list(PEERS)
     unknown = [name for name in names if name not in PEERS]
     if unknown:
@@ -166,9 +145,7 @@ def main() -> int:
                 "skipped": skipped,
                 "rows": report.as_json(rows),
             }
-            Path(options.json).write_text(
-                json.dumps(content, indent=1, default=str) + "\n"
-            )
+            Path(options.json).write_text(json.dumps(content, indent=1, default=str) + "\n")
 
     for workload in grid:
         try:
@@ -184,9 +161,7 @@ def main() -> int:
             memory = not options.no_memory and not (options.quick and rows)
             cells = comparison.run(peers, n_threads, memory)
             rows.append(report.Row(workload, n_threads, cells))
-            shown = ", ".join(
-                f"{c.library} {_short(c.median_ms, c.status)}" for c in cells
-            )
+            shown = ", ".join(f"{c.library} {_short(c.median_ms, c.status)}" for c in cells)
             seconds = time.perf_counter() - started
             log(f"{workload.name}, {n_threads} thread(s): {shown}  [{seconds:.0f} s]")
             save()
@@ -198,9 +173,7 @@ def main() -> int:
         print(f"- {name} skipped: {reason}")
     if options.plot:
         report.plot(rows, options.plot, header.split("\n")[0])
-    ours = [
-        c for row in rows for c in row.cells if c.library in ("gmm_core", "reference")
-    ]
+    ours = [c for row in rows for c in row.cells if c.library in ("gmm_core", "reference")]
     return int(any(cell.status in ("differs", "failed") for cell in ours))
 
 

@@ -80,10 +80,7 @@ GRID: list[Workload] = [
     _em(100_000, 16, 32, "tied", iterations=10),
     _em(100_000, 16, 32, "spherical", iterations=10),
     Workload("latency-1000x2-k3-full", 1_000, 2, 3, kind="latency", iterations=100),
-    *(
-        Workload(f"{kind}-100000x16-k32-full", 100_000, 16, 32, kind=kind)
-        for kind in SCORING
-    ),
+    *(Workload(f"{kind}-100000x16-k32-full", 100_000, 16, 32, kind=kind) for kind in SCORING),
     *(
         Workload(
             f"patches-50000x64-k{k}-full",
@@ -107,9 +104,7 @@ def small_grid() -> list[Workload]:
         w = replace(
             workload,
             n_samples=min(workload.n_samples, 2_000),
-            n_features=min(workload.n_features, 5)
-            if workload.source == "blobs"
-            else PATCH**2,
+            n_features=min(workload.n_features, 5) if workload.source == "blobs" else PATCH**2,
             n_components=min(workload.n_components, 4),
             iterations=min(workload.iterations, 5),
         )
@@ -124,18 +119,18 @@ def make_problem(workload: Workload) -> Problem:
     """Data and start; the same for every library and every run."""
     rng = np.random.default_rng(20)
     makers = {"blobs": _blobs, "patches": _patches, "colour": _colours}
-    X, means, variance = makers[workload.source](workload, rng)
+    X, means, full = makers[workload.source](workload, rng)
     k, d = means.shape
+    full = np.broadcast_to(full, (k, d, d))
+    variances = np.diagonal(full, axis1=1, axis2=2)
     covariances: dict[str, Array] = {
-        "full": np.tile(variance, (k, 1, 1)),
-        "tied": variance,
-        "diag": np.tile(np.diagonal(variance), (k, 1)),
-        "spherical": np.full(k, np.trace(variance) / d),
+        "full": full,
+        "tied": full.mean(axis=0),
+        "diag": variances,
+        "spherical": variances.mean(axis=1),
     }
     start = (np.full(k, 1 / k), means, covariances[workload.covariance_type])
-    X, *start_cast = (
-        np.ascontiguousarray(a, dtype=workload.dtype) for a in (X, *start)
-    )
+    X, *start_cast = (np.ascontiguousarray(a, dtype=workload.dtype) for a in (X, *start))
     return Problem(workload, X, *start_cast)
 
 
@@ -146,10 +141,7 @@ def _blobs(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     labels = rng.integers(k, size=w.n_samples)
     X = rng.normal(size=(w.n_samples, d))
     for component in range(k):
-        factor = (
-            rng.uniform(0.7, 1.3) * np.eye(d)
-            + 0.3 * np.tril(rng.normal(size=(d, d))) / d**0.5
-        )
+        factor = rng.uniform(0.7, 1.3) * np.eye(d) + 0.3 * np.tril(rng.normal(size=(d, d))) / d**0.5
         members = labels == component
         X[members] = X[members] @ factor.T + means[component]
     return X, means + rng.normal(size=(k, d)) / np.sqrt(d), 1.2 * np.eye(d)
@@ -159,38 +151,34 @@ def _patches(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array
     """8 x 8 patches of two photographs in grey, their mean removed.
 
     That leaves rank 63, so one grey level of noise (which also undoes the rounding to whole grey
-    levels, flat sky included) keeps every covariance regular.
+    levels, flat sky included) keeps every covariance regular. The start is a twentieth of some
+    patches as means: further apart, components at outlying patches soon have fewer than 64 samples,
+    and without regularisation no covariance.
     """
     try:
-        from sklearn.datasets import load_sample_image  # type: ignore[import-untyped]
+        from sklearn.datasets import load_sample_image
 
         images = [load_sample_image(f"{name}.jpg") for name in ("china", "flower")]
     except ImportError as error:
-        raise Unavailable(
-            f"the photographs come with scikit-learn and Pillow: {error}"
-        ) from None
+        raise Unavailable(f"the photographs come with scikit-learn and Pillow: {error}") from None
     rows = []
     for image in images:
         grey = image @ np.array([0.299, 0.587, 0.114]) / 255
         windows = np.lib.stride_tricks.sliding_window_view(grey, (PATCH, PATCH))
         all_patches = windows.reshape(-1, PATCH**2)
-        rows.append(
-            all_patches[rng.choice(len(all_patches), w.n_samples // 2, replace=False)]
-        )
+        rows.append(all_patches[rng.choice(len(all_patches), w.n_samples // 2, replace=False)])
     X = np.concatenate(rows)
     X = X - X.mean(axis=1, keepdims=True) + rng.normal(scale=1 / 255, size=X.shape)
     rng.shuffle(X)
     start = rng.choice(len(X), w.n_components, replace=False)
-    return X, X[start], np.cov(X, rowvar=False)
+    return X, X[start] / 20, np.cov(X, rowvar=False)
 
 
 def _colours(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """The pixels of the colour image under examples/, one row each."""
     for path in sorted(EXAMPLES.glob("*.np[yz]")):
         loaded = np.load(path)
-        for pixels in (
-            loaded.values() if isinstance(loaded, np.lib.npyio.NpzFile) else [loaded]
-        ):
+        for pixels in loaded.values() if isinstance(loaded, np.lib.npyio.NpzFile) else [loaded]:
             if pixels.ndim > 1 and pixels.shape[-1] == 3:
                 X = pixels.reshape(-1, 3)
                 X = X / 255 if X.dtype == np.uint8 else X
