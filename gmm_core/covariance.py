@@ -80,8 +80,7 @@ def precisions_cholesky_of(
         )
     elif kind.is_matrix:
         stack = (-1, D, D)
-        scratch = np.empty((D, D))
-        failed = maximization.factor_precisions(array.reshape(stack), out.reshape(stack), scratch)
+        failed = maximization.factor_precisions(array.reshape(stack), out.reshape(stack))
     else:
         bad = (array <= 0).reshape(len(array), -1).any(axis=1)
         failed = 1 + int(bad.argmax()) if bad.any() else 0

@@ -96,7 +96,7 @@ cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums
                 best[i] = INFINITY
                 label[i] = 0
             for k in range(K):
-                squared_distance(tile.x + p * D * WIDTH, job.centers_hi + k * D, job.centers_lo + k * D, distance, D)
+                squared_distance(tile.x + p * D * WIDTH, job.centers_hi + k * D, job.centers_lo + k * D, 1, distance, D)
                 for i in range(WIDTH):
                     label[i] = <int> k if distance[i] < best[i] else label[i]
                     best[i] = distance[i] if distance[i] < best[i] else best[i]
@@ -194,7 +194,7 @@ cdef Py_ssize_t seeding_chunk(const void* argument, Py_ssize_t chunk, double* su
             m = min(n - p * WIDTH, <Py_ssize_t> WIDTH)
             for l in range(L):
                 squared_distance(
-                    tile.x + p * D * WIDTH, job.candidates + l * D, job.candidates + (L + l) * D, distance, D
+                    tile.x + p * D * WIDTH, job.candidates + l * D, job.candidates + (L + l) * D, 1, distance, D
                 )
                 s = 0
                 for i in range(m):

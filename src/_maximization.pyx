@@ -3,10 +3,10 @@
 Built once for each instruction set. Nothing is checked here.
 """
 from cython.parallel cimport prange
-from libc.math cimport log, sqrt
+from libc.math cimport INFINITY, log, sqrt
 
 from layout cimport FULL, TIED, DIAG, SPHERICAL
-from linalg cimport cholesky, invert_lower, reverse, transpose
+from linalg cimport cholesky, invert_lower, transpose
 from panel cimport dot
 from whiten cimport triangle
 
@@ -223,7 +223,7 @@ def factor(
     cdef int k, n_workers
     if covariance_type == DIAG or covariance_type == SPHERICAL:
         for i in range(covariances.shape[0]):
-            if not covariances[i] > 0:
+            if not 0 < covariances[i] < INFINITY:
                 return 1 + (i // D if covariance_type == DIAG else i)
             precisions_cholesky[i] = 1 / sqrt(covariances[i])
         return 0
@@ -306,19 +306,27 @@ cdef inline double scale(
 def factor_precisions(
     const double[:, :, ::1] precisions,     # IN  (n, D, D)
     double[:, :, ::1] precisions_cholesky,  # OUT (n, D, D)
-    double[:, ::1] scratch,                 # TMP (D, D)
 ):
     """U with U UT = precision, upper triangular; 0, or 1 + the first that is not positive definite"""
-    # Reversed rows and columns turn the upper factor into the lower one of an ordinary Cholesky.
-    cdef Py_ssize_t D = precisions.shape[1], n, i, j
+    # From the last column on, U_ij = (P_ij - sum over k > j of U_ik U_jk) / U_jj. Made once a fit, so the
+    # sums are kept in extended precision: what is lost here is lost by all that follows.
+    cdef Py_ssize_t D = precisions.shape[1], n, i, j, k
+    cdef long double s
+    cdef double[:, ::1] U
     for n in range(precisions.shape[0]):
-        reverse(&precisions[n, 0, 0], &scratch[0, 0], D)
-        if not cholesky(&scratch[0, 0], D):
-            return 1 + n
-        for i in range(D):
-            for j in range(i + 1, D):
-                scratch[i, j] = 0
-        reverse(&scratch[0, 0], &precisions_cholesky[n, 0, 0], D)
+        U = precisions_cholesky[n]
+        U[:, :] = 0
+        for j in range(D - 1, -1, -1):
+            for i in range(j, -1, -1):
+                s = precisions[n, i, j]
+                for k in range(j + 1, D):
+                    s -= <long double> U[i, k] * U[j, k]
+                if i < j:
+                    U[i, j] = <double> (s / U[j, j])
+                elif s > EPS * precisions[n, j, j]:
+                    U[j, j] = sqrt(<double> s)
+                else:
+                    return 1 + n
     return 0
 
 

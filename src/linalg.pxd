@@ -48,10 +48,3 @@ cdef inline void transpose(double* A, Py_ssize_t D) noexcept nogil:
             a = A[i * D + j]
             A[i * D + j] = A[j * D + i]
             A[j * D + i] = a
-
-
-cdef inline void reverse(const double* A, double* out, Py_ssize_t D) noexcept nogil:
-    """out = A with rows and columns in reverse order"""
-    cdef Py_ssize_t i
-    for i in range(D * D):
-        out[i] = A[D * D - 1 - i]

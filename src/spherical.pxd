@@ -1,5 +1,7 @@
 """Spherical covariances: one scale for each component."""
-from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, vec_set, WIDTH
+from libc.math cimport INFINITY
+
+from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, WIDTH
 from panel cimport _outer_1x1, sum_rows
 from tile cimport beyond_extent, squared_distance, weighted_differences
 
@@ -26,22 +28,24 @@ cdef inline void spherical_pack(
 
 cdef inline int spherical_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     """r[k] = log_constant[k] - (|x - mu_k| / sigma_k)**2 / 2; the squared distance is kept for the M-step"""
-    cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p
-    cdef vec* distance
-    cdef vec* out
-    cdef real scale
+    cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p, i
+    cdef real* distance
+    cdef real* out
+    cdef real value, sigma
     if beyond_extent(t, K, D) or (CHECKS and K > m.factor_size):
         return EXTENT
     for p in range(t.n_panels):
         for k in range(K):
-            squared_distance(
-                t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, t.distance + (p * K + k) * WIDTH, D
-            )
-            scale = m.factor[k]
-            distance = <vec*> (t.distance + (p * K + k) * WIDTH)
-            out = <vec*> (t.r + (p * K + k) * WIDTH)
-            out[0] = m.log_constant[k] - (distance[0] * scale) * scale * <real> 0.5
-            out[1] = m.log_constant[k] - (distance[1] * scale) * scale * <real> 0.5
+            distance = t.distance + (p * K + k) * WIDTH
+            out = t.r + (p * K + k) * WIDTH
+            squared_distance(t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, m.factor[k], distance, D)
+            sigma = 1 / m.factor[k]
+            for i in range(WIDTH):
+                value = distance[i]
+                out[i] = m.log_constant[k] - value * <real> 0.5
+                value = value * sigma * sigma
+                # an infinite distance goes with a responsibility of 0, and 0 times infinity is not 0
+                distance[i] = value if value < INFINITY else 0
     return OK
 
 
@@ -72,7 +76,7 @@ cdef inline int spherical_accumulate(
         if not at_means:
             for p in range(t.n_panels):
                 squared_distance(
-                    t.x + p * D * WIDTH, shift_hi + k * D, shift_lo + k * D, t.distance + (p * K + k) * WIDTH, D
+                    t.x + p * D * WIDTH, shift_hi + k * D, shift_lo + k * D, 1, t.distance + (p * K + k) * WIDTH, D
                 )
         second[k] += _outer_1x1(t.wr + k * WIDTH, t.distance + k * WIDTH, K * WIDTH, t.n_panels)
     return OK

@@ -107,10 +107,11 @@ cdef inline void squared_distance(
     const real* x,          # IN  (D, WIDTH)
     const real* hi,         # IN  (D,)
     const real* lo,         # IN  (D,)
+    real scale,
     real* out,              # OUT (WIDTH,)
     Py_ssize_t D,
 ) noexcept nogil:
-    """|x - (hi + lo)|**2"""
+    """|scale (x - (hi + lo))|**2, which overflows only if the result does"""
     cdef vec q0 = vec_set(0), q1 = vec_set(0), z0, z1
     cdef const vec* source = <const vec*> x
     cdef Py_ssize_t d
@@ -120,6 +121,8 @@ cdef inline void squared_distance(
         if sizeof(real) == 4:
             z0 = z0 - lo[d]
             z1 = z1 - lo[d]
+        z0 = z0 * scale
+        z1 = z1 * scale
         q0 = q0 + z0 * z0
         q1 = q1 + z1 * z1
         source += 2
