@@ -1,11 +1,11 @@
-"""Gaussian mixtures by expectation-maximisation, with compiled kernels and scikit-learn's interface."""
+"""Gaussian mixtures by expectation-maximisation: compiled kernels, scikit-learn's interface."""
 
 try:
     from gmm_core._build_config import VERSION as __version__
 except ImportError as error:
     raise ImportError(
-        "This is the source folder of gmm_core, which is not compiled: install it with `pip install .` "
-        "and import it from another directory."
+        "This is the source folder of gmm_core, which is not compiled: install it with "
+        "`pip install .` and import it from another directory."
     ) from error
 
 from gmm_core import reference

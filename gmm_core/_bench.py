@@ -162,7 +162,8 @@ def _print_times(seconds: dict[str, list[float]], iterations: int) -> None:
     ours = statistics.median(seconds["gmm_core"])
     repeats = len(seconds["gmm_core"])
     print(
-        f"\nfits of {iterations} iterations, {repeats} in turns, medians; ratio: time over gmm_core's"
+        f"\nfits of {iterations} iterations, {repeats} in turns, medians; "
+        "ratio: time over gmm_core's"
     )
     print(f"{'':<16}{'ms/iteration':>12}{'fastest':>10}{'slowest':>10}{'ratio':>9}")
     for name, values in seconds.items():

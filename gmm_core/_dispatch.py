@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gmm_core import kernels
 from gmm_core._build_config import LEVELS
+
+if TYPE_CHECKING:
+    from gmm_core._signatures import ExpectationKernels, KMeansKernels, MaximizationKernels
 
 VARIABLE = "GMM_CORE_ISA"
 
@@ -31,22 +33,22 @@ def _choose() -> str:
 LEVEL = _choose()
 
 
-def _load(name: str) -> ModuleType:
+def _load(name: str) -> Any:
     return importlib.import_module(f"gmm_core.{name}")
 
 
-_BY_TYPE: dict[Any, tuple[ModuleType, ModuleType]] = {
+_BY_TYPE: dict[np.dtype[Any], tuple[ExpectationKernels, KMeansKernels]] = {
     np.dtype(np.float32): (_load(f"_expectation_{LEVEL}_f32"), _load(f"_kmeans_{LEVEL}_f32")),
     np.dtype(np.float64): (_load(f"_expectation_{LEVEL}_f64"), _load(f"_kmeans_{LEVEL}_f64")),
 }
-maximization: Any = _load(f"_maximization_{LEVEL}")
+maximization: MaximizationKernels = _load(f"_maximization_{LEVEL}")
 
 
-def expectation(dtype: np.dtype[Any]) -> Any:
+def expectation(dtype: np.dtype[Any]) -> ExpectationKernels:
     """The E-step's kernels (src/_expectation.pyx) for float32 or float64 samples."""
     return _BY_TYPE[dtype][0]
 
 
-def kmeans(dtype: np.dtype[Any]) -> Any:
+def kmeans(dtype: np.dtype[Any]) -> KMeansKernels:
     """The kernels of k-means (src/_kmeans.pyx) for float32 or float64 samples."""
     return _BY_TYPE[dtype][1]

@@ -57,7 +57,8 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ValueError(f"its format is {header['format']!r}")
         if header["version"] > FORMAT_VERSION:
             raise ValueError(
-                f"its format version is {header['version']}, this gmm_core reads up to {FORMAT_VERSION}"
+                f"its format version is {header['version']}, "
+                f"this gmm_core reads up to {FORMAT_VERSION}"
             )
         params = {**header["params"], **{n: arrays[n] for n in _INITS if n in arrays}}
         attributes = {**{n: arrays[n] for n in ARRAYS}, **header["attributes"]}

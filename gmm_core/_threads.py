@@ -13,7 +13,7 @@ _in_forked_child = False
 
 
 def _mark_forked_child() -> None:
-    # The OpenMP runtime of the parent does not survive a fork (GNU's hangs): no parallel section here.
+    # The parent's OpenMP runtime does not survive a fork (GNU's hangs): no parallel section here.
     global _in_forked_child
     _in_forked_child = True
 

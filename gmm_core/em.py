@@ -1,4 +1,4 @@
-"""The EM loop: pass, M-step, convergence. Who runs the pass (threads here, or others) is not its business."""
+"""The EM loop: pass, M-step, convergence. Who runs the pass is not its business."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -111,7 +111,10 @@ def _weight(data: ArrayPass) -> Float64Array | None:
 
 
 def _about_own_means(
-    make: Callable[[Float64Array], Statistics], shift: Float64Array, reg_covar: float, n_threads: int
+    make: Callable[[Float64Array], Statistics],
+    shift: Float64Array,
+    reg_covar: float,
+    n_threads: int,
 ) -> Parameters:
     """M-step of given responsibilities, with moments about the means that they have."""
     statistics = make(shift)
@@ -175,8 +178,8 @@ def _distinct_rows(data: ArrayPass, random_state: np.random.RandomState) -> npt.
 def _from_random(
     data: ArrayPass, random_state: np.random.RandomState, reg_covar: float
 ) -> Parameters:
-    """Random responsibilities, normalised; they are drawn slice by slice, and once more for each pass."""
-    K, D = data.n_components, data.X.shape[1]
+    """Random responsibilities, normalised; drawn slice by slice, and once more for each pass."""
+    K = data.n_components
     before = random_state.get_state()
 
     def draw(rows: slice) -> FloatArray:
@@ -202,10 +205,13 @@ def _from_callable(
     shift = np.repeat(pooled_moments(data, "diag").shift, K, axis=0)
     if made.shape == (n,):
         if made.dtype.kind not in "iu":
-            raise TypeError(f"labels that init_params returns must be integers, got dtype {made.dtype}")
+            raise TypeError(
+                f"labels that init_params returns must be integers, got dtype {made.dtype}"
+            )
         if made.min() < 0 or made.max() >= K:
             raise ValueError(
-                f"labels that init_params returns must be in [0, {K}), got {made.min()} to {made.max()}"
+                f"labels that init_params returns must be in [0, {K}), "
+                f"got {made.min()} to {made.max()}"
             )
         labels = np.ascontiguousarray(made, dtype=np.int64)
         return _about_own_means(
@@ -213,18 +219,21 @@ def _from_callable(
         )
     if made.shape != (n, K):
         raise ValueError(
-            f"init_params must return responsibilities of shape {(n, K)} or labels of shape {(n,)}, "
-            f"got shape {made.shape}"
+            f"init_params must return responsibilities of shape {(n, K)} or labels of shape "
+            f"{(n,)}, got shape {made.shape}"
         )
     if made.dtype.kind not in "fiub":
-        raise TypeError(f"responsibilities that init_params returns must be numbers, got dtype {made.dtype}")
+        raise TypeError(
+            f"responsibilities that init_params returns must be numbers, got dtype {made.dtype}"
+        )
     tolerance = 1e-4 if made.dtype.itemsize < 8 else 1e-8
     sums = made.sum(axis=1, dtype=np.float64)
     if not (made >= 0).all() or not (abs(sums - 1) <= tolerance).all():
         raise ValueError(
-            "responsibilities that init_params returns must be non-negative and sum to 1 in every row"
+            "responsibilities that init_params returns must be non-negative and sum to 1 "
+            "in every row"
         )
-    responsibilities = np.ascontiguousarray(made, dtype=data.X.dtype)
+    responsibilities: npt.NDArray[Any] = np.ascontiguousarray(made, dtype=data.X.dtype)
     return _about_own_means(
-        lambda c: data.statistics(c, lambda rows: responsibilities[rows]), shift, reg_covar, data.n_threads
+        lambda c: data.statistics(c, responsibilities.__getitem__), shift, reg_covar, data.n_threads
     )

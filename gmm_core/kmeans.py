@@ -1,7 +1,7 @@
 """k-means for the start of EM: greedy k-means++ seeding and Lloyd's iteration, with sample weights.
 
-All draws go by inverse CDF on the cumulative weight in row order: a row of weight 2 is drawn exactly
-as two copies of the row would be.
+All draws go by inverse CDF on the cumulative weight in row order: a row of weight 2 is drawn
+exactly as two copies of the row would be.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_ITER = 300
 def draw_rows(
     sample_weight: Float64Array | None, n_samples: int, uniforms: Float64Array
 ) -> npt.NDArray[np.intp]:
-    """Rows drawn with probabilities in proportion to their weights, one for each uniform number in [0, 1)."""
+    """Rows drawn with probabilities in proportion to weight, one for each uniform in [0, 1)."""
     if sample_weight is None:
         return np.minimum((uniforms * n_samples).astype(np.intp), n_samples - 1)
     return _inverse_cdf(np.cumsum(sample_weight), uniforms)
@@ -31,7 +31,9 @@ def draw_rows(
 def _inverse_cdf(cumulative: Float64Array, uniforms: Float64Array) -> npt.NDArray[np.intp]:
     rows = np.searchsorted(cumulative, uniforms * cumulative[-1], side="right")
     # rounding may lead beyond the last row that has weight
-    return np.minimum(rows, np.searchsorted(cumulative, cumulative[-1], side="left"))
+    last = np.searchsorted(cumulative, cumulative[-1], side="left")
+    bounded: npt.NDArray[np.intp] = np.minimum(rows, last)
+    return bounded
 
 
 class _Seeding:
@@ -61,8 +63,9 @@ class _Seeding:
             first = part.start // data.chunk_rows
             check_status(
                 self.kernels.seeding_potentials(
-                    X[part], data.sample_weight[part], candidates, self.nearest[part], chunk_sums[first:],
-                    out, partial, self.scratch, self.tickets, data.chunk_rows, data.n_threads,
+                    X[part], data.sample_weight[part], candidates, self.nearest[part],
+                    chunk_sums[first:], out, partial, self.scratch, self.tickets,
+                    data.chunk_rows, data.n_threads,
                 )
             )
         return out
@@ -71,7 +74,7 @@ class _Seeding:
         return float(self.potentials(np.array([row]), self.chunk_sums)[0])
 
     def draw(self, uniforms: Float64Array) -> npt.NDArray[np.intp]:
-        """Rows with probabilities in proportion to weight times `nearest`: first a chunk, then a row in it."""
+        """Rows by weight times `nearest`: first a chunk, then a row in it."""
         cumulative = np.cumsum(self.chunk_sums)
         chunks = _inverse_cdf(cumulative, uniforms)
         rows = np.empty(len(uniforms), np.intp)
@@ -131,15 +134,16 @@ class _Lloyd:
     def step(
         self, centers: Float64Array, distances: npt.NDArray[Any]
     ) -> tuple[float, Float64Array, Float64Array]:
-        """Assign labels; the number of changed ones, the clusters' weights, the sums of x − center."""
+        """Assign labels; the number that changed, the clusters' weights, the sums of x − center."""
         data = self.data
         K, D = centers.shape
         sums = np.zeros(2 + K + K * D)
         for part in data.slices():
             check_status(
                 self.kernels.lloyd_step(
-                    data.X[part], data.sample_weight[part], centers, self.labels[part], distances[part],
-                    sums, self.partial, self.scratch, self.tickets, data.chunk_rows, data.n_threads,
+                    data.X[part], data.sample_weight[part], centers, self.labels[part],
+                    distances[part], sums, self.partial, self.scratch, self.tickets,
+                    data.chunk_rows, data.n_threads,
                 )
             )
         return sums[1], sums[2 : 2 + K], sums[2 + K :].reshape(K, D)
@@ -184,7 +188,7 @@ def kmeans(
 def _relocate_empty(
     lloyd: _Lloyd, centers: Float64Array, moved: Float64Array, weights: Float64Array
 ) -> None:
-    """Move the centers of empty clusters to the samples that are farthest from their own centers."""
+    """Move the centers of empty clusters to the samples farthest from their own centers."""
     data = lloyd.data
     distances = np.empty(len(data.X), data.X.dtype)
     lloyd.step(centers, distances)

@@ -213,17 +213,16 @@ class GaussianMixture(BaseEstimator):
         )
         given = self._given(n_features)
         random_state = check_random_state(self.random_state)
-        data = ArrayPass(
-            array, weight, self.n_components, self.covariance_type, effective_n_threads(self.n_threads)
-        )
+        n_threads = effective_n_threads(self.n_threads)
+        data = ArrayPass(array, weight, self.n_components, self.covariance_type, n_threads)
         if self.warm_start and hasattr(self, "converged_"):
             best = self._continue(data)
         else:
             best = self._best_of_starts(data, given, random_state)
         if not best.converged and self.max_iter > 0:
             warnings.warn(
-                "Best performing initialization did not converge. Try different init parameters, or "
-                "increase max_iter, tol, or check for degenerate data.",
+                "Best performing initialization did not converge. Try different init parameters, "
+                "or increase max_iter, tol, or check for degenerate data.",
                 convergence_warning_class(),
                 stacklevel=3,
             )
@@ -379,7 +378,7 @@ class GaussianMixture(BaseEstimator):
     def _n_parameters(self) -> int:
         """Number of free parameters."""
         K, D = np.shape(self.means_)
-        return COVARIANCE_TYPES[self.covariance_type].n_parameters(K, D) + K * D + K - 1
+        return int(COVARIANCE_TYPES[self.covariance_type].n_parameters(K, D) + K * D + K - 1)
 
     # --- using the model --------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""A pass over an array: parameters in, statistics or scores out. This is where Python calls the E-step."""
+"""Passes over an array: parameters in, statistics or scores out. Here Python calls the E-step."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gmm_core.statistics import Statistics
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Float64Array = npt.NDArray[np.float64]
 
-# Nanoseconds that a chunk of rows (what one thread sums up alone) and a slice (one call of a kernel,
-# after which Python sees Ctrl-C) are to take, by the estimate in `_cost`.
+# Nanoseconds that a chunk of rows (what one thread sums up alone) and a slice (one call of a
+# kernel, after which Python sees Ctrl-C) are to take, by the estimate in `_cost`.
 _CHUNK_TIME = 1e6
 _SLICE_TIME = 1e8
 _MIN_CHUNK_ROWS = 512
@@ -114,13 +114,14 @@ class ArrayPass:
             )
             if status > 0:
                 raise ValueError(
-                    f"X[{rows.start + status - 1}] has probability 0 under every component: it is too far "
-                    "from all of them for floating-point numbers. Scale the data, or start from other means."
+                    f"X[{rows.start + status - 1}] has probability 0 under every component: it is "
+                    "too far from all of them for floating-point numbers. Scale the data, or "
+                    "start from other means."
                 )
             check_status(status)
 
     def expectation(self, parameters: Parameters, shift: Float64Array | None = None) -> Statistics:
-        """E-step: the statistics of the responsibilities under the parameters, and the log-likelihood.
+        """E-step: statistics of the responsibilities under the parameters, and log-likelihood.
 
         Parameters
         ----------
@@ -136,7 +137,8 @@ class ArrayPass:
         self._prepare(parameters)
         values = np.zeros(self._n_statistics)
         self._accumulate(values, self._none["shift"] if shift is None else shift, self._mixture)
-        return Statistics(values, parameters.means if shift is None else shift, self.covariance_type)
+        origin = parameters.means if shift is None else shift
+        return Statistics(values, origin, self.covariance_type)
 
     def mean_log_likelihood(self, parameters: Parameters) -> float:
         """Weighted mean of the samples' log-likelihoods."""
@@ -168,7 +170,7 @@ class ArrayPass:
         responsibilities: npt.NDArray[Any] | None = None,
         labels: npt.NDArray[np.int64] | None = None,
     ) -> int:
-        """Fill the arrays that are given; returns how many rows have no density under any component."""
+        """Fill the arrays that are given; the number of rows without density in any component."""
         self._prepare(parameters)
         none = self._none
         count = 0
@@ -180,7 +182,8 @@ class ArrayPass:
                 none["vector"] if log_likelihood is None else log_likelihood[rows],
                 none["matrix"] if responsibilities is None else responsibilities[rows],
                 none["labels"] if labels is None else labels[rows],
-                self._scratch, self._tickets, self._code, self.n_components, self.chunk_rows, self.n_threads,
+                self._scratch, self._tickets, self._code, self.n_components, self.chunk_rows,
+                self.n_threads,
             )
             check_status(status)
             count += status
@@ -188,5 +191,6 @@ class ArrayPass:
 
 
 def check_status(status: int) -> None:
+    """Raise AssertionError if a kernel of a debug build found a buffer too small."""
     if status < 0:
         raise AssertionError("a kernel was about to access memory beyond a buffer")

@@ -10,6 +10,7 @@ cdef extern from "vec.h" nogil:
         LANES
         DLANES
         WIDTH
+    const real REAL_MAX
     vec vec_set(real a)
     dvec dvec_set(double a)
     double vec_sum(vec a)

@@ -1,7 +1,5 @@
 """Spherical covariances: one scale for each component."""
-from libc.math cimport INFINITY
-
-from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, WIDTH
+from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, REAL_MAX, WIDTH
 from panel cimport _outer_1x1, sum_rows
 from tile cimport beyond_extent, squared_distance, weighted_differences
 
@@ -44,8 +42,8 @@ cdef inline int spherical_log_prob(Tile* t, const Mixture* m) noexcept nogil:
                 value = distance[i]
                 out[i] = m.log_constant[k] - value * <real> 0.5
                 value = value * sigma * sigma
-                # an infinite distance goes with a responsibility of 0, and 0 times infinity is not 0
-                distance[i] = value if value < INFINITY else 0
+                # infinitely far away the responsibility is 0, and 0 times infinity would be no number
+                distance[i] = value if value < REAL_MAX else REAL_MAX
     return OK
 
 

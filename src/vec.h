@@ -7,13 +7,16 @@
 #ifndef GMM_CORE_VEC_H
 #define GMM_CORE_VEC_H
 
+#include <float.h>
 #include <stdint.h>
 #include <string.h>
 
 #ifdef GMM_FLOAT32
 typedef float real;
+#define REAL_MAX FLT_MAX
 #else
 typedef double real;
+#define REAL_MAX DBL_MAX
 #endif
 
 #ifdef GMM_CHECKS
