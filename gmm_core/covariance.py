@@ -80,7 +80,9 @@ def precisions_cholesky_of(
         )
     elif kind.is_matrix:
         stack = (-1, D, D)
-        failed = maximization.factor_precisions(array.reshape(stack), out.reshape(stack))
+        failed = maximization.factor_precisions(
+            array.reshape(stack), out.reshape(stack), np.empty((D, D), np.longdouble)
+        )
     else:
         bad = (array <= 0).reshape(len(array), -1).any(axis=1)
         failed = 1 + int(bad.argmax()) if bad.any() else 0

@@ -3,7 +3,7 @@
 Built once for each instruction set. Nothing is checked here.
 """
 from cython.parallel cimport prange
-from libc.math cimport INFINITY, log, sqrt
+from libc.math cimport INFINITY, log, sqrt, sqrtl
 
 from layout cimport FULL, TIED, DIAG, SPHERICAL
 from linalg cimport cholesky, invert_lower, transpose
@@ -306,27 +306,27 @@ cdef inline double scale(
 def factor_precisions(
     const double[:, :, ::1] precisions,     # IN  (n, D, D)
     double[:, :, ::1] precisions_cholesky,  # OUT (n, D, D)
+    long double[:, ::1] U,                  # TMP (D, D)
 ):
     """U with U UT = precision, upper triangular; 0, or 1 + the first that is not positive definite"""
-    # From the last column on, U_ij = (P_ij - sum over k > j of U_ik U_jk) / U_jj. Made once a fit, so the
-    # sums are kept in extended precision: what is lost here is lost by all that follows.
+    # From the last column on, U_ij = (P_ij - sum over k > j of U_ik U_jk) / U_jj. Made once a fit, so in
+    # extended precision where there is one: what is lost here is lost by all that follows.
     cdef Py_ssize_t D = precisions.shape[1], n, i, j, k
     cdef long double s
-    cdef double[:, ::1] U
     for n in range(precisions.shape[0]):
-        U = precisions_cholesky[n]
-        U[:, :] = 0
+        precisions_cholesky[n] = 0
         for j in range(D - 1, -1, -1):
             for i in range(j, -1, -1):
                 s = precisions[n, i, j]
                 for k in range(j + 1, D):
-                    s -= <long double> U[i, k] * U[j, k]
+                    s -= U[i, k] * U[j, k]
                 if i < j:
-                    U[i, j] = <double> (s / U[j, j])
+                    U[i, j] = s / U[j, j]
                 elif s > EPS * precisions[n, j, j]:
-                    U[j, j] = sqrt(<double> s)
+                    U[j, j] = sqrtl(s)
                 else:
                     return 1 + n
+                precisions_cholesky[n, i, j] = <double> U[i, j]
     return 0
 
 

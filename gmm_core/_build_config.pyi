@@ -1,0 +1,5 @@
+VERSION: str
+LEVELS: tuple[str, ...]
+OPENMP: bool
+CHECKS: bool
+COMPILER: str
