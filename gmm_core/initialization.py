@@ -98,12 +98,18 @@ def _merge(data: ArrayPass, given: GivenParameters, start: Parameters | None) ->
 def pooled_moments(data: ArrayPass, covariance_type: str) -> Statistics:
     """Moments of all samples, as one component, about (nearly) their mean."""
     one = ArrayPass(data.X, _weight(data), 1, covariance_type, data.n_threads)
-    shift = data.X[:1].astype(np.float64)
+    shift = _first_sample(data)
     for _ in range(2):      # the first pass finds the mean, the second takes moments about it
         statistics = one.statistics(shift)
         K, D = shift.shape
         shift = shift + statistics.values[3 : 3 + D] / statistics.values[2]
     return statistics
+
+
+def _first_sample(data: ArrayPass) -> Float64Array:
+    """The first row that has weight, as an array of one row."""
+    row = int(np.argmax(data.sample_weight > 0)) if len(data.sample_weight) else 0
+    return data.X[row : row + 1].astype(np.float64)
 
 
 def _weight(data: ArrayPass) -> Float64Array | None:
@@ -130,7 +136,7 @@ def _from_kmeans(
 ) -> Parameters:
     K, D = data.n_components, data.X.shape[1]
     moments = pooled_moments(data, "diag").values
-    mean = data.X[:1].astype(np.float64)
+    mean = _first_sample(data)
     labels: npt.NDArray[np.int64] | None = None
     if K > 1:
         tol = _KMEANS_TOL * float(moments[3 + D :].sum() / moments[2] / D)

@@ -201,7 +201,8 @@ cdef inline void load_labels(Tile* t, const long long* labels, Py_ssize_t row, P
     memset(t.r, 0, t.n_panels * K * WIDTH * sizeof(real))
     for n in range(t.n_samples):
         k = 0 if labels == NULL else <Py_ssize_t> labels[row + n]
-        t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = 1
+        if k >= 0:      # a row without weight may have no label
+            t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = 1
 
 
 def evaluate(

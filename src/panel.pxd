@@ -4,15 +4,17 @@ from layout cimport real, vec, vec_set, vec_sum, dvec, DLANES, dvec_set, dvec_su
 
 cdef inline void load_panel(
     const real* X,          # IN  (n, D) rows
+    const double* weight,   # IN  (n,) or NULL
+    const real* stand_in,   # IN  (D,)
     real* x,                # OUT (D, WIDTH)
     Py_ssize_t n,           # rows there are, 1 to WIDTH
     Py_ssize_t D,
 ) noexcept nogil:
-    """x[d, i] = X[i, d]; a missing row is a copy of the first."""
+    """x[d, i] = X[i, d]; another row stands in for one that is missing or has no weight, whatever that holds"""
     cdef Py_ssize_t i, d
     cdef const real* row
     for i in range(WIDTH):
-        row = X + (i if i < n else 0) * D
+        row = X + i * D if i < n and (weight == NULL or weight[i] > 0) else stand_in
         for d in range(D):
             x[d * WIDTH + i] = row[d]
 

@@ -50,22 +50,30 @@ cdef inline bint beyond_extent(const Tile* t, Py_ssize_t K, Py_ssize_t D) noexce
 cdef inline int load_tile(
     Tile* t,
     const real* X,              # IN (n, D)
-    const double* weight,       # IN (n,) or NULL
+    const double* weight,       # IN (n,) or NULL: all 1
     Py_ssize_t n,               # rows, 1 to tile_samples
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
-    """Rows into panels"""
-    cdef Py_ssize_t p, i
+    """Rows into panels; none if no row has weight"""
+    cdef Py_ssize_t p, i, present = 0
     t.n_samples = n
     t.n_panels = (n + WIDTH - 1) // WIDTH
     if beyond_extent(t, K, D):
         return EXTENT
+    if weight != NULL:
+        while present < n and not weight[present] > 0:
+            present += 1
+        if present == n:
+            t.n_samples = t.n_panels = 0
     for p in range(t.n_panels):
-        load_panel(X + p * WIDTH * D, t.x + p * D * WIDTH, min(n - p * WIDTH, <Py_ssize_t> WIDTH), D)
-    for i in range(n):
+        load_panel(
+            X + p * WIDTH * D, NULL if weight == NULL else weight + p * WIDTH, X + present * D,
+            t.x + p * D * WIDTH, min(n - p * WIDTH, <Py_ssize_t> WIDTH), D,
+        )
+    for i in range(t.n_samples):
         t.weight[i] = <real> (1.0 if weight == NULL else weight[i])
-    for i in range(n, t.n_panels * WIDTH):
+    for i in range(t.n_samples, t.n_panels * WIDTH):
         t.weight[i] = 0
     return OK
 
