@@ -134,3 +134,10 @@ def nearest_component(X: npt.NDArray[np.floating], parameters: Parameters) -> np
     near = log_distance <= log_distance.min(axis=1, keepdims=True) + 4 * np.finfo(float).eps
     heaviest = np.where(near, parameters.log_constant[:K], -np.inf).argmax(axis=1)
     return np.asarray(heaviest, np.intp)
+
+
+def smallest_eigenvalue(covariances: Float64Array, covariance_type: str) -> float:
+    """The smallest variance in any direction, of all components."""
+    if COVARIANCE_TYPES[covariance_type].is_matrix:
+        return float(np.linalg.eigvalsh(covariances).min())
+    return float(covariances.min())

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-import time
 import warnings
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from gmm_core import _persistence
-from gmm_core._estimator import BaseEstimator
+from gmm_core._attributes import MixtureAttributes
 from gmm_core._threads import effective_n_threads
 from gmm_core.covariance import (
     COVARIANCE_TYPES,
     nearest_component,
-    precisions_and_covariances,
     precisions_cholesky_of,
 )
-from gmm_core.em import Fit, expectation_maximization
+from gmm_core.em import Fit
 from gmm_core.initialization import GivenParameters, initial_parameters
 from gmm_core.parameter_validation import (
     check_enough_samples,
@@ -34,7 +31,7 @@ from gmm_core.parameter_validation import (
 )
 from gmm_core.parameters import Parameters, parameters_from
 from gmm_core.passes import ArrayPass
-from gmm_core.statistics import IllDefinedCovarianceError
+from gmm_core.restarts import Schedule, best_of_starts
 from gmm_core.validation import (
     FloatArray,
     check_sample_weight,
@@ -43,11 +40,8 @@ from gmm_core.validation import (
     not_fitted_error,
 )
 
-Float64Array = npt.NDArray[np.float64]
-_COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", "precisions_cholesky_")
 
-
-class GaussianMixture(BaseEstimator):
+class GaussianMixture(MixtureAttributes):
     """Gaussian mixture p(x) = Σ_k π_k N(x | μ_k, Σ_k), fitted by expectation-maximisation.
 
     Parameters
@@ -109,6 +103,9 @@ class GaussianMixture(BaseEstimator):
         Mean log-likelihood of the training samples under the fitted parameters.
     lower_bounds_ : list of float, of length n_iter_
         The same, found by the E-step of each iteration, so under the parameters before it.
+    restarts_ : list of Restart
+        What became of each start: its log-likelihood, iterations, failure, and the smallest
+        eigenvalue of its covariances.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only if X had column names.
@@ -215,10 +212,22 @@ class GaussianMixture(BaseEstimator):
         random_state = check_random_state(self.random_state)
         n_threads = effective_n_threads(self.n_threads)
         data = ArrayPass(array, weight, self.n_components, self.covariance_type, n_threads)
+        schedule = Schedule(
+            self.tol, self.max_iter, self.reg_covar, self.verbose, self.verbose_interval
+        )
         if self.warm_start and hasattr(self, "converged_"):
-            best = self._continue(data)
+            parameters = self._parameters_to_continue(data)
+            previous = self.lower_bounds_[-1] if len(self.lower_bounds_) else -np.inf
+            best, restarts = best_of_starts(data, lambda: parameters, 1, schedule, previous)
         else:
-            best = self._best_of_starts(data, given, random_state)
+            best, restarts = best_of_starts(
+                data,
+                lambda: initial_parameters(
+                    data, self.init_params, given, random_state, self.reg_covar
+                ),
+                self.n_init,
+                schedule,
+            )
         if not best.converged and self.max_iter > 0:
             warnings.warn(
                 "Best performing initialization did not converge. Try different init parameters, "
@@ -226,7 +235,9 @@ class GaussianMixture(BaseEstimator):
                 convergence_warning_class(),
                 stacklevel=3,
             )
+        _warn_of_empty_components(best)
         self._keep(best, array.dtype, n_features, names)
+        self.restarts_ = restarts
         return array
 
     def _given(self, n_features: int) -> GivenParameters:
@@ -241,32 +252,8 @@ class GaussianMixture(BaseEstimator):
             else check_precisions_init(precisions, self.covariance_type, K, n_features),
         )
 
-    def _best_of_starts(
-        self, data: ArrayPass, given: GivenParameters, random_state: np.random.RandomState
-    ) -> Fit:
-        best: Fit | None = None
-        failure: IllDefinedCovarianceError | None = None
-        for start in range(self.n_init):
-            progress = _Progress(self.verbose, self.verbose_interval, start)
-            try:
-                parameters = initial_parameters(
-                    data, self.init_params, given, random_state, self.reg_covar
-                )
-                fit = self._iterate(data, parameters, -np.inf, progress)
-            except IllDefinedCovarianceError as error:
-                failure = error
-                if self.n_init > 1:
-                    warnings.warn(f"start {start} of {self.n_init} failed: {error}", stacklevel=4)
-                continue
-            if best is None or fit.lower_bound > best.lower_bound:
-                best = fit
-        if best is None:
-            assert failure is not None
-            raise failure
-        return best
-
-    def _continue(self, data: ArrayPass) -> Fit:
-        """Go on from the fitted parameters (warm_start)."""
+    def _parameters_to_continue(self, data: ArrayPass) -> Parameters:
+        """The fitted parameters, for a warm start."""
         parameters = self._parameters()
         K, D = parameters.means.shape
         if (K, D) != (self.n_components, data.X.shape[1]):
@@ -274,111 +261,7 @@ class GaussianMixture(BaseEstimator):
                 f"warm_start goes on from {K} components and {D} features, but n_components is "
                 f"{self.n_components} and X has {data.X.shape[1]} features; set warm_start=False"
             )
-        previous = self.lower_bounds_[-1] if len(self.lower_bounds_) else -np.inf
-        progress = _Progress(self.verbose, self.verbose_interval, 0)
-        return self._iterate(data, parameters, previous, progress)
-
-    def _iterate(
-        self, data: ArrayPass, parameters: Parameters, previous: float, progress: _Progress
-    ) -> Fit:
-        fit = expectation_maximization(
-            data, parameters, tol=self.tol, max_iter=self.max_iter, reg_covar=self.reg_covar,
-            previous=previous, report=progress.iteration,
-        )
-        progress.end(fit)
-        return fit
-
-    def _keep(
-        self, fit: Fit, dtype: np.dtype[Any], n_features: int, names: npt.NDArray[np.object_] | None
-    ) -> None:
-        """Set the fitted attributes, all at once."""
-        p = fit.parameters
-        precisions, _ = precisions_and_covariances(p.precisions_cholesky, self.covariance_type)
-        attributes = vars(self)
-        attributes.update(
-            weights_=p.weights.astype(dtype),
-            means_=p.means.astype(dtype),
-            covariances_=p.covariances.astype(dtype),
-            precisions_=precisions.astype(dtype),
-            precisions_cholesky_=p.precisions_cholesky.astype(dtype),
-            converged_=fit.converged,
-            n_iter_=len(fit.lower_bounds),
-            lower_bound_=fit.lower_bound,
-            lower_bounds_=fit.lower_bounds,
-            n_features_in_=n_features,
-            feature_names_in_=names,
-        )
-        if names is None:
-            del attributes["feature_names_in_"]
-        attributes.pop("_factor_assigned", None)
-
-    # --- fitted attributes ------------------------------------------------------------------
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # No stale factors: a covariance or precision that the user assigns replaces the other two
-        # attributes that say the same, unless the factor is the user's as well.
-        attributes = vars(self)
-        if name == "precisions_cholesky_":
-            attributes["_factor_assigned"] = True
-        elif name in _COVARIANCE_ATTRIBUTES and not attributes.get("_factor_assigned"):
-            for other in _COVARIANCE_ATTRIBUTES:
-                attributes.pop(other, None)
-        attributes[name] = value
-
-    def __getattr__(self, name: str) -> Any:
-        """Derive those of the three covariance attributes that are not there from one that is."""
-        if name in _COVARIANCE_ATTRIBUTES:
-            attributes = vars(self)
-            derived = self._derive(name, attributes)
-            if derived is not None:
-                attributes[name] = derived
-                return derived
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def _derive(self, name: str, attributes: Mapping[str, Any]) -> npt.NDArray[Any] | None:
-        if "means_" not in attributes:
-            return None
-        K, D = np.shape(attributes["means_"])
-        for source in ("precisions_cholesky_", "covariances_", "precisions_"):
-            if source in attributes:
-                given = np.asarray(attributes[source])
-                break
-        else:
-            return None
-        factor = np.asarray(given, np.float64)
-        if source != "precisions_cholesky_":
-            kind = "covariance" if source == "covariances_" else "precision"
-            factor = check_precisions_init(factor, self.covariance_type, K, D, kind=kind)
-            factor = precisions_cholesky_of(factor, self.covariance_type, D, given=source[:-1])
-        if name == "precisions_cholesky_":
-            return factor.astype(given.dtype)
-        precisions, covariances = precisions_and_covariances(factor, self.covariance_type)
-        return (precisions if name == "precisions_" else covariances).astype(given.dtype)
-
-    def _parameters(self) -> Parameters:
-        """The fitted attributes as they are now, in float64, with their shapes checked."""
-        if "means_" not in vars(self) or "weights_" not in vars(self):
-            raise not_fitted_error(type(self).__name__)
-        means = np.ascontiguousarray(self.means_, dtype=np.float64)
-        if means.ndim != 2:
-            raise ValueError(f"means_ has shape {means.shape}, expected (n_components, n_features)")
-        K, D = means.shape
-        shape = COVARIANCE_TYPES[self.covariance_type].shape(K, D)
-        arrays = {}
-        for name, expected in (("weights_", (K,)), ("precisions_cholesky_", shape)):
-            arrays[name] = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
-            if arrays[name].shape != expected:
-                raise ValueError(
-                    f"{name} has shape {arrays[name].shape}, expected {expected} for means_ of "
-                    f"shape {(K, D)} and covariance_type={self.covariance_type!r}"
-                )
-        factor = arrays["precisions_cholesky_"]
-        return parameters_from(arrays["weights_"], means, factor, self.covariance_type, factor)
-
-    def _n_parameters(self) -> int:
-        """Number of free parameters."""
-        K, D = np.shape(self.means_)
-        return int(COVARIANCE_TYPES[self.covariance_type].n_parameters(K, D) + K * D + K - 1)
+        return parameters
 
     # --- using the model --------------------------------------------------------------------
 
@@ -699,34 +582,18 @@ def _type_by_shape(shape: tuple[int, ...], K: int, D: int, given: str) -> str:
     return fitting[0]
 
 
+def _warn_of_empty_components(fit: Fit) -> None:
+    empty = np.flatnonzero(fit.parameters.weights == 0)
+    if len(empty) and len(fit.lower_bounds):  # without iterations the weights may be the user's
+        warnings.warn(
+            f"component {', '.join(map(str, empty))} has no samples: its weight is 0, its mean "
+            "stays where the last sample left it, its covariance is that of the others, pooled. "
+            "Use fewer components or another start.",
+            stacklevel=4,
+        )
+
+
 def _rows_without_density(data: ArrayPass, parameters: Parameters) -> npt.NDArray[np.intp]:
     log_likelihood = np.empty(len(data.X), data.X.dtype)
     data.evaluate(parameters, log_likelihood=log_likelihood)
     return np.flatnonzero(~(log_likelihood > -np.inf))
-
-
-class _Progress:
-    """What `verbose` prints."""
-
-    def __init__(self, verbose: int, interval: int, start: int) -> None:
-        self.verbose = verbose
-        self.interval = interval
-        self.began = self.last = time.perf_counter()
-        if verbose:
-            print(f"Initialization {start}")
-
-    def iteration(self, n_iter: int, change: float) -> None:
-        if not self.verbose or n_iter % self.interval:
-            return
-        now = time.perf_counter()
-        timing = f"\t time lapse {now - self.last:.5f}s\t ll change {change:.5f}"
-        print(f"  Iteration {n_iter}" + (timing if self.verbose > 1 else ""))
-        self.last = now
-
-    def end(self, fit: Fit) -> None:
-        if not self.verbose:
-            return
-        lapse = time.perf_counter() - self.began
-        timing = f" time lapse {lapse:.5f}s\t lower bound {fit.lower_bound:.5f}."
-        state = "converged." if fit.converged else "did not converge."
-        print(f"Initialization {state}" + (timing if self.verbose > 1 else ""))

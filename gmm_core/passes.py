@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gmm_core import _dispatch
 from gmm_core.covariance import COVARIANCE_TYPES
 from gmm_core.parameters import Parameters
-from gmm_core.statistics import Statistics
+from gmm_core.statistics import NoDensityError, Statistics
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Float64Array = npt.NDArray[np.float64]
@@ -113,7 +113,7 @@ class ArrayPass:
                 self._code, self.n_components, self.chunk_rows, self.n_threads,
             )
             if status > 0:
-                raise ValueError(
+                raise NoDensityError(
                     f"X[{rows.start + status - 1}] has probability 0 under every component: it is "
                     "too far from all of them for floating-point numbers. Scale the data, or "
                     "start from other means."

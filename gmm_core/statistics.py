@@ -24,8 +24,16 @@ NOT_POSITIVE_DEFINITE = (
 )
 
 
-class IllDefinedCovarianceError(ValueError):
-    """The covariance of a component is not positive definite; another start may do better."""
+class NumericalError(ValueError):
+    """EM cannot go on from this start; another may do better."""
+
+
+class IllDefinedCovarianceError(NumericalError):
+    """The covariance of a component is not positive definite."""
+
+
+class NoDensityError(NumericalError):
+    """A sample has probability 0 under every component."""
 
 
 @dataclass(slots=True)

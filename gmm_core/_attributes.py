@@ -1,0 +1,123 @@
+"""The fitted attributes of a mixture, and how an assignment to one is honoured by all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core._estimator import BaseEstimator
+from gmm_core.covariance import (
+    COVARIANCE_TYPES,
+    precisions_and_covariances,
+    precisions_cholesky_of,
+)
+from gmm_core.em import Fit
+from gmm_core.parameter_validation import check_precisions_init
+from gmm_core.parameters import Parameters, parameters_from
+from gmm_core.validation import not_fitted_error
+
+_COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", "precisions_cholesky_")
+
+
+class MixtureAttributes(BaseEstimator):
+    """Weights, means, and three that say the same: covariances, precisions, their factors.
+
+    The methods use `precisions_cholesky_`. A covariance or precision that the user assigns replaces
+    the other two attributes, which are then derived from it when they are asked for, unless the
+    factor is the user's as well.
+    """
+
+    covariance_type: str
+
+    def _keep(
+        self, fit: Fit, dtype: np.dtype[Any], n_features: int, names: npt.NDArray[np.object_] | None
+    ) -> None:
+        """Set the fitted attributes, all at once."""
+        p = fit.parameters
+        precisions, _ = precisions_and_covariances(p.precisions_cholesky, self.covariance_type)
+        attributes = vars(self)
+        attributes.update(
+            weights_=p.weights.astype(dtype),
+            means_=p.means.astype(dtype),
+            covariances_=p.covariances.astype(dtype),
+            precisions_=precisions.astype(dtype),
+            precisions_cholesky_=p.precisions_cholesky.astype(dtype),
+            converged_=fit.converged,
+            n_iter_=len(fit.lower_bounds),
+            lower_bound_=fit.lower_bound,
+            lower_bounds_=fit.lower_bounds,
+            n_features_in_=n_features,
+            feature_names_in_=names,
+        )
+        if names is None:
+            del attributes["feature_names_in_"]
+        attributes.pop("_factor_assigned", None)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # No stale factors: a covariance or precision that the user assigns replaces the other two
+        # attributes that say the same, unless the factor is the user's as well.
+        attributes = vars(self)
+        if name == "precisions_cholesky_":
+            attributes["_factor_assigned"] = True
+        elif name in _COVARIANCE_ATTRIBUTES and not attributes.get("_factor_assigned"):
+            for other in _COVARIANCE_ATTRIBUTES:
+                attributes.pop(other, None)
+        attributes[name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        """Derive those of the three covariance attributes that are not there from one that is."""
+        if name in _COVARIANCE_ATTRIBUTES:
+            attributes = vars(self)
+            derived = self._derive(name, attributes)
+            if derived is not None:
+                attributes[name] = derived
+                return derived
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _derive(self, name: str, attributes: Mapping[str, Any]) -> npt.NDArray[Any] | None:
+        if "means_" not in attributes:
+            return None
+        K, D = np.shape(attributes["means_"])
+        for source in ("precisions_cholesky_", "covariances_", "precisions_"):
+            if source in attributes:
+                given = np.asarray(attributes[source])
+                break
+        else:
+            return None
+        factor = np.asarray(given, np.float64)
+        if source != "precisions_cholesky_":
+            kind = "covariance" if source == "covariances_" else "precision"
+            factor = check_precisions_init(factor, self.covariance_type, K, D, kind=kind)
+            factor = precisions_cholesky_of(factor, self.covariance_type, D, given=source[:-1])
+        if name == "precisions_cholesky_":
+            return factor.astype(given.dtype)
+        precisions, covariances = precisions_and_covariances(factor, self.covariance_type)
+        return (precisions if name == "precisions_" else covariances).astype(given.dtype)
+
+    def _parameters(self) -> Parameters:
+        """The fitted attributes as they are now, in float64, with their shapes checked."""
+        if "means_" not in vars(self) or "weights_" not in vars(self):
+            raise not_fitted_error(type(self).__name__)
+        means = np.ascontiguousarray(self.means_, dtype=np.float64)
+        if means.ndim != 2:
+            raise ValueError(f"means_ has shape {means.shape}, expected (n_components, n_features)")
+        K, D = means.shape
+        shape = COVARIANCE_TYPES[self.covariance_type].shape(K, D)
+        arrays = {}
+        for name, expected in (("weights_", (K,)), ("precisions_cholesky_", shape)):
+            arrays[name] = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
+            if arrays[name].shape != expected:
+                raise ValueError(
+                    f"{name} has shape {arrays[name].shape}, expected {expected} for means_ of "
+                    f"shape {(K, D)} and covariance_type={self.covariance_type!r}"
+                )
+        factor = arrays["precisions_cholesky_"]
+        return parameters_from(arrays["weights_"], means, factor, self.covariance_type, factor)
+
+    def _n_parameters(self) -> int:
+        """Number of free parameters."""
+        K, D = np.shape(self.means_)
+        return int(COVARIANCE_TYPES[self.covariance_type].n_parameters(K, D) + K * D + K - 1)
