@@ -85,7 +85,7 @@ def best_of_starts(
     Warns
     -----
     UserWarning
-        For starts that fail beside others that do not, and if the best looks degenerate.
+        For each start that fails, if there are several, and if the best looks degenerate.
     """
     best: Fit | None = None
     failure: NumericalError | None = None
@@ -100,6 +100,8 @@ def best_of_starts(
         except NumericalError as error:
             failure = error
             restarts.append(Restart(np.nan, 0, False, str(error), np.nan))
+            if n_init > 1:
+                warnings.warn(f"start {i} of {n_init} failed: {error}", stacklevel=4)
             continue
         progress.end(fit)
         variance = smallest_eigenvalue(fit.parameters.covariances, data.covariance_type)
@@ -110,19 +112,8 @@ def best_of_starts(
     if best is None:
         assert failure is not None
         raise failure
-    _warn_of_failures(restarts)
     _warn_of_degeneracy(restarts)
     return best, restarts
-
-
-def _warn_of_failures(restarts: list[Restart]) -> None:
-    failed = [i for i, restart in enumerate(restarts) if restart.failure is not None]
-    if failed:
-        warnings.warn(
-            f"{len(failed)} of {len(restarts)} starts failed and were skipped; start {failed[0]}: "
-            f"{restarts[failed[0]].failure}",
-            stacklevel=6,
-        )
 
 
 def _warn_of_degeneracy(restarts: list[Restart]) -> None:
@@ -133,7 +124,7 @@ def _warn_of_degeneracy(restarts: list[Restart]) -> None:
             "The start with the largest log-likelihood has a component that nearly collapsed "
             f"(smallest variance {best.smallest_eigenvalue:.3g}; see restarts_): raise reg_covar, "
             "or use fewer components.",
-            stacklevel=6,
+            stacklevel=5,
         )
 
 
