@@ -7,12 +7,12 @@ from cython.parallel cimport prange
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
-from layout cimport CHECKS, EXTENT, OK, Mixture, Tile, real, vec, WIDTH
+from layout cimport CHECKS, EXTENT, OK, Mixture, Tile, real, WIDTH
 from covariance cimport Covariance, covariance_of
 from panel cimport split, sum_doubles, sum_rows
-from tile cimport load_tile, log_likelihood, normalize, tile_in, tile_samples, tile_size
+from tile cimport load_tile, normalize, sample_log_likelihood, tile_in, tile_samples, tile_size
 from chunks cimport run_chunks
-from vmath cimport exp_nonpositive, exp_nonpositive_f32, exp_nonpositive_f64, log_positive
+from vmath cimport exp_nonpositive_f32, exp_nonpositive_f64, log_positive
 
 # Statistics are one array of doubles: log-likelihood, total weight, counts (K), first moments (K, D)
 # about the shift, second moments (moments_size). They add up.
@@ -220,7 +220,7 @@ def evaluate(
     int n_threads,
 ):
     """Fill the outputs that are not empty; answers how many rows have no density under any component"""
-    cdef Py_ssize_t n = X.shape[0], D = X.shape[1], n_chunks = (n + chunk_rows - 1) // chunk_rows, chunk, bad = 0
+    cdef Py_ssize_t n = X.shape[0], D = X.shape[1], n_chunks = (n + chunk_rows - 1) // chunk_rows, bad = 0
     cdef int t, n_workers = <int> min(<Py_ssize_t> n_threads, n_chunks)
     cdef Covariance c = covariance_of(covariance_type)
     cdef Mixture m
@@ -294,7 +294,7 @@ cdef Py_ssize_t evaluate_rows(
                     bad += not tile.peak[i] > -INFINITY
             if out.log_likelihood != NULL:
                 for i in range(n):
-                    out.log_likelihood[row + i] = <real> (m.common_constant + log_likelihood(&tile, i))
+                    out.log_likelihood[row + i] = <real> (m.common_constant + sample_log_likelihood(&tile, i))
             if out.responsibilities != NULL:
                 store_responsibilities(&tile, out.responsibilities + row * K, K)
         row += n

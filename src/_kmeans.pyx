@@ -145,7 +145,8 @@ def seeding_potentials(
 ):
     """The weighted sum of min(nearest, distance to a candidate) for each; with chunk_sums, take the only candidate"""
     cdef Seeding job
-    cdef Py_ssize_t L = potentials.shape[0], D = X.shape[1], n_chunks = (X.shape[0] + chunk_rows - 1) // chunk_rows, answer
+    cdef Py_ssize_t L = potentials.shape[0], D = X.shape[1], answer
+    cdef Py_ssize_t n_chunks = (X.shape[0] + chunk_rows - 1) // chunk_rows
     if CHECKS and (
         candidates.shape[0] < 2 * L or nearest.shape[0] < X.shape[0]
         or (chunk_sums.shape[0] and (chunk_sums.shape[0] < n_chunks or L != 1))

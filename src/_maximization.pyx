@@ -59,7 +59,9 @@ def maximization_step(
         else:
             spherical_covariances(counts, first, second, &covariances[0], &empty[0], reg_covar, K, D)
     if covariance_type == DIAG or covariance_type == SPHERICAL:
-        lift_collapsed(counts, &means[0, 0], &covariances[0], &empty[0], total, K, D, D if covariance_type == DIAG else 1)
+        lift_collapsed(
+            counts, &means[0, 0], &covariances[0], &empty[0], total, K, D, D if covariance_type == DIAG else 1,
+        )
     for k in range(K):
         if not empty[k]:
             for d in range(D):
@@ -96,7 +98,9 @@ cdef void full_covariances(
         C = covariances + k * D * D
         for i in range(D):
             for j in range(i + 1):
-                C[i * D + j] = S[triangle(i) + j] / counts[k] - (first[k * D + i] / counts[k]) * (first[k * D + j] / counts[k])
+                C[i * D + j] = S[triangle(i) + j] / counts[k] - (
+                    (first[k * D + i] / counts[k]) * (first[k * D + j] / counts[k])
+                )
                 C[j * D + i] = C[i * D + j]
             C[i * D + i] += reg_covar
 
@@ -219,7 +223,7 @@ def factor(
     int n_threads,
 ):
     """U with U UT = covariance**-1, upper triangular; 0, or 1 + the first component that is not positive definite"""
-    cdef Py_ssize_t n_matrices, i, failed = 0
+    cdef Py_ssize_t n_matrices, i
     cdef int k, n_workers
     if covariance_type == DIAG or covariance_type == SPHERICAL:
         for i in range(covariances.shape[0]):

@@ -57,6 +57,7 @@ cdef inline int load_tile(
 ) noexcept nogil:
     """Rows into panels; none if no row has weight"""
     cdef Py_ssize_t p, i, present = 0
+    cdef const double* panel_weight = NULL
     t.n_samples = n
     t.n_panels = (n + WIDTH - 1) // WIDTH
     if beyond_extent(t, K, D):
@@ -67,8 +68,10 @@ cdef inline int load_tile(
         if present == n:
             t.n_samples = t.n_panels = 0
     for p in range(t.n_panels):
+        if weight != NULL:
+            panel_weight = weight + p * WIDTH
         load_panel(
-            X + p * WIDTH * D, NULL if weight == NULL else weight + p * WIDTH, X + present * D,
+            X + p * WIDTH * D, panel_weight, X + present * D,
             t.x + p * D * WIDTH, min(n - p * WIDTH, <Py_ssize_t> WIDTH), D,
         )
     for i in range(t.n_samples):
@@ -185,8 +188,6 @@ cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
     return bad
 
 
-cdef inline double log_likelihood(Tile* t, Py_ssize_t n) noexcept nogil:
+cdef inline double sample_log_likelihood(Tile* t, Py_ssize_t n) noexcept nogil:
     """log-likelihood of sample n of a normalized tile"""
     return <double> t.peak[n] + log_positive(t.total[n])
-
-

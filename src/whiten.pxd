@@ -45,7 +45,7 @@ cdef inline void whiten(
     while j + 4 <= D:
         a00 = a01 = a10 = a11 = a20 = a21 = a30 = a31 = vec_set(0)
         source = <const vec*> z
-        for d in range(j):
+        for _ in range(j):
             z0 = source[0]
             z1 = source[1]
             a00 = a00 + factor[0] * z0
