@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from gmm_core.parameters import Parameters
-from gmm_core.statistics import MAX_DRIFT, Statistics, maximization_step
+from gmm_core.statistics import Statistics, maximization_step
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -80,12 +81,9 @@ def expectation_maximization(
     converged = False
     for n_iter in range(1, max_iter + 1):
         statistics = data.expectation(parameters)
-        new, drift = maximization_step(statistics, reg_covar, data.n_threads)
-        if drift > MAX_DRIFT:
-            # the means moved far: the same responsibilities, with moments about where they went
-            statistics = data.expectation(parameters, shift=new.means)
-            new, _ = maximization_step(statistics, reg_covar, data.n_threads)
-        parameters = new
+        parameters, _ = maximization_step(
+            statistics, reg_covar, data.n_threads, partial(data.expectation, parameters)
+        )
         lower_bounds.append(statistics.log_likelihood / statistics.weight)
         change = lower_bounds[-1] - previous
         previous = lower_bounds[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from gmm_core.covariance import precisions_cholesky_of
 from gmm_core.kmeans import draw_rows, kmeans, seed_rows
 from gmm_core.parameters import Parameters, parameters_from
 from gmm_core.passes import ArrayPass, FloatArray
-from gmm_core.statistics import MAX_DRIFT, Statistics, maximization_step
+from gmm_core.statistics import Statistics, maximization_step
 
 Float64Array = npt.NDArray[np.float64]
 InitCallable = Callable[[FloatArray, int, np.random.RandomState], object]
@@ -141,13 +142,8 @@ def _from_kmeans(
     if K > 1:
         tol = _KMEANS_TOL * float(moments[3 + D :].sum() / moments[2] / D)
         labels, mean = kmeans(data, K, random_state, tol)
-    statistics = data.statistics(mean, labels=labels)
-    parameters, drift = maximization_step(statistics, reg_covar, data.n_threads)
-    if drift > MAX_DRIFT:
-        parameters, _ = maximization_step(
-            data.statistics(parameters.means, labels=labels), reg_covar, data.n_threads
-        )
-    return parameters
+    moments_about = partial(data.statistics, labels=labels)
+    return maximization_step(moments_about(mean), reg_covar, data.n_threads, moments_about)[0]
 
 
 def _from_points(data: ArrayPass, rows: npt.NDArray[np.intp], reg_covar: float) -> Parameters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,10 @@ class Statistics:
 
 
 def maximization_step(
-    statistics: Statistics, reg_covar: float, n_threads: int = 1
+    statistics: Statistics,
+    reg_covar: float,
+    n_threads: int = 1,
+    about: Callable[[Float64Array], Statistics] | None = None,
 ) -> tuple[Parameters, float]:
     """M-step: the parameters that maximise the expected log-likelihood of the statistics.
 
@@ -82,6 +86,9 @@ def maximization_step(
     reg_covar : float
         Added to the diagonal of the covariances.
     n_threads : int
+    about : callable, optional
+        Makes the statistics again, with moments about other origins. It is asked to if the means
+        lie so far from the origins of `statistics` that the covariances have lost digits.
 
     Returns
     -------
@@ -106,6 +113,8 @@ def maximization_step(
         statistics.values, statistics.shift, reg_covar, weights, means, covariances.reshape(-1),
         precisions_cholesky.reshape(-1), log_constant, scratch, empty, kind.code, n_threads,
     )
+    if drift > MAX_DRIFT and about is not None:
+        return maximization_step(about(means), reg_covar, n_threads)
     if failed:
         raise IllDefinedCovarianceError(
             f"{NOT_POSITIVE_DEFINITE} The covariance of component {failed - 1} is not positive "
