@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from gmm_core import _dispatch
 from gmm_core.passes import ArrayPass, aligned_empty, check_status
+from gmm_core.statistics import NumericalError
 
 Float64Array = npt.NDArray[np.float64]
 _MAX_ITER = 300
@@ -104,6 +105,8 @@ def seed_rows(
     rows = np.empty(n_centers, np.intp)
     rows[0] = draw_rows(weight, len(data.X), random_state.uniform(size=1))[0]
     potential = seeding.add_center(rows[0])
+    if not potential < np.inf:
+        raise NumericalError("the squared distances of the samples overflow: scale the data")
     none = np.empty(0)
     for k in range(1, n_centers):
         uniforms = random_state.uniform(size=n_trials)

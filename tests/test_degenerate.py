@@ -1,0 +1,184 @@
+"""Data and starts that leave a component without a proper covariance, and numbers at the ends of the range."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gmm_core import GaussianMixture
+
+TYPES = ("full", "tied", "diag", "spherical")
+all_types = pytest.mark.parametrize("covariance_type", TYPES)
+REMEDY = "ill-defined empirical covariance.*Try to decrease the number of components, increase reg_covar"
+
+
+def rng() -> np.random.RandomState:
+    return np.random.RandomState(0)
+
+
+def assert_valid(model: GaussianMixture, X: np.ndarray) -> None:
+    for name in ("weights_", "means_", "covariances_", "precisions_cholesky_"):
+        assert np.isfinite(getattr(model, name)).all(), name
+    assert model.weights_.sum() == pytest.approx(1)
+    proba = model.predict_proba(X)
+    assert np.isfinite(proba).all() and proba.sum(axis=1) == pytest.approx(1)
+    assert np.isfinite(model.lower_bound_)
+
+
+DEGENERATE: dict[str, tuple[np.ndarray, int]] = {
+    "duplicates": (np.repeat(rng().randn(3, 2), 20, axis=0), 3),
+    "two points, five components": (np.repeat([[0.0, 0], [1, 1]], 10, axis=0), 5),
+    "all identical": (np.full((20, 3), 0.1), 2),
+    "constant feature": (rng().randn(60, 3) * [1, 0, 1] + [0, 7, 0], 2),
+    "collinear features": (rng().randn(60, 1) @ [[1.0, 2, -1]], 2),
+    "n_samples = n_components": (rng().randn(5, 2), 5),
+}
+
+
+@all_types
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_degenerate_data_with_the_default_regularisation(name: str, covariance_type: str) -> None:
+    X, K = DEGENERATE[name]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "component .* has no samples")
+        model = GaussianMixture(K, covariance_type=covariance_type, random_state=0).fit(X)
+    assert_valid(model, X)
+
+
+@all_types
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_degenerate_data_without_regularisation(name: str, covariance_type: str) -> None:
+    """A valid model, or an error that names the component and the remedy and leaves nothing behind."""
+    X, K = DEGENERATE[name]
+    model = GaussianMixture(K, covariance_type=covariance_type, reg_covar=0, random_state=0)
+    before = dict(vars(model))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "component .* has no samples")
+        try:
+            model.fit(X)
+        except ValueError as error:
+            assert re.search(REMEDY, str(error)) and re.search(r"component \d+ is not positive", str(error))
+            assert vars(model) == before
+        else:
+            assert_valid(model, X)
+
+
+def test_all_identical_is_refused_without_regularisation() -> None:
+    for covariance_type in TYPES:
+        with pytest.raises(ValueError, match=REMEDY):
+            GaussianMixture(covariance_type=covariance_type, reg_covar=0).fit(np.ones((20, 2)))
+
+
+@all_types
+def test_a_component_that_empties(covariance_type: str) -> None:
+    """It keeps its mean, has weight 0 and the pooled covariance, and a warning names it."""
+    X = rng().randn(200, 2)
+    far = [[1e5, 1e5], [0.0, 0.0]]
+    model = GaussianMixture(
+        2, covariance_type=covariance_type, means_init=far, random_state=0, reg_covar=0
+    )
+    with pytest.warns(UserWarning, match="^component 0 has no samples"):
+        model.fit(X)
+    assert model.weights_.tolist() == [0, 1]
+    assert model.means_[0].tolist() == far[0]
+    if covariance_type != "tied":
+        np.testing.assert_array_equal(model.covariances_[0], model.covariances_[1])
+    one = GaussianMixture(covariance_type=covariance_type, reg_covar=0).fit(X)
+    assert model.score(X) == pytest.approx(one.score(X), rel=1e-12)
+    assert (model.predict(X) == 1).all()
+
+
+@all_types
+@pytest.mark.parametrize("scale", [1e160, 1e200])
+def test_squares_that_overflow_are_refused(covariance_type: str, scale: float) -> None:
+    X = rng().randn(50, 2) * scale
+    model = GaussianMixture(2, covariance_type=covariance_type, random_state=0)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match="[Ss]cale the (input )?data"):
+        model.fit(X)
+    assert vars(model) == before
+
+
+@all_types
+@pytest.mark.parametrize("scale", [1e-150, 1e-100, 1e100, 1e150])
+def test_extreme_but_representable_scales(covariance_type: str, scale: float) -> None:
+    X = rng().randn(200, 2) + np.repeat([[0.0], [6.0]], 100, axis=0)
+    params: dict[str, Any] = {"covariance_type": covariance_type, "random_state": 0, "reg_covar": 0}
+    plain, scaled = GaussianMixture(2, **params).fit(X), GaussianMixture(2, **params).fit(X * scale)
+    # log p changes by the Jacobian; scaling by a number that is no power of 2 rounds the data once
+    assert scaled.lower_bound_ == pytest.approx(plain.lower_bound_ - 2 * np.log(scale), rel=1e-12)
+    assert np.array_equal(scaled.predict(X * scale), plain.predict(X))
+
+
+@all_types
+def test_points_infinitely_far_from_all_components(covariance_type: str) -> None:
+    X = rng().randn(200, 2) + np.repeat([[0.0, 0], [6, 6]], 100, axis=0)
+    model = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
+    high, low = np.argmax(model.means_[:, 0]), np.argmin(model.means_[:, 0])
+    for size in (1e160, 1e200, 1e308):
+        far = np.array([[size, size], [-size, -size], [0.0, 0.0]])
+        proba = model.predict_proba(far)
+        assert proba.sum(axis=1).tolist() == [1, 1, 1]
+        if covariance_type == "tied" and size < 1e300:
+            # equal covariances: as far as float64 can tell, the distances tie, and weights decide
+            assert set(model.predict(far)[:2]) <= {high, low}
+        assert np.array_equal(model.predict(far), proba.argmax(axis=1))
+        assert (model.score_samples(far) == -np.inf).tolist() == [True, True, False]
+        assert model.score(far) == -np.inf
+
+
+@all_types
+def test_a_point_infinitely_far_away_ends_a_fit_with_its_row(covariance_type: str) -> None:
+    X = rng().randn(100, 2)
+    X[17] = 1e170
+    eye = {"full": [np.eye(2)] * 2, "tied": np.eye(2), "diag": np.ones((2, 2)), "spherical": [1.0, 1.0]}
+    model = GaussianMixture(
+        2, covariance_type=covariance_type, weights_init=[0.5, 0.5], means_init=X[:2],
+        precisions_init=eye[covariance_type],
+    )
+    with pytest.raises(ValueError, match=r"^X\[17\] has probability 0 under every component"):
+        model.fit(X)
+    assert not hasattr(model, "weights_")
+
+
+def test_restarts_succeed_where_single_starts_fail() -> None:
+    """About one start in ten leaves a component on a single sample, which fails without regularisation."""
+    X = np.vstack([rng().randn(40, 2), [[30.0, 30.0]]])
+
+    def labels(X: np.ndarray, K: int, random_state: np.random.RandomState) -> np.ndarray:
+        if random_state.uniform() < 0.1:
+            return (np.arange(len(X)) == len(X) - 1).astype(int)
+        return random_state.randint(K, size=len(X))
+
+    params: dict[str, Any] = {"init_params": labels, "reg_covar": 0.0, "max_iter": 3, "tol": 1e9}
+    n_failed = 0
+    for seed in range(40):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = GaussianMixture(2, n_init=10, random_state=seed, **params).fit(X)
+        failed = [restart for restart in model.restarts_ if restart.failure is not None]
+        n_failed += len(failed)
+        assert sum("of 10 failed" in str(w.message) for w in caught) == len(failed)
+        kept = [restart for restart in model.restarts_ if restart.failure is None]
+        best = max(kept, key=lambda restart: restart.log_likelihood)
+        assert (model.lower_bound_, model.n_iter_, model.converged_) == best[:3]
+        assert model.score(X) == pytest.approx(model.lower_bound_, rel=1e-14)
+        eigenvalue = np.linalg.eigvalsh(model.covariances_).min()
+        assert best.smallest_eigenvalue == pytest.approx(eigenvalue, rel=1e-12)
+    assert 20 <= n_failed <= 60     # 40 expected of 400, sd 6
+
+
+def test_the_most_likely_start_is_called_degenerate_if_it_is() -> None:
+    X = rng().randn(60, 2)
+    X[:3] = X[0] + 1e-6 * rng().randn(3, 2)
+    starts = iter([(np.arange(60) < 3), (np.arange(60) % 2 == 0), (np.arange(60) % 3 == 0)])
+    model = GaussianMixture(
+        2, n_init=3, init_params=lambda X, K, random_state: next(starts).astype(int), reg_covar=1e-14
+    )
+    with pytest.warns(UserWarning, match="nearly collapsed"):
+        model.fit(X)
+    assert np.argmax([restart.log_likelihood for restart in model.restarts_]) == 0
