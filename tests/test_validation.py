@@ -400,5 +400,5 @@ def test_optional_packages_are_not_imported():
         "import sys, gmm_core.validation, gmm_core.parameter_validation, gmm_core._estimator\n"
         "print([m for m in ('sklearn', 'scipy', 'pandas', 'pyarrow') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", done.stdout

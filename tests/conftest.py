@@ -1,0 +1,205 @@
+"""Fixtures that the tests of the compiled core share."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from gmm_core import (
+    _build_config,
+    _dispatch,
+    covariance,
+    kernels,
+    parameters,
+    passes,
+    reference,
+    statistics,
+)
+from gmm_core.parameters import Parameters
+
+LEVELS = [level for level in kernels.supported_levels() if level in _build_config.LEVELS]
+
+
+@pytest.fixture(params=LEVELS)
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The test runs on the kernels of each instruction set of the build and this processor."""
+    level: str = request.param
+    by_type = {
+        np.dtype(dtype): tuple(
+            import_module(f"gmm_core.{source}_{level}_{suffix}")
+            for source in ("_expectation", "_kmeans")
+        )
+        for dtype, suffix in (("float32", "f32"), ("float64", "f64"))
+    }
+    monkeypatch.setattr(_dispatch, "_BY_TYPE", by_type)
+    for module in (_dispatch, covariance, parameters, statistics):
+        monkeypatch.setattr(
+            module, "maximization", import_module(f"gmm_core._maximization_{level}")
+        )
+    return level
+
+
+class Problem(NamedTuple):
+    """Samples, of the dtype asked for, of a mixture with overlapping components; its parameters."""
+
+    X: np.ndarray
+    parameters: Parameters
+    weight: np.ndarray
+
+    @property
+    def X64(self) -> np.ndarray:
+        return self.X.astype(np.float64)
+
+    @property
+    def log_constant(self) -> np.ndarray:
+        """Weighted log-densities at the means."""
+        return np.diagonal(reference.weighted_log_prob(self.parameters.means, *self.mixture))
+
+    @property
+    def mixture(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+        """What the functions of gmm_core.reference take after X."""
+        p = self.parameters
+        return p.weights, p.means, p.precisions_cholesky, p.covariance_type
+
+
+@pytest.fixture
+def make_problem() -> Callable[..., Problem]:
+    """(covariance_type, n, K, D, dtype, offset): a well-conditioned problem (cond(Σ) < 50)."""
+
+    def make(
+        covariance_type: str, n: int, K: int, D: int, dtype: Any = np.float64, offset: float = 0.0
+    ) -> Problem:
+        rng = np.random.default_rng([n, K, D])
+        # in any dimension the means lie about two standard deviations apart: nobody has r = 1
+        means = offset + 1.5 / np.sqrt(D) * rng.normal(size=(K, D))
+        roots = (rng.normal(size=(D, D)) + 0.2 * rng.normal(size=(K, D, D))) / np.sqrt(D)
+        dense = 0.25 * np.eye(D) + roots @ roots.transpose(0, 2, 1)
+        variances = np.exp(0.3 * rng.normal(size=(K, D)))
+        covariances = {
+            "full": dense,
+            "tied": dense[0],
+            "diag": variances,
+            "spherical": variances[:, 0],
+        }[covariance_type]
+        if covariance_type == "tied":
+            roots[:] = roots[0]
+        scale = np.sqrt(variances) if covariance_type == "diag" else np.sqrt(variances[:, :1])
+        labels = rng.integers(K, size=n)
+        noise = rng.normal(size=(n, D))
+        if covariance_type in ("full", "tied"):
+            X = (
+                means[labels]
+                + np.einsum("nij,nj->ni", roots[labels], noise)
+                + 0.5 * rng.normal(size=(n, D))
+            )
+        else:
+            X = means[labels] + scale[labels] * noise
+        weights = rng.dirichlet(np.full(K, 5.0))
+        factors = covariance.precisions_cholesky_of(
+            covariances, covariance_type, D, given="covariances"
+        )
+        made = parameters.parameters_from(weights, means, factors, covariance_type, covariances)
+        return Problem(X.astype(dtype), made, rng.uniform(0.5, 2.0, size=n))
+
+    return make
+
+
+@pytest.fixture
+def make_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[..., passes.ArrayPass]:
+    """ArrayPass with chunks of few tiles, so that a small array has many of them.
+
+    With one_slice=False, every call of a kernel gets one chunk for each thread only.
+    """
+
+    def make(
+        X: np.ndarray,
+        weight: np.ndarray | None,
+        mixture: Parameters,
+        n_threads: int = 1,
+        tiles_in_chunk: int = 1,
+        one_slice: bool = True,
+    ) -> passes.ArrayPass:
+        K, D = mixture.means.shape
+        code = covariance.COVARIANCE_TYPES[mixture.covariance_type].code
+        tile_rows = _dispatch.expectation(X.dtype).sizes(code, K, D)[3]
+        monkeypatch.setattr(passes, "_CHUNK_TIME", 0.0)
+        monkeypatch.setattr(passes, "_MIN_CHUNK_ROWS", tiles_in_chunk * tile_rows)
+        monkeypatch.setattr(passes, "_SLICE_TIME", 1e12 if one_slice else 0.0)
+        data = passes.ArrayPass(X, weight, K, mixture.covariance_type, n_threads)
+        assert data.chunk_rows == tiles_in_chunk * tile_rows
+        return data
+
+    return make
+
+
+@pytest.fixture
+def evaluate() -> Callable[..., dict[str, np.ndarray]]:
+    """Makes the named outputs; each has a row too many, to see that this is left alone."""
+
+    def make(
+        data: passes.ArrayPass, mixture: Parameters, names: list[str], n_bad: int = 0
+    ) -> dict[str, np.ndarray]:
+        n, K = len(data.X), len(mixture.weights)
+        shape = {"log_prob": (n + 1, K), "responsibilities": (n + 1, K)}
+        made = {
+            name: np.full(
+                shape.get(name, n + 1), 77, np.int64 if name == "labels" else data.X.dtype
+            )
+            for name in names
+        }
+        assert data.evaluate(mixture, **{name: a[:n] for name, a in made.items()}) == n_bad
+        assert all((a[n:] == 77).all() for a in made.values())
+        return {name: a[:n] for name, a in made.items()}
+
+    return make
+
+
+# -P: from the root of a clone, the interpreter would find the uncompiled folder.
+PYTHON = [sys.executable, "-P", "-W", "error", "-c"]
+PRELUDE = """
+import json, os, sys, time
+import numpy as np
+import gmm_core
+from gmm_core import GaussianMixture
+from gmm_core._threads import effective_n_threads
+def show(value): print(json.dumps(value), flush=True)
+"""
+
+
+@pytest.fixture
+def start_python() -> Callable[..., subprocess.Popen[str]]:
+    """Starts another interpreter, which gets PRELUDE and the code, with pipes for its output."""
+
+    def start(code: str, prelude: str = PRELUDE, **environment: str) -> subprocess.Popen[str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GMM_CORE"))}
+        return subprocess.Popen(
+            [*PYTHON, prelude + code],
+            env=inherited | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def run_python(start_python: Callable[..., subprocess.Popen[str]]) -> Callable[..., Any]:
+    """Runs the code in another interpreter; what it showed, or its exit status and its errors."""
+
+    def run(code: str, timeout: float = 60, **environment: str) -> Any:
+        with start_python(code, **environment) as child:
+            try:
+                out, errors = child.communicate(timeout=timeout)
+            except BaseException:
+                child.kill()
+                raise
+        return json.loads(out) if child.returncode == 0 else (child.returncode, errors)
+
+    return run

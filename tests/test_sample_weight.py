@@ -1,0 +1,118 @@
+"""Sample weights in every start and in the iterations: 0 is the row absent, 2 is the row twice.
+
+Sums over N samples in another order, or with other groupings of equal rows, err by N · eps · Σ|terms|; a
+covariance is amplified in its inverse by cond(Σ), below 1e3 here: 1e-10 is beyond that for N = 1,000, and
+what a wrong row or weight does is more than 1e-4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from gmm_core import GaussianMixture
+
+TYPES = ["full", "tied", "diag", "spherical"]
+PARAMETERS = ["weights_", "means_", "covariances_", "precisions_"]
+POINTS = ["k-means++", "random_from_data"]
+all_types = pytest.mark.parametrize("covariance_type", TYPES)
+unconverged = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+TOLERANCE = 1e-10
+
+
+def groups(n=400, K=5, seed=0, spread=6.0):
+    """K round groups in the plane, with means in a square of half-width `spread`."""
+    rng = np.random.default_rng(seed)
+    means = rng.uniform(-spread, spread, size=(K, 2))
+    return means[rng.integers(K, size=n)] + rng.normal(size=(n, 2))
+
+
+def start(X, K, method, covariance_type="full", random_state=0, sample_weight=None, **params):
+    model = GaussianMixture(
+        K,
+        init_params=method,
+        covariance_type=covariance_type,
+        random_state=random_state,
+        max_iter=0,
+        **params,
+    )
+    return model.fit(X, sample_weight=sample_weight)
+
+
+def assert_same(model, expected, tolerance=TOLERANCE):
+    for name in PARAMETERS:
+        wanted = getattr(expected, name)
+        atol = tolerance * abs(wanted).max()
+        np.testing.assert_allclose(getattr(model, name), wanted, rtol=0, atol=atol, err_msg=name)
+
+
+def by_place(X, n_components, random_state):
+    """Labels: stripes of the first feature."""
+    return (np.floor(X[:, 0]).astype(int)) % n_components
+
+
+def by_distance(X, n_components, random_state):
+    """Responsibilities that fall with the distance from points on a line."""
+    r = np.exp(-0.1 * (X[:, :1] - np.linspace(-5, 5, n_components)) ** 2)
+    return r / r.sum(axis=1, keepdims=True)
+
+
+@unconverged
+@all_types
+@pytest.mark.parametrize("method", ["kmeans", *POINTS, by_place, by_distance])
+def test_weight_two_is_the_row_twice(method, covariance_type):
+    X = groups(800)
+    weight = np.random.default_rng(1).integers(0, 4, len(X))
+    repeated = np.repeat(X, weight, axis=0)
+    for seed in range(4):
+        for max_iter in (0, 10):
+            model, expected = (
+                GaussianMixture(
+                    5,
+                    init_params=method,
+                    covariance_type=covariance_type,
+                    random_state=seed,
+                    max_iter=max_iter,
+                ).fit(samples, sample_weight=w)
+                for samples, w in ((X, weight), (repeated, None))
+            )
+            assert_same(model, expected)
+            assert model.n_iter_ == expected.n_iter_
+            assert model.lower_bound_ == pytest.approx(expected.lower_bound_, rel=TOLERANCE)
+    np.testing.assert_array_equal(np.repeat(model.predict(X), weight), expected.predict(repeated))
+
+
+@unconverged
+@all_types
+@pytest.mark.parametrize("method", ["kmeans", "random", *POINTS, by_place, by_distance])
+def test_weight_zero_is_the_row_absent(method, covariance_type):
+    X = groups(800)
+    weight = np.random.default_rng(2).choice([0.0, 0.5, 1.7], len(X))
+    present = weight > 0
+    dirty = np.where(present[:, np.newaxis], X, 50.0)  # far away, but not there
+    for seed in range(3):
+        params = {"init_params": method, "covariance_type": covariance_type, "random_state": seed}
+        model = GaussianMixture(5, max_iter=5, **params)
+        labels = model.fit_predict(dirty, sample_weight=weight)
+        expected = GaussianMixture(5, max_iter=5, **params)
+        np.testing.assert_array_equal(
+            labels[present], expected.fit_predict(X[present], sample_weight=weight[present])
+        )
+        assert_same(model, expected)
+
+
+def test_fewer_rows_with_weight_than_components():
+    X = groups(20)
+    with pytest.raises(ValueError, match="n_components = 3, n_samples = 2"):
+        GaussianMixture(3).fit(X, sample_weight=np.arange(20) < 2)
+
+
+def test_large_and_small_weights_are_only_relative():
+    X = groups()
+    expected = start(X, 5, "kmeans", sample_weight=np.ones(len(X)))
+    for scale in (2.0**-60, 2.0**60):
+        model = start(X, 5, "kmeans", sample_weight=np.full(len(X), scale))
+        assert_same(model, expected)
+    with pytest.warns(ConvergenceWarning):
+        GaussianMixture(5, max_iter=1, random_state=0).fit(X, sample_weight=np.full(len(X), 1e-300))

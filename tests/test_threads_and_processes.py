@@ -1,0 +1,306 @@
+"""Threads, forks and interrupts; in processes of their own where they could spoil this one."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gmm_core import GaussianMixture, _build_config, _threads, passes
+from gmm_core._threads import effective_n_threads
+
+TYPES = ["full", "tied", "diag", "spherical"]
+OPENMP = _build_config.OPENMP
+needs_openmp = pytest.mark.skipif(
+    not OPENMP, reason="built without OpenMP: everything has one thread"
+)
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+needs_posix = pytest.mark.skipif(
+    os.name != "posix", reason="Windows has no SIGINT for another process"
+)
+Make = Callable[..., Any]  # the fixtures
+
+
+# fit(seed, n_threads) really uses all of them: the data have 18 chunks
+SETUP = """
+from gmm_core import passes
+passes._CHUNK_TIME = 0.0
+rng = np.random.default_rng(0)
+X = rng.normal(size=(9000, 4)) + 4 * rng.integers(2, size=(9000, 1))
+def fit(seed, n_threads=4):
+    return GaussianMixture(2, random_state=seed, n_threads=n_threads).fit(X).means_.tolist()
+"""
+
+
+def attributes(model: GaussianMixture) -> dict[str, Any]:
+    return {name: value for name, value in vars(model).items() if name.endswith("_")}
+
+
+def assert_same(a: dict[str, Any], b: dict[str, Any]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert np.array_equal(a[name], b[name]), name
+
+
+# ---- how many threads ----------------------------------------------------------------------------
+
+
+@needs_openmp
+@pytest.mark.parametrize(
+    ("n_threads", "environment", "expected"),
+    [
+        (None, "", 6),
+        (None, "3", 3),
+        (None, "3,2", 3),
+        (None, "100", 6),
+        (None, "many", 6),
+        (None, "0", 6),
+        (1, "", 1),
+        (5, "3", 5),
+        (40, "", 40),
+        (-1, "", 6),
+        (-1, "3", 6),
+        (-2, "", 5),
+        (-6, "", 1),
+        (-100, "", 1),
+    ],
+)
+def test_rule(
+    n_threads: int | None, environment: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None: OMP_NUM_THREADS and the CPUs allowed are bounds; negatives count back from these."""
+    monkeypatch.setattr(_threads, "_available", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    assert effective_n_threads(n_threads) == expected
+
+
+@needs_openmp
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="this platform has no CPU affinity"
+)
+def test_affinity_and_environment(run_python: Make) -> None:
+    n, bound = run_python(
+        """
+before = effective_n_threads(), effective_n_threads(-1)
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+show([before, [effective_n_threads(), effective_n_threads(-1), gmm_core.build_info()["n_threads"]]])
+""",
+        OMP_NUM_THREADS="1",
+    )
+    assert n[0] == 1 and n[1] == effective_n_threads(-1)
+    assert bound == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "10000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_quota(
+    files: dict[str, str], expected: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(_threads, "Path", lambda path: tmp_path)
+    assert _threads._quota.__wrapped__() == expected
+
+
+def test_zero_threads_are_refused() -> None:
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    with pytest.raises(ValueError, match="n_threads"):
+        GaussianMixture(n_threads=0).fit(X)
+    with pytest.raises(ValueError, match="n_threads"):
+        GaussianMixture(n_threads=1.5).fit(X)  # type: ignore[arg-type]
+
+
+# ---- same bits -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of one tile, and several calls of a kernel for a pass."""
+    monkeypatch.setattr(passes, "_CHUNK_TIME", 0.0)
+    monkeypatch.setattr(passes, "_SLICE_TIME", 1e6)
+
+
+@pytest.mark.usefixtures("_many_chunks")
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_fit_has_the_same_bits_on_any_number_of_threads(
+    covariance_type: str, dtype: Any, init_params: str
+) -> None:
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(9000, 6)) + 2 * rng.integers(3, size=(9000, 1))).astype(dtype)
+    weight = rng.uniform(0.5, 2, size=9000)
+    fitted = []
+    for n_threads in (1, 2, 3):
+        model = GaussianMixture(
+            4,
+            covariance_type=covariance_type,
+            init_params=init_params,
+            max_iter=6,
+            tol=0,
+            random_state=0,
+            n_threads=n_threads,
+        )
+        labels = model.fit_predict(X, sample_weight=weight)
+        scores = {"scores_": model.score_samples(X), "proba_": model.predict_proba(X)}
+        fitted.append(attributes(model) | scores | {"labels_": labels})
+    assert_same(fitted[0], fitted[1])
+    assert_same(fitted[0], fitted[2])
+
+
+@needs_openmp
+@pytest.mark.parametrize("limit", ["1", "2"])
+def test_fewer_threads_than_asked_for(limit: str, run_python: Make) -> None:
+    """Neither a deadlock nor other bits if the OpenMP runtime gives fewer."""
+    one, seven = run_python(SETUP + "show([fit(0, 1), fit(0, 7)])", OMP_THREAD_LIMIT=limit)
+    assert one == seven
+
+
+@pytest.mark.usefixtures("_many_chunks")
+def test_python_threads_share_a_model() -> None:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(9000, 5)) + 3 * rng.integers(3, size=(9000, 1))
+
+    def fit(i: int) -> dict[str, Any]:
+        return attributes(GaussianMixture(3, random_state=0, n_threads=1 + i % 3).fit(X))
+
+    def use(i: int) -> np.ndarray:
+        return (model.predict_proba, model.score_samples, model.predict)[i % 3](X)
+
+    model = GaussianMixture(3, random_state=0, n_threads=2).fit(X)
+    expected = [use(i) for i in range(3)]
+    with ThreadPoolExecutor(8) as pool:
+        for i, got in enumerate(pool.map(use, range(30))):
+            assert np.array_equal(got, expected[i % 3])
+        for fitted in pool.map(fit, range(12)):
+            assert_same(fitted, attributes(model))
+
+
+# ---- fork ----------------------------------------------------------------------------------------
+
+FORK = (
+    SETUP
+    + """
+import multiprocessing, signal, warnings
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+parallel = fit(0)
+"""
+)
+
+
+@needs_fork
+def test_pool_of_forked_processes_after_a_parallel_fit(run_python: Make) -> None:
+    """With GNU's OpenMP, a parallel section in the child would wait for ever."""
+    parallel, forked = run_python(
+        FORK
+        + """
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    forked = pool.map_async(fit, [0, 0, 0]).get(50)
+show([parallel, forked])
+"""
+    )
+    assert forked == [parallel] * 3
+
+
+@needs_fork
+def test_fork_after_a_parallel_fit(run_python: Make) -> None:
+    code = """
+read, write = os.pipe()
+child = os.fork()
+if child == 0:
+    signal.alarm(30)  # ends it, should it hang
+    os.write(write, json.dumps([effective_n_threads(), effective_n_threads(4), fit(0)]).encode())
+    os._exit(0)
+os.close(write)
+in_child = json.loads(os.fdopen(read).read())
+assert os.waitpid(child, 0)[1] == 0
+show([parallel, in_child, effective_n_threads(4), fit(0)])
+"""
+    parallel, in_child, n_threads, again = run_python(FORK + code)
+    assert in_child == [1, 1, parallel] and again == parallel
+    assert n_threads == (4 if OPENMP else 1)
+
+
+# ---- Ctrl-C --------------------------------------------------------------------------------------
+
+# One pass over X takes seconds, of the E-step and of Lloyd's iteration alike.
+INTERRUPTED = """
+import warnings
+from gmm_core import kmeans, passes
+K, D = 256, 32
+X = np.zeros((300_000, D))
+X[:, 0] = np.arange(300_000) % 977
+model = GaussianMixture(K, random_state=0, tol=0, max_iter=2, reg_covar=1.0, n_threads=1)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    model.fit(np.random.default_rng(0).normal(size=(2 * K, D)))
+# how much slower a pass is here than the slicing of calls assumes
+data = passes.ArrayPass(X[:5000], None, K, "full", 1)
+start = time.perf_counter()
+data.evaluate(model._parameters(), labels=np.empty(5000, np.int64))
+slowness = (time.perf_counter() - start) / (5000 * passes._cost(K, D) * 1e-9)
+{setup}
+before = {{name: np.copy(value) for name, value in vars(model).items()}}
+show("ready")
+try:
+    {action}
+    interrupted = None
+except KeyboardInterrupt:
+    interrupted = time.monotonic()
+after = vars(model)
+same = after.keys() == before.keys() and all(np.array_equal(after[k], before[k]) for k in before)
+show([interrupted, same, slowness])
+"""
+FROM_PARAMETERS = (
+    "model.set_params(max_iter=10**6, weights_init=model.weights_, means_init=model.means_, "
+    "precisions_init=model.precisions_)"
+)
+SKIP_SEEDING = (
+    "kmeans.seed_rows = lambda data, n_clusters, random_state: np.arange(n_clusters) % 977"
+)
+
+
+@needs_posix
+@pytest.mark.parametrize(
+    ("setup", "action"),
+    [
+        pytest.param(FROM_PARAMETERS, "model.fit(X)", id="em"),
+        pytest.param("", "model.predict(X)", id="predict"),
+        pytest.param("", "model.fit(X)", id="seeding"),
+        pytest.param(
+            SKIP_SEEDING + "; model.set_params(n_components=2000)", "model.fit(X)", id="lloyd"
+        ),
+    ],
+)
+def test_interrupt(setup: str, action: str, start_python: Make) -> None:
+    """Answered within 0.5 s, or on a very slow machine in that of two slices, meant to be 0.1 s."""
+    with start_python(INTERRUPTED.format(setup=setup, action=action)) as child:
+        try:
+            assert child.stdout.readline() == '"ready"\n', child.stderr.read()
+            time.sleep(0.5)
+            sent = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            out, _ = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    answered, same, slowness = json.loads(out)
+    assert answered is not None, "it had ended before the signal"
+    assert answered - sent <= max(0.5, 0.2 * slowness)
+    assert same
