@@ -1,9 +1,7 @@
-"""The starts of EM, seen through fits with max_iter=0; sample weights in them as repeated rows.
+"""The starts of EM, seen through fits with max_iter=0: they have the parameters that EM would start from.
 
-A fit with max_iter=0 has the parameters that EM would start from. Sums over N samples in another
-order, or with other groupings of equal rows, err by N · eps · Σ|terms|; a covariance is amplified in
-its inverse by cond(Σ), below 1e3 here: 1e-10 is beyond that for N = 1,000, and what a wrong row or
-weight does is more than 1e-4.
+Sums over N samples in another order err by N · eps · Σ|terms|; a covariance is amplified in its inverse by
+cond(Σ), below 1e3 here: 1e-10 is beyond that for N = 1,000, and what a wrong row does is more than 1e-4.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ TYPES = ["full", "tied", "diag", "spherical"]
 PARAMETERS = ["weights_", "means_", "covariances_", "precisions_"]
 POINTS = ["k-means++", "random_from_data"]
 all_types = pytest.mark.parametrize("covariance_type", TYPES)
-unconverged = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 FAITHFUL = np.loadtxt(
     Path(__file__).parents[1] / "examples" / "old_faithful.csv", delimiter=",", skiprows=1
 )

@@ -56,23 +56,23 @@ def public_tests(path):
 
     Private are names from its private modules, methods that begin with one underscore (but for
     `_n_parameters`, which we have as well), and its dispatch to array libraries other than NumPy.
-    A test is also what the helpers of its file are that it calls.
+    A test is also what the functions of its file are that it calls.
     """
     body = ast.parse(path.read_text()).body
     private = {"array_api_dispatch", "_gaussian_mixture"}
     for node in body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn.mixture._"):
             private |= {alias.asname or alias.name for alias in node.names}
-    helpers = {
+    functions = {
         node.name: set(names_in(node))
         for node in body
         if isinstance(node, (ast.FunctionDef, ast.ClassDef))
     }
 
     def all_names(name, seen):
-        names = set(helpers[name])
-        for helper in names & helpers.keys() - seen:
-            names |= all_names(helper, seen | {helper})
+        names = set(functions[name])
+        for function in names & functions.keys() - seen:
+            names |= all_names(function, seen | {function})
         return names
 
     def is_private(name):
@@ -83,7 +83,7 @@ def public_tests(path):
         )
         return name in private or single
 
-    for test in helpers:
+    for test in functions:
         names = all_names(test, {test})
         if (
             test.startswith("test")
