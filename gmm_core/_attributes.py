@@ -21,13 +21,15 @@ from gmm_core.validation import not_fitted_error
 
 _COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", "precisions_cholesky_")
 
+# Covariances of a condition of 1e12 and their factors, both in float64, agree to 1e-4.
+_AGREE = 1e-3
+
 
 class MixtureAttributes(BaseEstimator):
     """Weights, means, and three that say the same: covariances, precisions, their factors.
 
-    The methods use `precisions_cholesky_`. A covariance or precision that the user assigns replaces
-    the other two attributes, which are then derived from it when they are asked for, unless the
-    factor is the user's as well.
+    The methods use `precisions_cholesky_`. What the user assigns replaces the other two attributes,
+    which are then derived from it when they are asked for.
     """
 
     covariance_type: str
@@ -54,18 +56,34 @@ class MixtureAttributes(BaseEstimator):
         )
         if names is None:
             del attributes["feature_names_in_"]
-        attributes.pop("_factor_assigned", None)
 
     def __setattr__(self, name: str, value: object) -> None:
-        # No stale factors: a covariance or precision that the user assigns replaces the other two
-        # attributes that say the same, unless the factor is the user's as well.
+        # The last assignment wins: the other two attributes that say the same are dropped, and
+        # derived when they are asked for. A factor that agrees is kept, as it has more digits.
         attributes = vars(self)
-        if name == "precisions_cholesky_":
-            attributes["_factor_assigned"] = True
-        elif name in _COVARIANCE_ATTRIBUTES and not attributes.get("_factor_assigned"):
+        if name in _COVARIANCE_ATTRIBUTES:
+            factor = attributes.get("precisions_cholesky_")
             for other in _COVARIANCE_ATTRIBUTES:
                 attributes.pop(other, None)
+            if factor is not None and self._agree(name, value, factor):
+                attributes["precisions_cholesky_"] = factor
         attributes[name] = value
+
+    def _agree(self, name: str, value: Any, factor: npt.NDArray[Any]) -> bool:
+        """Whether precisions or covariances are those of a factor, but for rounding."""
+        if name == "precisions_cholesky_" or np.shape(value) != np.shape(factor):
+            return False
+        array, U = np.asarray(value, np.float64), np.asarray(factor, np.float64)
+        with np.errstate(all="ignore"):
+            if not COVARIANCE_TYPES[self.covariance_type].is_matrix:
+                product = array / U**2 if name == "precisions_" else array * U**2
+                return bool((abs(product - 1) < _AGREE).all())
+            Ut = np.swapaxes(U, -1, -2)
+            if name == "covariances_":
+                return bool((abs(Ut @ array @ U - np.eye(len(Ut[-1]))) < _AGREE).all())
+            scale = np.sqrt(np.einsum("...ii->...i", array))
+            unit = scale[..., :, None] * scale[..., None, :]
+            return bool((abs(U @ Ut - array) < _AGREE * unit).all())
 
     def __getattr__(self, name: str) -> Any:
         """Derive those of the three covariance attributes that are not there from one that is."""
@@ -115,6 +133,8 @@ class MixtureAttributes(BaseEstimator):
                     f"shape {(K, D)} and covariance_type={self.covariance_type!r}"
                 )
         factor = arrays["precisions_cholesky_"]
+        if not (np.isfinite(means).all() and (arrays["weights_"] >= 0).all()):
+            raise ValueError("means_ must be finite and weights_ non-negative")
         return parameters_from(arrays["weights_"], means, factor, self.covariance_type, factor)
 
     def _n_parameters(self) -> int:

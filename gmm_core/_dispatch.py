@@ -52,3 +52,10 @@ def expectation(dtype: np.dtype[Any]) -> ExpectationKernels:
 def kmeans(dtype: np.dtype[Any]) -> KMeansKernels:
     """The kernels of k-means (src/_kmeans.pyx) for float32 or float64 samples."""
     return _BY_TYPE[dtype][1]
+
+
+def check_status(status: int) -> None:
+    """Raise AssertionError if a kernel of a `checks` build refused an access (EXTENT)."""
+    """Raise AssertionError if a kernel of a debug build found a buffer too small."""
+    if status < 0:
+        raise AssertionError("a kernel was about to access memory beyond a buffer")

@@ -126,10 +126,13 @@ class MixtureForms(MixtureAttributes):
             If it is not such a model, or of a later format version.
         """
         params, attributes = _persistence.load(path)
-        model = cls(**params)
-        check_parameters(model.get_params(), cls.__name__)
-        vars(model).update(attributes)
-        model._parameters()
+        try:
+            model = cls(**params)
+            check_parameters(model.get_params(), cls.__name__)
+            vars(model).update(attributes)
+            model._parameters()
+        except (TypeError, ValueError) as error:
+            raise _persistence.not_a_model(path, error) from error
         return model
 
     def to_sklearn(self) -> Any:

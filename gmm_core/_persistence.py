@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+
+from gmm_core.restarts import Restart
 
 FORMAT_VERSION = 1
 ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
@@ -34,6 +35,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "version": FORMAT_VERSION,
         "params": params,
         "attributes": {name: getattr(model, name) for name in SCALARS if hasattr(model, name)},
+        "restarts_": getattr(model, "restarts_", []),
         "feature_names_in_": None if names is None else list(names),
     }
     text = json.dumps(header, default=_plain)
@@ -48,22 +50,35 @@ def _plain(value: Any) -> Any:
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read constructor parameters and fitted attributes."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            header = json.loads(str(archive["header"]))
-            arrays = {name: archive[name] for name in archive.files if name != "header"}
-        if header["format"] != "gmm_core.GaussianMixture":
-            raise ValueError(f"its format is {header['format']!r}")
-        if header["version"] > FORMAT_VERSION:
-            raise ValueError(
-                f"its format version is {header['version']}, "
-                f"this gmm_core reads up to {FORMAT_VERSION}"
-            )
-        params = {**header["params"], **{n: arrays[n] for n in _INITS if n in arrays}}
-        attributes = {**{n: arrays[n] for n in ARRAYS}, **header["attributes"]}
-        if header["feature_names_in_"] is not None:
-            attributes["feature_names_in_"] = np.array(header["feature_names_in_"], dtype=object)
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{os.fspath(path)} is not a model saved by gmm_core: {error}") from error
+    """Read parameters and fitted attributes; after opening, any error is a ValueError."""
+    with open(path, "rb") as file:
+        try:
+            return _read(file)
+        except Exception as error:  # a damaged archive raises whatever its bytes lead to
+            raise not_a_model(path, error) from error
+
+
+def not_a_model(path: str | os.PathLike[str], error: Exception) -> ValueError:
+    """The error for a file that is no model, with the reason."""
+    return ValueError(f"{os.fspath(path)} is not a model saved by gmm_core: {error}")
+
+
+def _read(file: IO[bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
+    with np.load(file, allow_pickle=False) as archive:
+        header = json.loads(str(archive["header"]))
+        arrays = {name: archive[name] for name in archive.files if name != "header"}
+    if header["format"] != "gmm_core.GaussianMixture":
+        raise ValueError(f"its format is {header['format']!r}")
+    if header["version"] > FORMAT_VERSION:
+        raise ValueError(
+            f"its format version is {header['version']}, this gmm_core reads up to {FORMAT_VERSION}"
+        )
+    params = {**header["params"], **{n: arrays[n] for n in _INITS if n in arrays}}
+    attributes = {n: header["attributes"][n] for n in SCALARS if n in header["attributes"]}
+    if set(header["attributes"]) - set(attributes):
+        raise ValueError("it has unknown attributes")
+    attributes |= {n: arrays[n] for n in ARRAYS}
+    attributes["restarts_"] = [Restart(*restart) for restart in header["restarts_"]]
+    if header["feature_names_in_"] is not None:
+        attributes["feature_names_in_"] = np.array(header["feature_names_in_"], dtype=object)
     return params, attributes

@@ -76,7 +76,7 @@ class MaximizationKernels(Protocol):
     def log_normalization(
         self, weights: Double, precisions_cholesky: Double, log_constant: Double, D: int,
         covariance_type: int,
-    ) -> None: ...
+    ) -> int: ...
 
     def factor_precisions(
         self, precisions: Double, precisions_cholesky: Double, U: npt.NDArray[np.longdouble]
@@ -84,4 +84,4 @@ class MaximizationKernels(Protocol):
 
     def precisions_and_covariances(
         self, precisions_cholesky: Double, precisions: Double, covariances: Double, scratch: Double
-    ) -> None: ...
+    ) -> int: ...

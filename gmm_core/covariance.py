@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core._dispatch import maximization
+from gmm_core._dispatch import check_status, maximization
 
 if TYPE_CHECKING:
     from gmm_core.parameters import Parameters
@@ -87,6 +87,7 @@ def precisions_cholesky_of(
         bad = (array <= 0).reshape(len(array), -1).any(axis=1)
         failed = 1 + int(bad.argmax()) if bad.any() else 0
         np.sqrt(array, out=out, where=array > 0)
+    check_status(failed)
     if failed:
         raise ValueError(
             f"{given} must be positive definite, but those of component {failed - 1} are not"
@@ -104,7 +105,8 @@ def precisions_and_covariances(
     D = precisions_cholesky.shape[-1]
     factors = np.ascontiguousarray(precisions_cholesky).reshape(-1, D, D)
     precisions, covariances = np.empty(factors.shape), np.empty(factors.shape)
-    maximization.precisions_and_covariances(factors, precisions, covariances, np.empty((2, D, D)))
+    scratch = np.empty((2, D, D))
+    check_status(maximization.precisions_and_covariances(factors, precisions, covariances, scratch))
     shape = precisions_cholesky.shape
     return precisions.reshape(shape), covariances.reshape(shape)
 

@@ -203,7 +203,9 @@ def _from_callable(
     data: ArrayPass, function: InitCallable, random_state: np.random.RandomState, reg_covar: float
 ) -> Parameters:
     K, n = data.n_components, len(data.X)
-    made = np.asarray(function(data.X, K, random_state))
+    view = data.X.view()
+    view.flags.writeable = False
+    made = np.asarray(function(view, K, random_state))
     shift = np.repeat(pooled_moments(data, "diag").shift, K, axis=0)
     if made.shape == (n,):
         if made.dtype.kind not in "iu":

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gmm_core import _dispatch
-from gmm_core.passes import ArrayPass, aligned_empty, check_status
+from gmm_core._dispatch import check_status
+from gmm_core.passes import ArrayPass, aligned_empty
 from gmm_core.statistics import NumericalError
 
 Float64Array = npt.NDArray[np.float64]

@@ -89,8 +89,8 @@ class GaussianMixture(MixtureForms):
         Inverse covariances, same shape.
     precisions_cholesky_ : ndarray
         Upper triangular U with U Uᵀ = precision (full, tied), or reciprocal standard deviations.
-        Methods use it together with `weights_` and `means_`. After an assignment to
-        `covariances_` or `precisions_` it is derived from that, unless it was itself assigned.
+        Methods use it together with `weights_` and `means_`. The last assignment to one of the
+        three attributes wins; the others are derived from it.
     converged_ : bool
         Whether EM came to its end before `max_iter`.
     n_iter_ : int
@@ -204,6 +204,9 @@ class GaussianMixture(MixtureForms):
         check_enough_samples(
             n_samples if weight is None else int(np.count_nonzero(weight)), self.n_components
         )
+        if weight is not None:
+            # by a power of 2, which changes no digit: float32 has a narrow range of exponents
+            weight = np.ldexp(weight, -int(np.frexp(weight.max())[1]))
         given = self._given(n_features)
         random_state = check_random_state(self.random_state)
         n_threads = effective_n_threads(self.n_threads)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core._dispatch import maximization
+from gmm_core._dispatch import check_status, maximization
 from gmm_core.covariance import COVARIANCE_TYPES, precisions_and_covariances
 
 Float64Array = npt.NDArray[np.float64]
@@ -47,8 +47,10 @@ def parameters_from(
         covariances = precisions_and_covariances(precisions_cholesky, covariance_type)[1]
     log_constant = np.empty(len(weights) + 1)
     code = COVARIANCE_TYPES[covariance_type].code
-    maximization.log_normalization(
-        weights, precisions_cholesky.reshape(-1), log_constant, means.shape[1], code
+    check_status(
+        maximization.log_normalization(
+            weights, precisions_cholesky.reshape(-1), log_constant, means.shape[1], code
+        )
     )
     return Parameters(
         weights, means, covariances, precisions_cholesky, log_constant, covariance_type

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gmm_core import _dispatch
+from gmm_core._dispatch import check_status
 from gmm_core.covariance import COVARIANCE_TYPES
 from gmm_core.parameters import Parameters
 from gmm_core.statistics import NoDensityError, Statistics
@@ -89,10 +90,11 @@ class ArrayPass:
             yield slice(start, start + self.slice_rows)
 
     def _prepare(self, parameters: Parameters) -> None:
-        self._kernels.prepare(
+        status = self._kernels.prepare(
             parameters.log_constant, parameters.means, parameters.precisions_cholesky.reshape(-1),
             self._mixture, self._code,
         )
+        check_status(status)
 
     def _accumulate(
         self,
@@ -188,9 +190,3 @@ class ArrayPass:
             check_status(status)
             count += status
         return count
-
-
-def check_status(status: int) -> None:
-    """Raise AssertionError if a kernel of a debug build found a buffer too small."""
-    if status < 0:
-        raise AssertionError("a kernel was about to access memory beyond a buffer")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core._dispatch import maximization
+from gmm_core._dispatch import check_status, maximization
 from gmm_core.covariance import COVARIANCE_TYPES
 from gmm_core.parameters import Parameters
 
@@ -113,6 +113,7 @@ def maximization_step(
         statistics.values, statistics.shift, reg_covar, weights, means, covariances.reshape(-1),
         precisions_cholesky.reshape(-1), log_constant, scratch, empty, kind.code, n_threads,
     )
+    check_status(failed)
     if drift > MAX_DRIFT and about is not None:
         return maximization_step(about(means), reg_covar, n_threads)
     if failed:

@@ -362,17 +362,17 @@ def _get_feature_names(X: object) -> Names | None:
 def _check_feature_names(names: Names | None, fitted: Names | None, estimator_name: str) -> None:
     if names is None and fitted is None:
         return
-    # stacklevel: the caller of the method that called check_X
+    # stacklevel: the caller of the estimator's method, which calls check_X through _check_input
     if fitted is None:
         warnings.warn(
             f"X has feature names, but {estimator_name} was fitted without feature names",
-            stacklevel=4,
+            stacklevel=5,
         )
     elif names is None:
         warnings.warn(
             "X does not have valid feature names, but "
             f"{estimator_name} was fitted with feature names",
-            stacklevel=4,
+            stacklevel=5,
         )
     elif list(names) != list(fitted):
         raise ValueError(_names_differ_message(set(names), set(fitted)))

@@ -5,7 +5,7 @@ Built once for each instruction set. Nothing is checked here.
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, log, sqrt, sqrtl
 
-from layout cimport FULL, TIED, DIAG, SPHERICAL
+from layout cimport CHECKS, EXTENT, FULL, TIED, DIAG, SPHERICAL
 from linalg cimport cholesky, invert_lower, transpose
 from panel cimport dot
 from whiten cimport triangle
@@ -41,6 +41,12 @@ def maximization_step(
     cdef const double* first = counts + K
     cdef const double* second = first + K * D
     cdef double total = 0, drift = 0, move, ratio, variance
+    if CHECKS and (
+        statistics.shape[0] < 2 + K + K * D or weights.shape[0] < K or means.shape[0] < K or means.shape[1] < D
+        or empty.shape[0] < K or beyond_matrices(covariances, precisions_cholesky, scratch, K, D, covariance_type)
+        or log_constant.shape[0] < K + 1
+    ):
+        return EXTENT, 0.0
     for k in range(K):
         total += counts[k]
     for k in range(K):
@@ -82,6 +88,23 @@ def maximization_step(
     if failed == 0:
         log_normalization(weights, precisions_cholesky, log_constant, D, covariance_type)
     return failed, drift
+
+
+cdef inline bint beyond_matrices(
+    const double[::1] covariances, const double[::1] precisions_cholesky, const double[::1] scratch,
+    Py_ssize_t K, Py_ssize_t D, int covariance_type,
+) noexcept nogil:
+    """Whether an array is too short for the covariances of its type"""
+    cdef Py_ssize_t size = K
+    if covariance_type == FULL:
+        size = K * D * D
+    elif covariance_type == TIED:
+        size = D * D
+    elif covariance_type == DIAG:
+        size = K * D
+    return covariances.shape[0] < size or precisions_cholesky.shape[0] < size or (
+        (covariance_type == FULL or covariance_type == TIED) and scratch.shape[0] < size
+    )
 
 
 cdef void full_covariances(
@@ -225,6 +248,8 @@ def factor(
     """U with U UT = covariance**-1, upper triangular; 0, or 1 + the first component that is not positive definite"""
     cdef Py_ssize_t n_matrices, i
     cdef int k, n_workers
+    if CHECKS and beyond_matrices(covariances, precisions_cholesky, scratch, K, D, covariance_type):
+        return EXTENT
     if covariance_type == DIAG or covariance_type == SPHERICAL:
         for i in range(covariances.shape[0]):
             if not 0 < covariances[i] < INFINITY:
@@ -265,14 +290,21 @@ def log_normalization(
     Py_ssize_t D,
     int covariance_type,
 ):
-    """log weight + log |U_k| - D/2 log 2 pi, less the constant of the first component with weight, which stands last"""
+    """log weight + log |U_k| - D/2 log 2 pi, less that of the component of the largest weight, which stands last"""
     # Scale of the data and number of features are in every constant alike: at 1e150, or D = 500, they are
     # thousands. Without them responsibilities keep those digits; as |U_k| / |U_j| is a product of ratios
     # near 1, the logarithms of the ratios are taken.
     cdef Py_ssize_t K = weights.shape[0], k, d, base = 0
     cdef double log_det
-    while base < K - 1 and weights[base] == 0:
-        base += 1
+    if CHECKS and (
+        log_constant.shape[0] < K + 1
+        or precisions_cholesky.shape[0] < (K * D * D if covariance_type == FULL else D * D if covariance_type == TIED
+                                           else K * D if covariance_type == DIAG else K)
+    ):
+        return EXTENT
+    for k in range(K):
+        if weights[k] > weights[base]:
+            base = k
     log_constant[K] = 0
     for d in range(D):
         log_constant[K] += log(scale(precisions_cholesky, base, d, D, covariance_type))
@@ -286,6 +318,7 @@ def log_normalization(
                     scale(precisions_cholesky, base, d, D, covariance_type),
                 )
         log_constant[k] = log_det + (log(weights[k] / weights[base]) if weights[base] > 0 else log(weights[k]))
+    return 0
 
 
 cdef inline double log_ratio(double a, double b) noexcept nogil:
@@ -317,6 +350,10 @@ def factor_precisions(
     # extended precision where there is one: what is lost here is lost by all that follows.
     cdef Py_ssize_t D = precisions.shape[1], n, i, j, k
     cdef long double s
+    if CHECKS and (
+        precisions_cholesky.shape[0] < precisions.shape[0] or precisions_cholesky.shape[1] < D or U.shape[0] < D
+    ):
+        return EXTENT
     for n in range(precisions.shape[0]):
         precisions_cholesky[n] = 0
         for j in range(D - 1, -1, -1):
@@ -340,8 +377,13 @@ def precisions_and_covariances(
     double[:, :, ::1] covariances,                  # OUT (n, D, D) its inverse, or empty
     double[:, :, ::1] scratch,                      # TMP (2, D, D)
 ):
-    cdef Py_ssize_t D = precisions_cholesky.shape[1], n, i, j
-    for n in range(precisions_cholesky.shape[0]):
+    cdef Py_ssize_t D = precisions_cholesky.shape[1], N = precisions_cholesky.shape[0], n, i, j
+    if CHECKS and (
+        precisions.shape[0] < N or precisions.shape[1] < D or (covariances.shape[0] and covariances.shape[0] < N)
+        or scratch.shape[0] < 2 or scratch.shape[1] < D
+    ):
+        return EXTENT
+    for n in range(N):
         for i in range(D):
             for j in range(i + 1):
                 precisions[n, i, j] = dot(&precisions_cholesky[n, i, i], &precisions_cholesky[n, j, i], D - i)
@@ -357,3 +399,4 @@ def precisions_and_covariances(
                 for j in range(i + 1):
                     covariances[n, i, j] = dot(&scratch[1, i, 0], &scratch[1, j, 0], j + 1)
                     covariances[n, j, i] = covariances[n, i, j]
+    return 0

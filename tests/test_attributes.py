@@ -203,3 +203,26 @@ def test_attributes_that_do_not_fit_together(name, value, message):
             method(X)
     with pytest.raises(ValueError, match=message):
         model.sample()
+
+
+def test_subnormal_weight():
+    m = GaussianMixture.from_parameters([4e-315, 1.0], [[0.0], [0.0]], covariances=[1.0, 1.0])
+    assert m.score_samples([[0.0]])[0] == pytest.approx(-0.5 * np.log(2 * np.pi))
+    assert m.predict_proba([[0.0]]).sum() == 1
+
+
+def test_factor_alone_changes_covariances():
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    m = GaussianMixture(2, random_state=0).fit(X)
+    before = m.covariances_
+    m.precisions_cholesky_ = m.precisions_cholesky_ / 2
+    np.testing.assert_allclose(m.covariances_, 4 * before)
+
+
+def test_last_assignment_wins():
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    m = GaussianMixture(2, random_state=0).fit(X)
+    score, covariances = m.score(X), m.covariances_.copy()
+    m.precisions_cholesky_ = m.precisions_cholesky_ / 2
+    m.covariances_ = covariances
+    assert m.score(X) == pytest.approx(score)

@@ -281,3 +281,55 @@ def test_to_sklearn_with_names_callable_and_assigned_covariances():
     np.testing.assert_allclose(other.score_samples(frame), model.score_samples(frame), rtol=1e-12)
     with pytest.raises(ValueError, match="not fitted"):
         GaussianMixture().to_sklearn()
+
+
+def test_any_damaged_byte(tmp_path):
+    GaussianMixture(2, random_state=0).fit(np.random.default_rng(0).normal(size=(100, 2))).save(
+        tmp_path / "m.npz"
+    )
+    good = (tmp_path / "m.npz").read_bytes()
+    other = {}
+    for i in range(len(good)):
+        for flip in (0xFF, 0x01):
+            (tmp_path / "m.npz").write_bytes(good[:i] + bytes([good[i] ^ flip]) + good[i + 1 :])
+            try:
+                GaussianMixture.load(tmp_path / "m.npz")
+            except ValueError as e:
+                assert "m.npz" in str(e)
+            except Exception as e:
+                other.setdefault(f"{type(e).__name__}: {e}"[:60], []).append(i)
+    assert not other, {k: v[:3] for k, v in other.items()}
+
+
+def test_restarts_survive_saving(tmp_path):
+    m = GaussianMixture(2, random_state=0, n_init=2).fit(
+        np.random.default_rng(0).normal(size=(100, 2))
+    )
+    m.save(tmp_path / "m")
+    assert GaussianMixture.load(tmp_path / "m").restarts_ == m.restarts_
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h, a: a.update(means_=np.ones((3, 2))),
+        lambda h, a: h["params"].update(tol=-1),
+        lambda h, a: h["params"].update(foo=1),
+        lambda h, a: a.update(means_=np.full((2, 2), np.nan)),
+        lambda h, a: a.update(means_=np.full((2, 2), "a")),
+        lambda h, a: h["attributes"].update(predict=3),
+    ],
+)
+def test_changed_contents(tmp_path, change):
+    import json
+
+    p = tmp_path / "m.npz"
+    GaussianMixture(2, random_state=0).fit(np.random.default_rng(0).normal(size=(100, 2))).save(p)
+    with np.load(p) as z:
+        a = dict(z)
+    h = json.loads(str(a["header"]))
+    change(h, a)
+    a["header"] = np.array(json.dumps(h))
+    np.savez(p, **a)
+    with pytest.raises(ValueError, match="m.npz"):
+        GaussianMixture.load(p)

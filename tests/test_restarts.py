@@ -165,3 +165,16 @@ def test_a_fit_leaves_its_arguments_alone():
     model = GaussianMixture(2, **start).fit(X, sample_weight=weight)
     assert all(getattr(model, name) is value for name, value in start.items())
     assert start == before
+
+
+def test_callable_cannot_change_the_data():
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    Y = X.copy()
+
+    def f(X, K, random_state):
+        X[0] = 0
+        return np.zeros(len(X), int)
+
+    with pytest.raises(ValueError, match="read-only"):
+        GaussianMixture(1, init_params=f).fit(Y)
+    assert (Y == X).all()

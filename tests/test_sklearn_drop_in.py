@@ -227,3 +227,14 @@ def test_a_script_prints_the_same_after_the_import_is_changed():
     ]
     assert printed[0] == printed[1]
     assert printed[0].count("\n") == 8
+
+
+def test_names_warning_points_at_the_caller():
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    import pandas as pd
+
+    m = GaussianMixture(2, random_state=0).fit(pd.DataFrame(X, columns=["a", "b"]))
+    for method in (m.predict, m.predict_proba, m.score_samples, m.score, m.bic):
+        with pytest.warns(UserWarning, match="valid feature names") as caught:
+            method(X)
+        assert caught[0].filename == __file__, method
