@@ -23,6 +23,7 @@ _COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", "precisions_cholesky_")
 
 # Covariances of a condition of 1e12 and their factors, both in float64, agree to 1e-4.
 _AGREE = 1e-3
+_TINY = np.finfo(np.float64).tiny  # precisions below it have lost digits, their factor has not
 
 
 class MixtureAttributes(BaseEstimator):
@@ -76,14 +77,15 @@ class MixtureAttributes(BaseEstimator):
         array, U = np.asarray(value, np.float64), np.asarray(factor, np.float64)
         with np.errstate(all="ignore"):
             if not COVARIANCE_TYPES[self.covariance_type].is_matrix:
-                product = array / U**2 if name == "precisions_" else array * U**2
-                return bool((abs(product - 1) < _AGREE).all())
+                if name == "covariances_":
+                    return bool((abs(array * U**2 - 1) < _AGREE).all())
+                return bool((abs(U**2 - array) <= _AGREE * array + _TINY).all())
             Ut = np.swapaxes(U, -1, -2)
             if name == "covariances_":
                 return bool((abs(Ut @ array @ U - np.eye(len(Ut[-1]))) < _AGREE).all())
             scale = np.sqrt(np.einsum("...ii->...i", array))
             unit = scale[..., :, None] * scale[..., None, :]
-            return bool((abs(U @ Ut - array) < _AGREE * unit).all())
+            return bool((abs(U @ Ut - array) <= _AGREE * unit + _TINY).all())
 
     def __getattr__(self, name: str) -> Any:
         """Derive those of the three covariance attributes that are not there from one that is."""

@@ -139,7 +139,7 @@ class Hard:
 
     def model(self) -> GaussianMixture:
         model = GaussianMixture(self.case["K"], covariance_type=self.kind)
-        for name in ("weights", "means", "covariances", "precisions_cholesky"):
+        for name in ("weights", "means", "covariances", "precisions_cholesky", "precisions"):
             setattr(model, name + "_", self.inputs[name])
         return model
 
