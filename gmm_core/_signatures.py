@@ -63,7 +63,7 @@ class MaximizationKernels(Protocol):
     """src/_maximization.pyx."""
 
     def maximization_step(
-        self, statistics: Double, shift: Double, reg_covar: float, weights: Double, means: Double,
+        self, statistics: Double, shift: Double, reg_covar: Double, weights: Double, means: Double,
         covariances: Double, precisions_cholesky: Double, log_constant: Double, scratch: Double,
         empty: Flags, covariance_type: int, n_threads: int,
     ) -> tuple[int, float]: ...

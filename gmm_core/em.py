@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gmm_core.parameters import Parameters
-from gmm_core.statistics import Statistics, maximization_step
+from gmm_core.statistics import RegCovar, Statistics, maximization_step
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -52,7 +52,7 @@ def expectation_maximization(
     *,
     tol: float,
     max_iter: int,
-    reg_covar: float,
+    reg_covar: RegCovar,
     previous: float = -np.inf,
     report: Callable[[int, float], None] = lambda n_iter, change: None,
 ) -> Fit:
@@ -65,7 +65,7 @@ def expectation_maximization(
         To start from.
     tol : float
     max_iter : int
-    reg_covar : float
+    reg_covar : float or ndarray of shape (n_features,)
         Added to the diagonal of every covariance.
     previous : float
         Mean log-likelihood of the iteration before, which the first is compared with.

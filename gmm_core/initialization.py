@@ -13,7 +13,7 @@ from gmm_core.covariance import precisions_cholesky_of
 from gmm_core.kmeans import draw_rows, kmeans, seed_rows
 from gmm_core.parameters import Parameters, parameters_from
 from gmm_core.passes import ArrayPass, FloatArray
-from gmm_core.statistics import Statistics, maximization_step
+from gmm_core.statistics import RegCovar, Statistics, maximization_step
 
 Float64Array = npt.NDArray[np.float64]
 InitCallable = Callable[[FloatArray, int, np.random.RandomState], object]
@@ -36,7 +36,7 @@ def initial_parameters(
     method: str | InitCallable,
     given: GivenParameters,
     random_state: np.random.RandomState,
-    reg_covar: float,
+    reg_covar: RegCovar,
 ) -> Parameters:
     """Parameters to start EM from.
 
@@ -49,7 +49,7 @@ def initial_parameters(
     given : GivenParameters
         Replaces what the method finds; if it has all, the method is not used.
     random_state : RandomState
-    reg_covar : float
+    reg_covar : float or ndarray of shape (n_features,)
 
     Raises
     ------
@@ -120,7 +120,7 @@ def _weight(data: ArrayPass) -> Float64Array | None:
 def _about_own_means(
     make: Callable[[Float64Array], Statistics],
     shift: Float64Array,
-    reg_covar: float,
+    reg_covar: RegCovar,
     n_threads: int,
 ) -> Parameters:
     """M-step of given responsibilities, with moments about the means that they have."""
@@ -133,7 +133,7 @@ def _about_own_means(
 
 
 def _from_kmeans(
-    data: ArrayPass, random_state: np.random.RandomState, reg_covar: float
+    data: ArrayPass, random_state: np.random.RandomState, reg_covar: RegCovar
 ) -> Parameters:
     K, D = data.n_components, data.X.shape[1]
     moments = pooled_moments(data, "diag").values
@@ -146,7 +146,7 @@ def _from_kmeans(
     return maximization_step(moments_about(mean), reg_covar, data.n_threads, moments_about)[0]
 
 
-def _from_points(data: ArrayPass, rows: npt.NDArray[np.intp], reg_covar: float) -> Parameters:
+def _from_points(data: ArrayPass, rows: npt.NDArray[np.intp], reg_covar: RegCovar) -> Parameters:
     """Samples as means, with the covariance of all the data and equal weights."""
     K = data.n_components
     parameters, _ = maximization_step(
@@ -178,7 +178,7 @@ def _distinct_rows(data: ArrayPass, random_state: np.random.RandomState) -> npt.
 
 
 def _from_random(
-    data: ArrayPass, random_state: np.random.RandomState, reg_covar: float
+    data: ArrayPass, random_state: np.random.RandomState, reg_covar: RegCovar
 ) -> Parameters:
     """Random responsibilities, normalised; drawn slice by slice, and once more for each pass."""
     K = data.n_components
@@ -200,7 +200,10 @@ def _from_random(
 
 
 def _from_callable(
-    data: ArrayPass, function: InitCallable, random_state: np.random.RandomState, reg_covar: float
+    data: ArrayPass,
+    function: InitCallable,
+    random_state: np.random.RandomState,
+    reg_covar: RegCovar,
 ) -> Parameters:
     K, n = data.n_components, len(data.X)
     view = data.X.view()

@@ -23,6 +23,7 @@ from gmm_core.parameter_validation import (
     check_parameters,
     check_precisions_init,
     check_random_state,
+    check_reg_covar,
     check_weights_init,
 )
 from gmm_core.parameters import Parameters
@@ -49,8 +50,10 @@ class GaussianMixture(MixtureForms):
         each component and feature; 'spherical': a variance for each component.
     tol : float, default=1e-3
         EM stops when the mean log-likelihood of a sample changes by less than this.
-    reg_covar : float, default=1e-6
-        Added to the diagonal of every covariance, in squared units of the data.
+    reg_covar : float or array-like of shape (n_features,), default=1e-6
+        Added to the diagonal of every covariance, in squared units of the data; an array has a
+        number for each feature (a spherical variance gets their mean). ``1e-6 * X.var(axis=0)``
+        makes it relative to the scale of each feature.
     max_iter : int, default=100
         Most iterations of EM. With 0 the model is what EM would start from.
     n_init : int, default=1
@@ -122,7 +125,7 @@ class GaussianMixture(MixtureForms):
         *,
         covariance_type: str = "full",
         tol: float = 1e-3,
-        reg_covar: float = 1e-6,
+        reg_covar: float | npt.ArrayLike = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
         init_params: Any = "kmeans",
@@ -208,11 +211,12 @@ class GaussianMixture(MixtureForms):
             # by a power of 2, which changes no digit: float32 has a narrow range of exponents
             weight = np.ldexp(weight, -int(np.frexp(weight.max())[1]))
         given = self._given(n_features)
+        reg_covar = check_reg_covar(self.reg_covar, n_features)
         random_state = check_random_state(self.random_state)
         n_threads = effective_n_threads(self.n_threads)
         data = ArrayPass(array, weight, self.n_components, self.covariance_type, n_threads)
         schedule = Schedule(
-            self.tol, self.max_iter, self.reg_covar, self.verbose, self.verbose_interval
+            self.tol, self.max_iter, reg_covar, self.verbose, self.verbose_interval
         )
         if self.warm_start and hasattr(self, "converged_"):
             parameters = self._parameters_to_continue(data)
@@ -222,7 +226,7 @@ class GaussianMixture(MixtureForms):
             best, restarts = best_of_starts(
                 data,
                 lambda: initial_parameters(
-                    data, self.init_params, given, random_state, self.reg_covar
+                    data, self.init_params, given, random_state, reg_covar
                 ),
                 self.n_init,
                 schedule,

@@ -84,7 +84,7 @@ _RULES: dict[str, _Rule] = {
     "n_components": (_int_from(1)[0], _is_component_count),
     "covariance_type": _one_of(COVARIANCE_TYPES),
     "tol": _NON_NEGATIVE_FLOAT,
-    "reg_covar": _NON_NEGATIVE_FLOAT,
+    "reg_covar": _or(_NON_NEGATIVE_FLOAT, "an array-like of them, one a feature", _is_array_like),
     "max_iter": _int_from(0),
     "n_init": _int_from(1),
     "init_params": _or(_one_of(INIT_METHODS), "a callable", callable),
@@ -227,6 +227,33 @@ def check_means_init(means: object, n_components: int, n_features: int) -> Float
         If the shape is another or a value is not finite.
     """
     return _as_parameter(means, "means", (n_components, n_features))
+
+
+def check_reg_covar(reg_covar: Any, n_features: int) -> float | Float64Array:
+    """Check what is added to the variances of the features.
+
+    Parameters
+    ----------
+    reg_covar : float, or array-like of shape (n_features,)
+    n_features : int
+
+    Returns
+    -------
+    float, or a fresh ndarray of shape (n_features,), float64
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape, or a value that is not finite or negative.
+    """
+    if _is_non_negative_float(reg_covar):
+        return float(reg_covar)
+    array = _as_parameter(reg_covar, "reg_covar", (n_features,))
+    if (array < 0.0).any():
+        raise ValueError(
+            f"The parameter 'reg_covar' should be non-negative, but got min value {array.min():.5g}"
+        )
+    return array
 
 
 def check_precisions_init(

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.floating]]
+Reg = float | Array  # added to all variances, or to those of each feature
 
 
 class Full:
@@ -52,7 +53,7 @@ class Full:
         """The second moments of all components as one array."""
         return np.stack(moments)
 
-    def covariances(self, moments: Array, counts: Array, n_features: int, reg: float) -> Array:
+    def covariances(self, moments: Array, counts: Array, n_features: int, reg: Reg) -> Array:
         """Σ_k = moments_k / N_k, with ``reg`` added to the diagonal."""
         return moments / counts[:, np.newaxis, np.newaxis] + reg * np.eye(n_features)
 
@@ -70,7 +71,7 @@ class Tied(Full):
         total: Array = np.sum(moments, axis=0)
         return total
 
-    def covariances(self, moments: Array, counts: Array, n_features: int, reg: float) -> Array:
+    def covariances(self, moments: Array, counts: Array, n_features: int, reg: Reg) -> Array:
         return moments / float(counts.sum()) + reg * np.eye(n_features)
 
 
@@ -92,7 +93,7 @@ class Diag(Full):
     def second_moment(self, r: Array, difference: Array) -> Array:
         return r @ difference**2
 
-    def covariances(self, moments: Array, counts: Array, n_features: int, reg: float) -> Array:
+    def covariances(self, moments: Array, counts: Array, n_features: int, reg: Reg) -> Array:
         return moments / counts[:, np.newaxis] + reg
 
 
@@ -106,8 +107,8 @@ class Spherical(Diag):
         squared_length: Array = (difference**2).sum(axis=1)
         return r @ squared_length
 
-    def covariances(self, moments: Array, counts: Array, n_features: int, reg: float) -> Array:
-        return moments / (n_features * counts) + reg
+    def covariances(self, moments: Array, counts: Array, n_features: int, reg: Reg) -> Array:
+        return moments / (n_features * counts) + np.mean(reg)
 
 
 COVARIANCE_TYPES = {"full": Full(), "tied": Tied(), "diag": Diag(), "spherical": Spherical()}
@@ -236,7 +237,7 @@ def maximization_step(
     X: Array,
     responsibilities: Array,
     covariance_type: str,
-    reg_covar: float = 1e-6,
+    reg_covar: Reg = 1e-6,
     sample_weight: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     """π_k = N_k / N,  μ_k = Σ_n r_nk x_n / N_k,  Σ_k = Σ_n r_nk (x_n - μ_k)(x_n - μ_k)ᵀ / N_k.
@@ -280,7 +281,7 @@ def fit(
     *,
     tol: float = 1e-3,
     max_iter: int = 100,
-    reg_covar: float = 1e-6,
+    reg_covar: Reg = 1e-6,
     sample_weight: Array | None = None,
 ) -> FitResult:
     """E-step, M-step, again, until the mean log-likelihood changes by less than ``tol``."""

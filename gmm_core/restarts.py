@@ -13,7 +13,7 @@ from gmm_core.covariance import smallest_eigenvalue
 from gmm_core.em import Fit, expectation_maximization
 from gmm_core.parameters import Parameters
 from gmm_core.passes import ArrayPass
-from gmm_core.statistics import NumericalError
+from gmm_core.statistics import NumericalError, RegCovar
 
 # The best of several starts is called degenerate if the smallest variance of its components is less
 # than this share of the median over the starts.
@@ -48,7 +48,7 @@ class Schedule(NamedTuple):
 
     tol: float
     max_iter: int
-    reg_covar: float
+    reg_covar: RegCovar
     verbose: int
     verbose_interval: int
 

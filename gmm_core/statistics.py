@@ -13,6 +13,7 @@ from gmm_core.covariance import COVARIANCE_TYPES
 from gmm_core.parameters import Parameters
 
 Float64Array = npt.NDArray[np.float64]
+RegCovar = float | Float64Array     # for all features, or one for each
 
 # Moments lose the digits of (mean - shift)**2 / variance: above this they are taken again, about
 # the new means (Chan, Golub & LeVeque 1983).
@@ -74,7 +75,7 @@ class Statistics:
 
 def maximization_step(
     statistics: Statistics,
-    reg_covar: float,
+    reg_covar: RegCovar,
     n_threads: int = 1,
     about: Callable[[Float64Array], Statistics] | None = None,
 ) -> tuple[Parameters, float]:
@@ -83,8 +84,8 @@ def maximization_step(
     Parameters
     ----------
     statistics : Statistics
-    reg_covar : float
-        Added to the diagonal of the covariances.
+    reg_covar : float or ndarray of shape (D,)
+        Added to the diagonal of the covariances (its mean, to a spherical variance).
     n_threads : int
     about : callable, optional
         Makes the statistics again, with moments about other origins. It is asked to if the means
@@ -110,8 +111,9 @@ def maximization_step(
     scratch = np.empty(covariances.size if kind.is_matrix else 0)
     empty = np.empty(K, np.int8)
     failed, drift = maximization.maximization_step(
-        statistics.values, statistics.shift, reg_covar, weights, means, covariances.reshape(-1),
-        precisions_cholesky.reshape(-1), log_constant, scratch, empty, kind.code, n_threads,
+        statistics.values, statistics.shift, np.full(D, reg_covar, np.float64), weights, means,
+        covariances.reshape(-1), precisions_cholesky.reshape(-1), log_constant, scratch, empty,
+        kind.code, n_threads,
     )
     check_status(failed)
     if drift > MAX_DRIFT and about is not None:

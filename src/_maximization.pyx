@@ -17,7 +17,7 @@ cdef double EPS = 2.220446049250313e-16
 def maximization_step(
     const double[::1] statistics,       # IN  see _expectation.pyx: log-likelihood, weight, counts, first, second
     const double[:, ::1] shift,         # IN  (K, D) origin of the moments
-    double reg_covar,
+    const double[::1] reg_covar,        # IN  (D,) added to the variances of the features
     double[::1] weights,                # OUT (K,)
     double[:, ::1] means,               # OUT (K, D)
     double[::1] covariances,            # OUT the shape of the type, raveled
@@ -42,8 +42,8 @@ def maximization_step(
     cdef const double* second = first + K * D
     cdef double total = 0, drift = 0, move, ratio, variance
     if CHECKS and (
-        statistics.shape[0] < 2 + K + K * D or weights.shape[0] < K or means.shape[0] < K or means.shape[1] < D
-        or empty.shape[0] < K or beyond_matrices(covariances, precisions_cholesky, scratch, K, D, covariance_type)
+        statistics.shape[0] < 2 + K + K * D or reg_covar.shape[0] < D or weights.shape[0] < K or means.shape[0] < K
+        or means.shape[1] < D or empty.shape[0] < K or beyond_matrices(covariances, precisions_cholesky, scratch, K, D, covariance_type)
         or log_constant.shape[0] < K + 1
     ):
         return EXTENT, 0.0
@@ -57,13 +57,13 @@ def maximization_step(
             means[k, d] = shift[k, d] + (0 if empty[k] else first[k * D + d] / counts[k])
     with nogil:
         if covariance_type == FULL:
-            full_covariances(counts, first, second, &covariances[0], &empty[0], reg_covar, K, D)
+            full_covariances(counts, first, second, &covariances[0], &empty[0], &reg_covar[0], K, D)
         elif covariance_type == TIED:
-            tied_covariance(counts, first, second, &shift[0, 0], &covariances[0], &empty[0], reg_covar, total, K, D)
+            tied_covariance(counts, first, second, &shift[0, 0], &covariances[0], &empty[0], &reg_covar[0], total, K, D)
         elif covariance_type == DIAG:
-            diag_covariances(counts, first, second, &covariances[0], &empty[0], reg_covar, K, D)
+            diag_covariances(counts, first, second, &covariances[0], &empty[0], &reg_covar[0], K, D)
         else:
-            spherical_covariances(counts, first, second, &covariances[0], &empty[0], reg_covar, K, D)
+            spherical_covariances(counts, first, second, &covariances[0], &empty[0], &reg_covar[0], K, D)
     if covariance_type == DIAG or covariance_type == SPHERICAL:
         lift_collapsed(
             counts, &means[0, 0], &covariances[0], &empty[0], total, K, D, D if covariance_type == DIAG else 1,
@@ -109,7 +109,7 @@ cdef inline bint beyond_matrices(
 
 cdef void full_covariances(
     const double* counts, const double* first, const double* second, double* covariances, const signed char* empty,
-    double reg_covar, Py_ssize_t K, Py_ssize_t D,
+    const double* reg_covar, Py_ssize_t K, Py_ssize_t D,
 ) noexcept nogil:
     cdef Py_ssize_t k, i, j
     cdef const double* S
@@ -125,12 +125,12 @@ cdef void full_covariances(
                     (first[k * D + i] / counts[k]) * (first[k * D + j] / counts[k])
                 )
                 C[j * D + i] = C[i * D + j]
-            C[i * D + i] += reg_covar
+            C[i * D + i] += reg_covar[i]
 
 
 cdef void tied_covariance(
     const double* counts, const double* first, const double* second, const double* shift, double* C,
-    const signed char* empty, double reg_covar, double total, Py_ssize_t K, Py_ssize_t D,
+    const signed char* empty, const double* reg_covar, double total, Py_ssize_t K, Py_ssize_t D,
 ) noexcept nogil:
     """(T + sum over k > l of Q_kl (c_k - c_l)(c_k - c_l)T - sum over k of N_k d_k d_kT) / N; T and Q: see tied.pxd"""
     cdef Py_ssize_t k, l, i, j
@@ -158,12 +158,12 @@ cdef void tied_covariance(
         for j in range(i + 1):
             C[i * D + j] /= total
             C[j * D + i] = C[i * D + j]
-        C[i * D + i] += reg_covar
+        C[i * D + i] += reg_covar[i]
 
 
 cdef void diag_covariances(
     const double* counts, const double* first, const double* second, double* covariances, const signed char* empty,
-    double reg_covar, Py_ssize_t K, Py_ssize_t D,
+    const double* reg_covar, Py_ssize_t K, Py_ssize_t D,
 ) noexcept nogil:
     cdef Py_ssize_t k, d
     cdef double move
@@ -171,22 +171,24 @@ cdef void diag_covariances(
         if not empty[k]:
             for d in range(D):
                 move = first[k * D + d] / counts[k]
-                covariances[k * D + d] = second[k * D + d] / counts[k] - move * move + reg_covar
+                covariances[k * D + d] = second[k * D + d] / counts[k] - move * move + reg_covar[d]
 
 
 cdef void spherical_covariances(
     const double* counts, const double* first, const double* second, double* covariances, const signed char* empty,
-    double reg_covar, Py_ssize_t K, Py_ssize_t D,
+    const double* reg_covar, Py_ssize_t K, Py_ssize_t D,
 ) noexcept nogil:
     cdef Py_ssize_t k, d
-    cdef double move, s
+    cdef double move, s, mean_reg_covar = 0
+    for d in range(D):
+        mean_reg_covar += reg_covar[d] / D
     for k in range(K):
         if not empty[k]:
             s = second[k] / counts[k]
             for d in range(D):
                 move = first[k * D + d] / counts[k]
                 s -= move * move
-            covariances[k] = s / D + reg_covar
+            covariances[k] = s / D + mean_reg_covar
 
 
 cdef void lift_collapsed(

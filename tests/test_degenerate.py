@@ -74,6 +74,34 @@ def test_all_identical_is_refused_without_regularisation() -> None:
 
 
 @all_types
+def test_reg_covar_of_each_feature_adds_to_its_variance(covariance_type: str) -> None:
+    X, reg = rng().randn(100, 3), [0.0, 0.5, 4.0]
+    params: dict[str, Any] = {"covariance_type": covariance_type, "random_state": 0}
+    plain = GaussianMixture(**params, reg_covar=0).fit(X).covariances_
+    got = GaussianMixture(**params, reg_covar=reg).fit(X).covariances_
+    added = {"full": [np.diag(reg)], "tied": np.diag(reg), "diag": [reg], "spherical": [1.5]}
+    np.testing.assert_allclose(got, plain + added[covariance_type], rtol=1e-14, atol=1e-14)
+
+
+def test_reg_covar_relative_to_the_data_makes_the_fit_independent_of_units() -> None:
+    """The default adds 1e-6 in squared units of the data: to variances of 1e-12, that is everything."""
+    X = np.vstack([rng().randn(100, 2), rng().randn(100, 2) + 6])
+    units = np.array([2.0**-20, 2.0**20])
+    for n_components, data in ((2, X), (3, np.repeat(X[:4], 50, axis=0))):
+        plain, scaled = (
+            GaussianMixture(n_components, reg_covar=1e-6 * Z.var(axis=0), random_state=0,
+                            init_params=lambda X, K, random_state: np.arange(len(X)) % K).fit(Z)
+            for Z in (data, data * units)
+        )
+        np.testing.assert_array_equal(scaled.means_, plain.means_ * units)
+        np.testing.assert_allclose(
+            scaled.covariances_, plain.covariances_ * np.outer(units, units), rtol=1e-13
+        )
+    swamped = GaussianMixture(2, random_state=0).fit(X * 2.0**-20).covariances_
+    np.testing.assert_allclose(swamped, [1e-6 * np.eye(2)] * 2, rtol=1e-4, atol=1e-10)
+
+
+@all_types
 def test_a_component_that_empties(covariance_type: str) -> None:
     """It keeps its mean, has weight 0 and the pooled covariance, and a warning names it."""
     X = rng().randn(200, 2)

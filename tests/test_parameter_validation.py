@@ -14,6 +14,7 @@ from gmm_core.parameter_validation import (
     check_parameters,
     check_precisions_init,
     check_random_state,
+    check_reg_covar,
     check_weights_init,
 )
 from gmm_core.validation import InvalidParameterError
@@ -49,13 +50,16 @@ def test_parameters_are_accepted_and_refused_as_by_sklearn(name):
         if name == "n_components" and value is True:
             assert expected is None  # its fit then fails: "an integer is required"
             expected = "must be an int in the range"
+        if name == "reg_covar" and not np.isscalar(value) and hasattr(value, "__len__"):
+            continue  # an array is ours: see below
         if expected is None:
             check_parameters({name: value})
             continue
         with pytest.raises(InvalidParameterError) as error:
             check_parameters({name: value})
         if name not in ("covariance_type", "init_params", "n_components"):
-            assert str(error.value) == expected  # sets of strings print in any order
+            ours = str(error.value).replace(" or an array-like of them, one a feature", "")
+            assert ours == expected  # sets of strings print in any order
 
 
 def test_parameters_of_our_own():
@@ -74,6 +78,25 @@ def test_parameters_of_our_own():
         ):
             check_parameters({"n_threads": n_threads})
     check_parameters({"a_parameter_of_a_subclass": object()})
+
+
+def test_reg_covar_of_each_feature():
+    for given in ([1.0, 0], (1, 0), np.array([1.0, 0.0], np.float32)):
+        check_parameters({"reg_covar": given})
+        checked = check_reg_covar(given, 2)
+        assert checked.tolist() == [1, 0] and not np.shares_memory(checked, given)
+    assert check_reg_covar(np.float32(2), 5) == 2.0
+    with pytest.raises(InvalidParameterError, match="'reg_covar' parameter .* Got <.*sparse"):
+        check_parameters({"reg_covar": scipy.sparse.csr_matrix(DATA)})
+    for value, message in (
+        ([1.0], r"'reg_covar' should have the shape of \(2,\), but got \(1,\)"),
+        (np.array(2.0), r"'reg_covar' should have the shape of \(2,\), but got \(\)"),
+        ([1.0, np.nan], "'reg_covar' must be finite, but contains NaN"),
+        ([1.0, -2.0], "'reg_covar' should be non-negative, but got min value -2"),
+        (["a", "b"], "could not convert string to float: 'a'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_reg_covar(value, 2)
 
 
 def test_invalid_parameter_error_is_a_value_and_a_type_error():

@@ -92,6 +92,14 @@ def test_parameters_of_numpy_types_and_what_is_not_kept(tmp_path):
     assert (loaded.random_state, loaded.init_params) == (None, "kmeans")
 
 
+def test_reg_covar_of_each_feature_is_kept(tmp_path):
+    model = fitted(reg_covar=np.array([0.5, 0.25]))
+    model.save(tmp_path / "m")
+    loaded = GaussianMixture.load(tmp_path / "m")
+    assert loaded.reg_covar == [0.5, 0.25]
+    np.testing.assert_array_equal(loaded.fit(data()).covariances_, model.covariances_)
+
+
 def test_models_without_a_fit(tmp_path):
     made = GaussianMixture.from_parameters([1.0], [[0.0, 1.0]], covariances=[[[2.0, 0], [0, 1]]])
     by_hand = GaussianMixture(1)
