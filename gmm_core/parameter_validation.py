@@ -299,20 +299,27 @@ def check_precisions_init(
     if covariance_type in ("diag", "spherical"):
         if (array <= 0.0).any():
             raise ValueError(f"'{name}' should be positive, but got min value {array.min():.5g}")
-    elif not _is_positive_definite(array):
-        raise ValueError(f"'{name}' should be symmetric, positive-definite")
+    else:
+        for k, matrix in enumerate(array.reshape(-1, n_features, n_features)):
+            problem = _flaw(matrix)
+            if problem:
+                which = f"that of component {k}" if covariance_type == "full" else "it"
+                raise ValueError(
+                    f"'{name}' should be symmetric, positive-definite, but {which} is not {problem}"
+                )
     return array
 
 
-def _is_positive_definite(matrices: Float64Array) -> bool:
-    """Whether all of the matrices (..., n_features, n_features) are symmetric and p.d."""
-    if not np.allclose(matrices, np.swapaxes(matrices, -1, -2)):
-        return False
+def _flaw(matrix: Float64Array) -> str | None:
+    """What a matrix lacks of 'symmetric' and 'positive-definite'."""
+    # to 1e-8 of the largest entry, which the units of the data do not change
+    if not np.allclose(matrix, matrix.T, atol=1e-8 * abs(matrix).max()):
+        return "symmetric"
     try:
-        np.linalg.cholesky(matrices)
+        np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
-        return False
-    return True
+        return "positive-definite"
+    return None
 
 
 def _truncate(value: Any) -> int:

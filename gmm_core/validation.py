@@ -123,14 +123,17 @@ def check_X(
     if array.ndim < 2:
         raise ValueError(_not_2d_message(X, array))
     if array.ndim > 2:
-        raise ValueError(f"Found array with dim {array.ndim}, while dim <= 2 is required{by}.")
+        raise ValueError(
+            f"Found array with dim {array.ndim}, while dim <= 2 is required{by}. Give X of shape "
+            f"(n_samples, n_features), not {array.shape}."
+        )
     array = _for_kernels(array)
     _check_finite(array, "X", f"{estimator_name} does not accept missing values.")
     for axis, (what, minimum) in enumerate((("sample", min_samples), ("feature", 1))):
         if array.shape[axis] < minimum:
             raise ValueError(
                 f"Found array with {array.shape[axis]} {what}(s) (shape={array.shape}) while a "
-                f"minimum of {minimum} is required{by}."
+                f"minimum of {minimum} is required{by}. Give X of shape (n_samples, n_features)."
             )
     if n_features is not None and array.shape[1] != n_features:
         raise ValueError(
@@ -232,7 +235,7 @@ def as_float_array(value: object, name: str, *, allow_strings: bool = True) -> F
     dtype = getattr(value, "dtype", None)
     if isinstance(dtype, np.dtype):
         _check_kind(value, dtype, name, allow_strings)
-    return _cast(value, _float_type(dtype))
+    return _cast(value, _float_type(dtype), name)
 
 
 def _float_type(dtype: object) -> npt.DTypeLike:
@@ -240,10 +243,18 @@ def _float_type(dtype: object) -> npt.DTypeLike:
     return dtype if keep else np.float64  # type: ignore[return-value]
 
 
-def _cast(value: object, dtype: npt.DTypeLike) -> FloatArray:
-    with np.errstate(over="ignore"):  # a long double may become infinite, and is then refused
-        array: FloatArray = np.asarray(value, dtype=dtype)
+def _cast(value: object, dtype: npt.DTypeLike, name: str) -> FloatArray:
+    try:
+        with np.errstate(over="ignore"):  # a long double may become infinite, and is then refused
+            array: FloatArray = np.asarray(value, dtype=dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _not_numbers(error, name) from error
     return array
+
+
+def _not_numbers(error: Exception, name: str) -> Exception:
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(f"{error} ({name} should be an array of numbers)")
 
 
 def _check_kind(value: object, dtype: np.dtype[Any], name: str, allow_strings: bool) -> None:
@@ -277,12 +288,15 @@ def _pandas_to_array(frame: Any, name: str) -> FloatArray:
     if all(isinstance(dtype, np.dtype) for dtype in dtypes):
         common = np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
         _check_kind(frame, common, name, allow_strings=True)
-        return _cast(frame, _float_type(common))
+        return _cast(frame, _float_type(common), name)
     for dtype in dtypes:
         if getattr(dtype, "kind", "O") in "mM":
             raise TypeError(f"{name} has a column of dtype {dtype}, expected numbers")
     # Nullable columns hold pandas.NA, which becomes NaN, to be refused as any NaN is.
-    return _cast(frame.to_numpy(dtype=np.float64, na_value=np.nan), np.float64)
+    try:
+        return frame.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        raise _not_numbers(error, name) from error
 
 
 def _for_kernels(array: _Array) -> _Array:
