@@ -47,7 +47,9 @@ class _Seeding:
         self.kernels = _dispatch.kmeans(X.dtype)
         self.nearest = np.full(len(X), np.inf, X.dtype)
         self.chunk_sums = np.empty(-(-len(X) // data.chunk_rows))
-        n_scratch = _dispatch.expectation(X.dtype).sizes(3, n_trials, X.shape[1])[2]
+        # a tile of fewer candidates may hold more rows, and so be larger
+        sizes = _dispatch.expectation(X.dtype).sizes
+        n_scratch = max(sizes(3, n, X.shape[1])[2] for n in (1, n_trials))
         self.scratch = aligned_empty((data.n_threads, n_scratch), X.dtype)
         self.tickets = np.empty(data.n_threads + 2, np.intp)
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gmm_core import _dispatch, reference
 from gmm_core import kmeans as km
-from gmm_core import reference
 from gmm_core.parameters import Parameters
 from gmm_core.passes import ArrayPass
 
@@ -149,6 +149,16 @@ def test_kmeans_follows_the_baseline(dtype: Any, make_data: Make) -> None:
             assert np.array_equal(labels, expected[0])
             eps = float(np.finfo(dtype).eps) + 1500 * EPS
             np.testing.assert_allclose(centers, expected[1], rtol=0, atol=4 * eps * abs(X).max())
+
+
+@both_dtypes
+def test_seeding_has_scratch_for_one_candidate_and_for_all(dtype: Any, make_data: Make) -> None:
+    sizes = _dispatch.expectation(np.dtype(dtype)).sizes
+    for D in range(1, 140):
+        data = make_data(np.zeros((2, D), dtype), None, 2)
+        for n_trials in range(1, 9):
+            width = km._Seeding(data, n_trials).scratch.shape[1]
+            assert all(width >= sizes(3, n, D)[2] for n in (1, n_trials)), (D, n_trials)
 
 
 def test_draws_are_those_of_the_whole_cumulative_sum(make_data: Make) -> None:
