@@ -2,7 +2,12 @@
 
 import re
 import shutil
+import warnings
 from pathlib import Path
+
+import numpy as np
+
+from gmm_core import GaussianMixture
 
 ROOT = Path(__file__).parents[1]
 
@@ -12,7 +17,7 @@ def test_python_examples(tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     exec(compile("\n".join(blocks), "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert printed.startswith("2 [[")       # components with the best BIC
@@ -21,6 +26,19 @@ def test_python_examples(tmp_path, monkeypatch, capsys):
     for figure in (0.1420, 0.5472, 0.4528):
         assert str(figure).rstrip("0") in text
         assert any(abs(number - figure) < 5e-5 for number in numbers[-3:])
+
+
+def test_what_goes_wrong_elsewhere_does_not_here():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("## What goes wrong elsewhere")[1].split("\n## ")[0]
+    preamble = re.search(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)[1]
+    namespace = {"np": np, "GaussianMixture": GaussianMixture}
+    with warnings.catch_warnings():
+        exec(compile(preamble, "README.md", "exec"), namespace)
+        rows = re.findall(r"^\| .* \| `([^`]+)` \|$", section, re.MULTILINE)
+        assert len(rows) == 12
+        for row in rows:
+            assert eval(row, namespace), row
 
 
 def test_commands_are_where_ci_looks_for_them():
