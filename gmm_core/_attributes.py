@@ -17,6 +17,7 @@ from gmm_core.covariance import (
 from gmm_core.em import Fit
 from gmm_core.parameter_validation import check_precisions_init
 from gmm_core.parameters import Parameters, parameters_from
+from gmm_core.statistics import NumericalError
 from gmm_core.validation import not_fitted_error
 
 _COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", "precisions_cholesky_")
@@ -38,16 +39,33 @@ class MixtureAttributes(BaseEstimator):
     def _keep(
         self, fit: Fit, dtype: np.dtype[Any], n_features: int, names: npt.NDArray[np.object_] | None
     ) -> None:
-        """Set the fitted attributes, all at once."""
+        """Set the fitted attributes, all at once.
+
+        Raises
+        ------
+        NumericalError
+            If one is beyond the range of the dtype; then none is set.
+        """
         p = fit.parameters
         precisions, _ = precisions_and_covariances(p.precisions_cholesky, self.covariance_type)
+        with np.errstate(over="ignore", under="ignore"):
+            arrays = {
+                "weights_": p.weights.astype(dtype),
+                "means_": p.means.astype(dtype),
+                "covariances_": p.covariances.astype(dtype),
+                "precisions_": precisions.astype(dtype),
+                "precisions_cholesky_": p.precisions_cholesky.astype(dtype),
+            }
+        is_matrix = COVARIANCE_TYPES[self.covariance_type].is_matrix
+        for name, array in arrays.items():
+            positive = name in _COVARIANCE_ATTRIBUTES
+            entries = np.einsum("...ii->...i", array) if positive and is_matrix else array
+            if not np.isfinite(array).all() or (positive and not entries.all()):
+                advice = "scale the data" + (" or use float64" if dtype == np.float32 else "")
+                raise NumericalError(f"{name} would be beyond the range of {dtype}: {advice}")
         attributes = vars(self)
         attributes.update(
-            weights_=p.weights.astype(dtype),
-            means_=p.means.astype(dtype),
-            covariances_=p.covariances.astype(dtype),
-            precisions_=precisions.astype(dtype),
-            precisions_cholesky_=p.precisions_cholesky.astype(dtype),
+            arrays,
             converged_=fit.converged,
             n_iter_=len(fit.lower_bounds),
             lower_bound_=fit.lower_bound,

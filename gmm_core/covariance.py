@@ -100,8 +100,9 @@ def precisions_and_covariances(
 ) -> tuple[Float64Array, Float64Array]:
     """Precisions U Uᵀ and their inverses, in the shape of the type."""
     if not COVARIANCE_TYPES[covariance_type].is_matrix:
-        precisions = precisions_cholesky**2
-        return precisions, 1 / precisions
+        with np.errstate(over="ignore", under="ignore", divide="ignore"):  # for the caller to judge
+            precisions = precisions_cholesky**2
+            return precisions, 1 / precisions
     D = precisions_cholesky.shape[-1]
     factors = np.ascontiguousarray(precisions_cholesky).reshape(-1, D, D)
     precisions, covariances = np.empty(factors.shape), np.empty(factors.shape)

@@ -264,7 +264,7 @@ class GaussianMixture(MixtureForms):
                 f"warm_start goes on from {K} components and {D} features, but n_components is "
                 f"{self.n_components} and X has {data.X.shape[1]} features; set warm_start=False"
             )
-        return parameters
+        return parameters._replace(covariances=np.asarray(self.covariances_, np.float64))
 
     # --- using the model --------------------------------------------------------------------
 

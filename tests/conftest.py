@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from gmm_core import (
     _build_config,
@@ -22,6 +23,10 @@ from gmm_core import (
     statistics,
 )
 from gmm_core.parameters import Parameters
+
+settings.register_profile("bounded", max_examples=500, deadline=None, derandomize=True, database=None)
+settings.register_profile("long", max_examples=20_000, deadline=None)
+settings.load_profile("bounded")
 
 LEVELS = [level for level in kernels.supported_levels() if level in _build_config.LEVELS]
 

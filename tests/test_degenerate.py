@@ -143,6 +143,22 @@ def test_extreme_but_representable_scales(covariance_type: str, scale: float) ->
 
 
 @all_types
+@pytest.mark.parametrize(
+    ("dtype", "scale", "advice"), [(np.float32, 1e-21, "scale the data or use float64"), (np.float64, 1e-160, "scale the data$")]
+)
+def test_parameters_beyond_the_range_of_their_type_are_refused(
+    covariance_type: str, dtype: Any, scale: float, advice: str
+) -> None:
+    """The covariance may just be a number, its inverse is not."""
+    X = (rng().randn(50, 2) * scale).astype(dtype)
+    model = GaussianMixture(covariance_type=covariance_type, reg_covar=0)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match=f"would be beyond the range of .*{advice}|increase reg_covar, or scale"):
+        model.fit(X)
+    assert vars(model) == before
+
+
+@all_types
 def test_points_infinitely_far_from_all_components(covariance_type: str) -> None:
     X = rng().randn(200, 2) + np.repeat([[0.0, 0], [6, 6]], 100, axis=0)
     model = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)

@@ -258,6 +258,17 @@ def test_two_warm_fits_are_one_long_fit(covariance_type):
 
 
 @unconverged
+@all_types
+def test_a_warm_fit_of_no_iteration_changes_nothing(covariance_type):
+    X, K = DATA["blobs"]
+    model = GaussianMixture(K, covariance_type=covariance_type, random_state=0, warm_start=True).fit(X)
+    before = parameters_of(model)
+    model.set_params(max_iter=0).fit(X)
+    for name, value in before.items():
+        np.testing.assert_array_equal(getattr(model, name), value)
+
+
+@unconverged
 def test_warm_start_goes_on_from_assigned_parameters():
     X, K = DATA["blobs"]
     other = GaussianMixture(K, random_state=1, init_params="random", max_iter=4).fit(X)
