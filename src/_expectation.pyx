@@ -193,7 +193,9 @@ cdef inline void load_responsibilities(Tile* t, const real* rows, Py_ssize_t K) 
     cdef Py_ssize_t n, k
     for n in range(t.n_panels * WIDTH):
         for k in range(K):
-            t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = rows[n * K + k] if n < t.n_samples else <real> 0
+            t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = (
+                t.weight[n] * rows[n * K + k] if n < t.n_samples else <real> 0
+            )
 
 
 cdef inline void load_labels(Tile* t, const long long* labels, Py_ssize_t row, Py_ssize_t K) noexcept nogil:
@@ -202,7 +204,7 @@ cdef inline void load_labels(Tile* t, const long long* labels, Py_ssize_t row, P
     for n in range(t.n_samples):
         k = 0 if labels == NULL else <Py_ssize_t> labels[row + n]
         if k >= 0:      # a row without weight may have no label
-            t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = 1
+            t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = t.weight[n]
 
 
 def evaluate(

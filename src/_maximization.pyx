@@ -43,7 +43,8 @@ def maximization_step(
     cdef double total = 0, drift = 0, move, ratio, variance
     if CHECKS and (
         statistics.shape[0] < 2 + K + K * D or reg_covar.shape[0] < D or weights.shape[0] < K or means.shape[0] < K
-        or means.shape[1] < D or empty.shape[0] < K or beyond_matrices(covariances, precisions_cholesky, scratch, K, D, covariance_type)
+        or means.shape[1] < D or empty.shape[0] < K
+        or beyond_matrices(covariances, precisions_cholesky, scratch, K, D, covariance_type)
         or log_constant.shape[0] < K + 1
     ):
         return EXTENT, 0.0

@@ -1,7 +1,8 @@
 """Diagonal covariances: one scale for each component and feature."""
-from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, vec_set, WIDTH
-from panel cimport _outer_1x1, sum_rows
-from tile cimport beyond_extent, weighted_differences
+from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, vec_set, LANES, WIDTH
+from moments cimport weighted_moments
+from panel cimport difference
+from tile cimport add_counts, beyond_extent
 
 
 cdef inline Py_ssize_t diag_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
@@ -26,35 +27,56 @@ cdef inline void diag_pack(
 
 cdef inline int diag_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     """r[k] = log_constant[k] - sum over d of ((x_d - mu_kd) / sigma_kd)**2 / 2"""
-    cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p, d
-    cdef vec q0, q1, y0, y1
-    cdef real hi, lo, scale
-    cdef const vec* x
-    cdef vec* out
+    cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p
     if beyond_extent(t, K, D) or (CHECKS and K * D > m.factor_size):
         return EXTENT
     for p in range(t.n_panels):
-        for k in range(K):
-            q0 = q1 = vec_set(0)
-            x = <const vec*> (t.x + p * D * WIDTH)
-            for d in range(D):
-                hi = m.mean_hi[k * D + d]
-                scale = m.factor[k * D + d]
-                y0 = x[0] - hi
-                y1 = x[1] - hi
-                if sizeof(real) == 4:
-                    lo = m.mean_lo[k * D + d]
-                    y0 = y0 - lo
-                    y1 = y1 - lo
-                y0 = y0 * scale
-                y1 = y1 * scale
-                q0 = q0 + y0 * y0
-                q1 = q1 + y1 * y1
-                x += 2
-            out = <vec*> (t.r + (p * K + k) * WIDTH)
-            out[0] = m.log_constant[k] - q0 * <real> 0.5
-            out[1] = m.log_constant[k] - q1 * <real> 0.5
+        k = 0
+        while k + 2 <= K:
+            _diag_two(t.x + p * D * WIDTH, m, k, t.r + (p * K + k) * WIDTH, D)
+            k += 2
+        if k < K:
+            _diag_one(t.x + p * D * WIDTH, m, k, t.r + (p * K + k) * WIDTH, D)
     return OK
+
+
+cdef inline void _diag_two(const real* x, const Mixture* m, Py_ssize_t k, real* out, Py_ssize_t D) noexcept nogil:
+    """Components k and k + 1: four independent sums, and a load of x serves two"""
+    cdef const real* hi = m.mean_hi + k * D
+    cdef const real* lo = m.mean_lo + k * D
+    cdef const real* scale = m.factor + k * D
+    cdef vec q00 = vec_set(0), q01 = vec_set(0), q10 = vec_set(0), q11 = vec_set(0), y
+    cdef Py_ssize_t d
+    for d in range(D):
+        y = difference(x, hi[d], lo[d]) * scale[d]
+        q00 = q00 + y * y
+        y = difference(x + LANES, hi[d], lo[d]) * scale[d]
+        q01 = q01 + y * y
+        y = difference(x, hi[D + d], lo[D + d]) * scale[D + d]
+        q10 = q10 + y * y
+        y = difference(x + LANES, hi[D + d], lo[D + d]) * scale[D + d]
+        q11 = q11 + y * y
+        x += WIDTH
+    (<vec*> out)[0] = m.log_constant[k] - q00 * <real> 0.5
+    (<vec*> out)[1] = m.log_constant[k] - q01 * <real> 0.5
+    (<vec*> out)[2] = m.log_constant[k + 1] - q10 * <real> 0.5
+    (<vec*> out)[3] = m.log_constant[k + 1] - q11 * <real> 0.5
+
+
+cdef inline void _diag_one(const real* x, const Mixture* m, Py_ssize_t k, real* out, Py_ssize_t D) noexcept nogil:
+    cdef const real* hi = m.mean_hi + k * D
+    cdef const real* lo = m.mean_lo + k * D
+    cdef const real* scale = m.factor + k * D
+    cdef vec q0 = vec_set(0), q1 = vec_set(0), y
+    cdef Py_ssize_t d
+    for d in range(D):
+        y = difference(x, hi[d], lo[d]) * scale[d]
+        q0 = q0 + y * y
+        y = difference(x + LANES, hi[d], lo[d]) * scale[d]
+        q1 = q1 + y * y
+        x += WIDTH
+    (<vec*> out)[0] = m.log_constant[k] - q0 * <real> 0.5
+    (<vec*> out)[1] = m.log_constant[k] - q1 * <real> 0.5
 
 
 cdef inline int diag_accumulate(
@@ -69,17 +91,8 @@ cdef inline int diag_accumulate(
     Py_ssize_t D,
 ) noexcept nogil:
     """S_kd += sum of w r (x_d - c_kd)**2"""
-    cdef Py_ssize_t k, d
-    cdef double count
     if beyond_extent(t, K, D):
         return EXTENT
-    for k in range(K):
-        if weighted_differences(t, shift_hi + k * D, shift_lo + k * D, &count, k, K, D) != OK:
-            return EXTENT
-        if count == 0:
-            continue
-        counts[k] += count
-        for d in range(D):
-            first[k * D + d] += sum_rows(t.wz + d * WIDTH, D * WIDTH, t.n_panels)
-            second[k * D + d] += _outer_1x1(t.wz + d * WIDTH, t.z + d * WIDTH, D * WIDTH, t.n_panels)
+    add_counts(t, counts, K)
+    weighted_moments(t.x, t.r, shift_hi, shift_lo, first, second, K, D, t.n_panels)
     return OK

@@ -1,7 +1,8 @@
 """Full covariances: one triangular factor for each component."""
 from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, WIDTH
-from panel cimport outer_products, subtract_panel, sum_rows
-from tile cimport beyond_extent, weighted_differences
+from moments cimport scatter
+from panel cimport subtract_panel, sum_rows
+from tile cimport beyond_extent
 from whiten cimport pack_triangle, triangle, whiten
 
 
@@ -27,19 +28,43 @@ cdef inline void full_pack(
 
 cdef inline int full_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     """r[k] = log_constant[k] - |L_k (x - mu_k)|**2 / 2"""
-    cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p
-    cdef real distance[WIDTH]
-    cdef vec* out
-    if beyond_extent(t, K, D) or (CHECKS and K * triangle(D) > m.factor_size):
+    cdef Py_ssize_t D = m.n_features
+    if beyond_extent(t, m.n_components, D) or (CHECKS and m.n_components * triangle(D) > m.factor_size):
         return EXTENT
+    if D == 1:
+        _log_prob(t, m, 1)
+    elif D == 2:
+        _log_prob(t, m, 2)
+    elif D == 3:
+        _log_prob(t, m, 3)
+    elif D == 4:
+        _log_prob(t, m, 4)
+    else:
+        _log_prob(t, m, D)
+    return OK
+
+
+# Up to this many features, D is a constant to the compiler, which then unrolls all loops over features
+# and keeps a sample's differences in registers.
+cdef enum:
+    SMALL = 4
+
+
+cdef inline void _log_prob(Tile* t, const Mixture* m, Py_ssize_t D) noexcept nogil:
+    cdef Py_ssize_t K = m.n_components, k, p
+    cdef real distance[WIDTH]
+    cdef real small[SMALL * WIDTH]
+    cdef real* z = t.z
+    cdef vec* out
+    if D <= SMALL:
+        z = &small[0]
     for k in range(K):
         for p in range(t.n_panels):
-            subtract_panel(t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, t.z, D)
-            whiten(t.z, m.factor + k * triangle(D), NULL, distance, D)
+            subtract_panel(t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, z, D)
+            whiten(z, m.factor + k * triangle(D), NULL, distance, D)
             out = <vec*> (t.r + (p * K + k) * WIDTH)
             out[0] = m.log_constant[k] - (<vec*> distance)[0] * <real> 0.5
             out[1] = m.log_constant[k] - (<vec*> distance)[1] * <real> 0.5
-    return OK
 
 
 cdef inline int full_accumulate(
@@ -54,17 +79,17 @@ cdef inline int full_accumulate(
     Py_ssize_t D,
 ) noexcept nogil:
     """S_k += sum of w r (x - c_k)(x - c_k)T, lower triangle by rows"""
-    cdef Py_ssize_t k, d
+    cdef Py_ssize_t k
     cdef double count
     if beyond_extent(t, K, D):
         return EXTENT
     for k in range(K):
-        if weighted_differences(t, shift_hi + k * D, shift_lo + k * D, &count, k, K, D) != OK:
-            return EXTENT
+        count = sum_rows(t.r + k * WIDTH, K * WIDTH, t.n_panels)
         if count == 0:
             continue
         counts[k] += count
-        for d in range(D):
-            first[k * D + d] += sum_rows(t.wz + d * WIDTH, D * WIDTH, t.n_panels)
-        outer_products(t.wz, t.z, second + k * triangle(D), D, t.n_panels)
+        scatter(
+            t.x, t.r + k * WIDTH, K * WIDTH, shift_hi + k * D, shift_lo + k * D, t.wz,
+            first + k * D, second + k * triangle(D), D, t.n_panels,
+        )
     return OK

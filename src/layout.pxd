@@ -13,7 +13,9 @@ cdef extern from "vec.h" nogil:
     const real REAL_MAX
     vec vec_set(real a)
     dvec dvec_set(double a)
+    vec vec_max(vec a, vec b)
     double vec_sum(vec a)
+    void vec_sums(vec a, vec b, vec c, vec d, double* out)
     double dvec_sum(dvec a)
     unsigned long long bits_of_double(double a)
     double double_of_bits(unsigned long long b)
@@ -54,13 +56,14 @@ cdef struct Tile:
     Py_ssize_t n_samples
     Py_ssize_t n_panels
     Py_ssize_t feature_extent   # reals in each of the buffers x, z, wz, y
-    Py_ssize_t component_extent  # reals in each of r, wr, distance
+    Py_ssize_t component_extent  # reals in each of r, plain, distance
+    bint weighted               # whether there are sample weights
     real* x                     # (n_panels, D, WIDTH)  samples
     real* z                     # (n_panels, D, WIDTH)  differences from a mean
-    real* wz                    # (n_panels, D, WIDTH)  differences times responsibility and weight
+    real* wz                    # (n_panels, D, WIDTH)  differences times weighted responsibility
     real* y                     # (n_panels, D, WIDTH)  samples, whitened (tied)
-    real* r                     # (n_panels, K, WIDTH)  log-probabilities, then responsibilities
-    real* wr                    # (n_panels, K, WIDTH)  responsibilities times weight (tied)
+    real* r                     # (n_panels, K, WIDTH)  log-probabilities, then weighted responsibilities
+    real* plain                 # (n_panels, K, WIDTH)  responsibilities without the weight (tied)
     real* distance              # (n_panels, K, WIDTH)  squared distances (spherical)
     real* weight                # (n_panels, WIDTH)
     real* peak                  # (n_panels, WIDTH)     largest log-probability

@@ -1,7 +1,7 @@
 """Spherical covariances: one scale for each component."""
 from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, REAL_MAX, WIDTH
-from panel cimport _outer_1x1, sum_rows
-from tile cimport beyond_extent, squared_distance, weighted_differences
+from moments cimport sum_of_products, weighted_moments
+from tile cimport add_counts, beyond_extent, squared_distance
 
 
 cdef inline Py_ssize_t spherical_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
@@ -59,22 +59,16 @@ cdef inline int spherical_accumulate(
     Py_ssize_t D,
 ) noexcept nogil:
     """S_k += sum of w r |x - c_k|**2"""
-    cdef Py_ssize_t k, d, p
-    cdef double count
+    cdef Py_ssize_t k, p
     if beyond_extent(t, K, D):
         return EXTENT
+    add_counts(t, counts, K)
+    weighted_moments(t.x, t.r, shift_hi, shift_lo, first, NULL, K, D, t.n_panels)
     for k in range(K):
-        if weighted_differences(t, shift_hi + k * D, shift_lo + k * D, &count, k, K, D) != OK:
-            return EXTENT
-        if count == 0:
-            continue
-        counts[k] += count
-        for d in range(D):
-            first[k * D + d] += sum_rows(t.wz + d * WIDTH, D * WIDTH, t.n_panels)
         if not at_means:
             for p in range(t.n_panels):
                 squared_distance(
                     t.x + p * D * WIDTH, shift_hi + k * D, shift_lo + k * D, 1, t.distance + (p * K + k) * WIDTH, D
                 )
-        second[k] += _outer_1x1(t.wr + k * WIDTH, t.distance + k * WIDTH, K * WIDTH, t.n_panels)
+        second[k] += sum_of_products(t.r + k * WIDTH, t.distance + k * WIDTH, K * WIDTH, t.n_panels)
     return OK

@@ -1,7 +1,8 @@
 """One covariance for all components: a sample is whitened once, and enters one D x D update."""
-from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, vec_set, WIDTH
-from panel cimport outer_products, subtract_panel, sum_rows
-from tile cimport beyond_extent, weighted_differences
+from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, vec_set, LANES, WIDTH
+from moments cimport outer_products, weighted_moments
+from panel cimport difference, subtract_panel
+from tile cimport add_counts, beyond_extent
 from whiten cimport pack_triangle, triangle, whiten
 
 
@@ -53,31 +54,76 @@ cdef inline void tied_pack(
 
 cdef inline int tied_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     """r[k] = log_constant[k] - |L (x - c) - L (mu_k - c)|**2 / 2"""
-    cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p, d
+    cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p
     cdef const real* whitened = m.factor + triangle(D)
     cdef const real* centre_hi = whitened + K * D
-    cdef const vec* y
-    cdef vec q0, q1, y0, y1
-    cdef vec* out
     cdef real distance[WIDTH]
     if beyond_extent(t, K, D) or (CHECKS and triangle(D) + (K + 2) * D > m.factor_size):
         return EXTENT
     for p in range(t.n_panels):
         subtract_panel(t.x + p * D * WIDTH, centre_hi, centre_hi + D, t.z, D)
         whiten(t.z, m.factor, t.y, distance, D)
-        for k in range(K):
-            q0 = q1 = vec_set(0)
-            y = <const vec*> t.y
-            for d in range(D):
-                y0 = y[0] - whitened[k * D + d]
-                y1 = y[1] - whitened[k * D + d]
-                q0 = q0 + y0 * y0
-                q1 = q1 + y1 * y1
-                y += 2
-            out = <vec*> (t.r + (p * K + k) * WIDTH)
-            out[0] = m.log_constant[k] - q0 * <real> 0.5
-            out[1] = m.log_constant[k] - q1 * <real> 0.5
+        k = 0
+        while k + 4 <= K:
+            _tied_four(t.y, whitened + k * D, m.log_constant + k, t.r + (p * K + k) * WIDTH, D)
+            k += 4
+        while k < K:
+            _tied_one(t.y, whitened + k * D, m.log_constant[k], t.r + (p * K + k) * WIDTH, D)
+            k += 1
     return OK
+
+
+cdef inline void _tied_four(
+    const real* y, const real* whitened, const real* log_constant, real* out, Py_ssize_t D,
+) noexcept nogil:
+    """Four components: eight independent sums, and a load of y serves them all"""
+    cdef vec q00 = vec_set(0), q01 = vec_set(0), q10 = vec_set(0), q11 = vec_set(0)
+    cdef vec q20 = vec_set(0), q21 = vec_set(0), q30 = vec_set(0), q31 = vec_set(0), y0, y1, z
+    cdef vec* target = <vec*> out
+    cdef Py_ssize_t d
+    for d in range(D):
+        y0 = (<const vec*> y)[0]
+        y1 = (<const vec*> y)[1]
+        y += WIDTH
+        z = y0 - whitened[d]
+        q00 = q00 + z * z
+        z = y1 - whitened[d]
+        q01 = q01 + z * z
+        z = y0 - whitened[D + d]
+        q10 = q10 + z * z
+        z = y1 - whitened[D + d]
+        q11 = q11 + z * z
+        z = y0 - whitened[2 * D + d]
+        q20 = q20 + z * z
+        z = y1 - whitened[2 * D + d]
+        q21 = q21 + z * z
+        z = y0 - whitened[3 * D + d]
+        q30 = q30 + z * z
+        z = y1 - whitened[3 * D + d]
+        q31 = q31 + z * z
+    target[0] = log_constant[0] - q00 * <real> 0.5
+    target[1] = log_constant[0] - q01 * <real> 0.5
+    target[2] = log_constant[1] - q10 * <real> 0.5
+    target[3] = log_constant[1] - q11 * <real> 0.5
+    target[4] = log_constant[2] - q20 * <real> 0.5
+    target[5] = log_constant[2] - q21 * <real> 0.5
+    target[6] = log_constant[3] - q30 * <real> 0.5
+    target[7] = log_constant[3] - q31 * <real> 0.5
+
+
+cdef inline void _tied_one(
+    const real* y, const real* whitened, real log_constant, real* out, Py_ssize_t D,
+) noexcept nogil:
+    cdef vec q0 = vec_set(0), q1 = vec_set(0), z
+    cdef Py_ssize_t d
+    for d in range(D):
+        z = (<const vec*> y)[0] - whitened[d]
+        q0 = q0 + z * z
+        z = (<const vec*> y)[1] - whitened[d]
+        q1 = q1 + z * z
+        y += WIDTH
+    (<vec*> out)[0] = log_constant - q0 * <real> 0.5
+    (<vec*> out)[1] = log_constant - q1 * <real> 0.5
 
 
 cdef inline int tied_accumulate(
@@ -97,40 +143,87 @@ cdef inline int tied_accumulate(
     #                        = zbar zbarT + 1/2 sum_kl r_k r_l (c_k - c_l)(c_k - c_l)T,
     # as z_k - z_l = c_l - c_k. So T = sum_n w zbar zbarT needs one D x D update a sample, and
     # Q_kl = sum_n w r_k r_l stands for all the rest. Every term is non-negative: nothing cancels.
-    cdef Py_ssize_t k, d, p
-    cdef double count
-    cdef vec* zbar
-    cdef vec* wz
-    cdef const vec* r
-    cdef const vec* z
-    cdef const vec* w
+    cdef Py_ssize_t p
+    cdef const real* r = t.r
+    cdef const real* wy = t.y
     if beyond_extent(t, K, D):
         return EXTENT
-    for p in range(t.n_panels * D):
-        (<vec*> t.y)[2 * p] = vec_set(0)
-        (<vec*> t.y)[2 * p + 1] = vec_set(0)
-    for k in range(K):
-        if weighted_differences(t, shift_hi + k * D, shift_lo + k * D, &count, k, K, D) != OK:
-            return EXTENT
-        if count == 0:
-            continue
-        counts[k] += count
-        for d in range(D):
-            first[k * D + d] += sum_rows(t.wz + d * WIDTH, D * WIDTH, t.n_panels)
-        for p in range(t.n_panels):
-            r = <const vec*> (t.r + (p * K + k) * WIDTH)
-            zbar = <vec*> (t.y + p * D * WIDTH)
-            z = <const vec*> (t.z + p * D * WIDTH)
-            for d in range(D):
-                zbar[2 * d] = zbar[2 * d] + r[0] * z[2 * d]
-                zbar[2 * d + 1] = zbar[2 * d + 1] + r[1] * z[2 * d + 1]
+    add_counts(t, counts, K)
+    weighted_moments(t.x, t.r, shift_hi, shift_lo, first, NULL, K, D, t.n_panels)
+    if t.weighted:
+        remove_weight(t, K)
+        r = t.plain
+        wy = t.wz
     for p in range(t.n_panels):
-        w = <const vec*> (t.weight + p * WIDTH)
-        zbar = <vec*> (t.y + p * D * WIDTH)
-        wz = <vec*> (t.wz + p * D * WIDTH)
-        for d in range(D):
-            wz[2 * d] = w[0] * zbar[2 * d]
-            wz[2 * d + 1] = w[1] * zbar[2 * d + 1]
-    outer_products(t.wz, t.y, second, D, t.n_panels)
-    outer_products(t.wr, t.r, second + triangle(D), K, t.n_panels)
+        mean_differences(t.x + p * D * WIDTH, r + p * K * WIDTH, shift_hi, shift_lo, t.y + p * D * WIDTH, K, D)
+        if t.weighted:
+            multiply_panel(t.y + p * D * WIDTH, t.weight + p * WIDTH, t.wz + p * D * WIDTH, D)
+    outer_products(wy, t.y, second, D, t.n_panels)
+    outer_products(t.r, r, second + triangle(D), K, t.n_panels)
     return OK
+
+
+cdef inline void remove_weight(Tile* t, Py_ssize_t K) noexcept nogil:
+    """plain = r / weight; 0 where the weight is"""
+    cdef Py_ssize_t p, k, i
+    cdef real w
+    for p in range(t.n_panels):
+        for k in range(K):
+            for i in range(WIDTH):
+                w = t.weight[p * WIDTH + i]
+                t.plain[(p * K + k) * WIDTH + i] = t.r[(p * K + k) * WIDTH + i] / (w if w > 0 else <real> 1)
+
+
+cdef inline void multiply_panel(const real* y, const real* weight, real* out, Py_ssize_t D) noexcept nogil:
+    cdef Py_ssize_t d
+    for d in range(D):
+        (<vec*> out)[2 * d] = (<const vec*> weight)[0] * (<const vec*> y)[2 * d]
+        (<vec*> out)[2 * d + 1] = (<const vec*> weight)[1] * (<const vec*> y)[2 * d + 1]
+
+
+cdef inline void mean_differences(
+    const real* x,          # IN  (D, WIDTH)
+    const real* r,          # IN  (K, WIDTH)
+    const real* hi,         # IN  (K, D)
+    const real* lo,         # IN  (K, D)
+    real* out,              # OUT (D, WIDTH)
+    Py_ssize_t K,
+    Py_ssize_t D,
+) noexcept nogil:
+    """zbar = sum over k of r_k (x - c_k); four features at a time, whose sums stay in registers"""
+    cdef Py_ssize_t d = 0, k
+    cdef vec s00, s01, s10, s11, s20, s21, s30, s31, r0, r1
+    cdef vec* target
+    while d + 4 <= D:
+        s00 = s01 = s10 = s11 = s20 = s21 = s30 = s31 = vec_set(0)
+        for k in range(K):
+            r0 = (<const vec*> (r + k * WIDTH))[0]
+            r1 = (<const vec*> (r + k * WIDTH))[1]
+            s00 = s00 + r0 * difference(x + d * WIDTH, hi[k * D + d], lo[k * D + d])
+            s01 = s01 + r1 * difference(x + d * WIDTH + LANES, hi[k * D + d], lo[k * D + d])
+            s10 = s10 + r0 * difference(x + (d + 1) * WIDTH, hi[k * D + d + 1], lo[k * D + d + 1])
+            s11 = s11 + r1 * difference(x + (d + 1) * WIDTH + LANES, hi[k * D + d + 1], lo[k * D + d + 1])
+            s20 = s20 + r0 * difference(x + (d + 2) * WIDTH, hi[k * D + d + 2], lo[k * D + d + 2])
+            s21 = s21 + r1 * difference(x + (d + 2) * WIDTH + LANES, hi[k * D + d + 2], lo[k * D + d + 2])
+            s30 = s30 + r0 * difference(x + (d + 3) * WIDTH, hi[k * D + d + 3], lo[k * D + d + 3])
+            s31 = s31 + r1 * difference(x + (d + 3) * WIDTH + LANES, hi[k * D + d + 3], lo[k * D + d + 3])
+        target = <vec*> (out + d * WIDTH)
+        target[0] = s00
+        target[1] = s01
+        target[2] = s10
+        target[3] = s11
+        target[4] = s20
+        target[5] = s21
+        target[6] = s30
+        target[7] = s31
+        d += 4
+    while d < D:
+        s00 = s01 = vec_set(0)
+        for k in range(K):
+            s00 = s00 + (<const vec*> (r + k * WIDTH))[0] * difference(x + d * WIDTH, hi[k * D + d], lo[k * D + d])
+            s01 = s01 + (<const vec*> (r + k * WIDTH))[1] * difference(
+                x + d * WIDTH + LANES, hi[k * D + d], lo[k * D + d]
+            )
+        (<vec*> (out + d * WIDTH))[0] = s00
+        (<vec*> (out + d * WIDTH))[1] = s01
+        d += 1

@@ -1,14 +1,14 @@
 """A tile of samples: its buffers, what the covariance types share, and the log-sum-exp."""
 from libc.math cimport INFINITY
-from layout cimport CHECKS, EXTENT, OK, Tile, real, vec, vec_set, vec_sum, WIDTH
-from panel cimport load_panel, subtract_panel
+from layout cimport CHECKS, EXTENT, OK, Tile, real, vec, vec_max, vec_set, vec_sum, WIDTH
+from panel cimport load_panel, sum_rows
 from vmath cimport exp_nonpositive, log_positive
 
 
 cdef inline Py_ssize_t tile_samples(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     """Samples in a tile, from (K, D, element type) alone: its hot buffers are to stay in the second-level cache."""
     cdef Py_ssize_t n = 256
-    while n > 64 and n * (3 * D + 2 * K) * 8 > 400000:
+    while n > 64 and n * (3 * D + 2 * K) * 8 > 900000:
         n //= 2
     return n * (8 // <Py_ssize_t> sizeof(real))
 
@@ -31,8 +31,8 @@ cdef inline Tile tile_in(real* scratch, Py_ssize_t K, Py_ssize_t D) noexcept nog
     t.wz = t.z + n * D
     t.y = t.wz + n * D
     t.r = t.y + n * D
-    t.wr = t.r + n * K
-    t.distance = t.wr + n * K
+    t.plain = t.r + n * K
+    t.distance = t.plain + n * K
     t.weight = t.distance + n * K
     t.peak = t.weight + n
     return t
@@ -59,6 +59,7 @@ cdef inline int load_tile(
     cdef Py_ssize_t p, i, present = 0
     cdef const double* panel_weight = NULL
     t.n_samples = n
+    t.weighted = weight != NULL
     t.n_panels = (n + WIDTH - 1) // WIDTH
     if beyond_extent(t, K, D):
         return EXTENT
@@ -75,43 +76,20 @@ cdef inline int load_tile(
             t.x + p * D * WIDTH, min(n - p * WIDTH, <Py_ssize_t> WIDTH), D,
         )
     for i in range(t.n_samples):
-        t.weight[i] = <real> (1.0 if weight == NULL else weight[i])
+        t.weight[i] = 1
+    if weight != NULL:
+        for i in range(t.n_samples):
+            t.weight[i] = <real> weight[i]
     for i in range(t.n_samples, t.n_panels * WIDTH):
         t.weight[i] = 0
     return OK
 
 
-cdef inline int weighted_differences(
-    Tile* t,
-    const real* hi,         # IN  (D,)
-    const real* lo,         # IN  (D,)
-    double* count,          # OUT sum of wr[k]
-    Py_ssize_t k,
-    Py_ssize_t K,
-    Py_ssize_t D,
-) noexcept nogil:
-    """z = x - (hi + lo), wr[k] = weight r[k], wz = wr[k] z"""
-    cdef Py_ssize_t p, d
-    cdef vec w0, w1, s0 = vec_set(0), s1 = vec_set(0)
-    cdef vec* wz
-    cdef const vec* z
-    if beyond_extent(t, K, D):
-        return EXTENT
-    for p in range(t.n_panels):
-        w0 = (<const vec*> (t.weight + p * WIDTH))[0] * (<const vec*> (t.r + (p * K + k) * WIDTH))[0]
-        w1 = (<const vec*> (t.weight + p * WIDTH))[1] * (<const vec*> (t.r + (p * K + k) * WIDTH))[1]
-        (<vec*> (t.wr + (p * K + k) * WIDTH))[0] = w0
-        (<vec*> (t.wr + (p * K + k) * WIDTH))[1] = w1
-        s0 = s0 + w0
-        s1 = s1 + w1
-        subtract_panel(t.x + p * D * WIDTH, hi, lo, t.z + p * D * WIDTH, D)
-        z = <const vec*> (t.z + p * D * WIDTH)
-        wz = <vec*> (t.wz + p * D * WIDTH)
-        for d in range(D):
-            wz[2 * d] = w0 * z[2 * d]
-            wz[2 * d + 1] = w1 * z[2 * d + 1]
-    count[0] = vec_sum(s0 + s1)
-    return OK
+cdef inline void add_counts(const Tile* t, double* counts, Py_ssize_t K) noexcept nogil:
+    """counts[k] += sum of r[k]"""
+    cdef Py_ssize_t k
+    for k in range(K):
+        counts[k] += sum_rows(t.r + k * WIDTH, K * WIDTH, t.n_panels)
 
 
 cdef inline void squared_distance(
@@ -142,37 +120,33 @@ cdef inline void squared_distance(
 
 
 cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
-    """Log-probabilities to responsibilities; OK, or 1 + the first sample that has none above -inf.
+    """Log-probabilities to weighted responsibilities; OK, or 1 + the first sample that has none above -inf.
 
-    r_k = exp(l_k - max l) / total, total = sum over k of exp(l_k - max l); the sample's
+    r_k = weight exp(l_k - max l) / total, total = sum over k of exp(l_k - max l); the sample's
     log-likelihood is max l + log total. A NaN (an overflow within a distance) counts as -inf.
     A sample that has -inf only gets responsibilities of 0, a peak of -inf and a total of 1.
     """
-    cdef Py_ssize_t p, k, i, bad = OK
-    cdef real low = -INFINITY
-    cdef real peak[WIDTH]
+    # Where the peak is -inf, l - peak is no number, of which exp_nonpositive makes 0.
+    cdef Py_ssize_t p, k, i
+    cdef vec peak0, peak1, doubt = vec_set(0)
     cdef real total[WIDTH]
     cdef real value
     cdef real* r
+    cdef const real* peak
     if beyond_extent(t, K, 0):
         return EXTENT
     for p in range(t.n_panels):
         r = t.r + p * K * WIDTH
-        for i in range(WIDTH):
-            peak[i] = low
-            total[i] = 0
+        peak = t.peak + p * WIDTH
+        peak0 = peak1 = vec_set(-INFINITY)
         for k in range(K):
-            for i in range(WIDTH):
-                value = r[k * WIDTH + i]
-                peak[i] = value if value > peak[i] else peak[i]
+            peak0 = vec_max((<const vec*> r)[2 * k], peak0)
+            peak1 = vec_max((<const vec*> r)[2 * k + 1], peak1)
+        (<vec*> peak)[0] = peak0
+        (<vec*> peak)[1] = peak1
+        doubt = doubt + (peak0 + peak1) * <real> 0
         for i in range(WIDTH):
-            t.peak[p * WIDTH + i] = peak[i]
-        for i in range(WIDTH):
-            if not (peak[i] > low):
-                if bad == OK and p * WIDTH + i < t.n_samples:
-                    bad = 1 + p * WIDTH + i
-                peak[i] = 0
-                total[i] = 0
+            total[i] = 0
         for k in range(K):
             for i in range(WIDTH):
                 value = exp_nonpositive(r[k * WIDTH + i] - peak[i])
@@ -181,11 +155,15 @@ cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
         for i in range(WIDTH):
             total[i] = total[i] if total[i] > 0 else <real> 1
             t.total[p * WIDTH + i] = total[i]
-            total[i] = <real> 1 / total[i]
+            total[i] = t.weight[p * WIDTH + i] / total[i]
         for k in range(K):
             for i in range(WIDTH):
                 r[k * WIDTH + i] = r[k * WIDTH + i] * total[i]
-    return bad
+    if not vec_sum(doubt) == 0:
+        for i in range(t.n_samples):
+            if not t.peak[i] > -INFINITY:
+                return 1 + i
+    return OK
 
 
 cdef inline double sample_log_likelihood(Tile* t, Py_ssize_t n) noexcept nogil:

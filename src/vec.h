@@ -60,16 +60,28 @@ static inline double dvec_sum(dvec a) {
     return dvec16_sum(a);
 #endif
 }
-static inline double vec_sum(vec a) {
+#ifdef GMM_FLOAT32
+typedef int32_t vec_mask __attribute__((vector_size(VEC_BYTES), may_alias));
+#else
+typedef int64_t vec_mask __attribute__((vector_size(VEC_BYTES), may_alias));
+#endif
+/* a where it is larger, else b: so b where a is no number */
+static inline vec vec_max(vec a, vec b) {
+    vec_mask larger = (vec_mask)(a > b);
+    return (vec)(((vec_mask)a & larger) | ((vec_mask)b & ~larger));
+}
+/* its sum is that of a */
+static inline dvec vec_to_dvec(vec a) {
 #ifdef GMM_FLOAT32
     typedef float half_vec __attribute__((vector_size(VEC_BYTES / 2)));
     half_vec half[2];
     memcpy(half, &a, sizeof a);
-    return dvec_sum(__builtin_convertvector(half[0], dvec) + __builtin_convertvector(half[1], dvec));
+    return __builtin_convertvector(half[0], dvec) + __builtin_convertvector(half[1], dvec);
 #else
-    return dvec_sum(a);
+    return a;
 #endif
 }
+static inline double vec_sum(vec a) { return dvec_sum(vec_to_dvec(a)); }
 #else
 typedef real vec;
 typedef double dvec;
@@ -78,6 +90,32 @@ static inline vec vec_set(real a) { return a; }
 static inline dvec dvec_set(double a) { return a; }
 static inline double dvec_sum(dvec a) { return a; }
 static inline double vec_sum(vec a) { return a; }
+static inline vec vec_max(vec a, vec b) { return a > b ? a : b; }
+#endif
+
+/* out[0:4] += the sums of a, b, c, d. Neighbours are added while the vectors are interleaved, so that the
+ * four sums together cost little more than one. */
+#if VEC_BYTES == 64 && (defined(__clang__) || __GNUC__ >= 12)
+#define ADD_PAIRS(a, b, i0, i1, i2, i3, i4, i5, i6, i7, step) \
+    (__builtin_shufflevector(a, b, i0, i1, i2, i3, i4, i5, i6, i7) + __builtin_shufflevector( \
+        a, b, i0 + step, i1 + step, i2 + step, i3 + step, i4 + step, i5 + step, i6 + step, i7 + step))
+static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
+    dvec ab = ADD_PAIRS(vec_to_dvec(a), vec_to_dvec(b), 0, 8, 2, 10, 4, 12, 6, 14, 1);
+    dvec cd = ADD_PAIRS(vec_to_dvec(c), vec_to_dvec(d), 0, 8, 2, 10, 4, 12, 6, 14, 1);
+    dvec abcd = ADD_PAIRS(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13, 2);
+    dvec32 half[2], target;
+    memcpy(half, &abcd, sizeof abcd);
+    memcpy(&target, out, sizeof target);
+    target = target + (half[0] + half[1]);
+    memcpy(out, &target, sizeof target);
+}
+#else
+static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
+    out[0] += vec_sum(a);
+    out[1] += vec_sum(b);
+    out[2] += vec_sum(c);
+    out[3] += vec_sum(d);
+}
 #endif
 
 /* Samples side by side in a panel: two vectors, so that four rows of a factor fill eight accumulators. */

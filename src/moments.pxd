@@ -1,0 +1,327 @@
+"""Weighted first and second moments of the samples of a tile: the hot loops of the M-step, lanes over samples."""
+from layout cimport real, vec, vec_set, vec_sum, vec_sums, LANES, WIDTH
+from panel cimport difference
+
+
+cdef inline void weighted_moments(
+    const real* x,          # IN  (n_panels, D, WIDTH)
+    const real* weight,     # IN  (n_panels, K, WIDTH)
+    const real* hi,         # IN  (K, D)
+    const real* lo,         # IN  (K, D)
+    double* first,          # OUT (K, D) added to, as below
+    double* second,         # OUT (K, D), or NULL
+    Py_ssize_t K,
+    Py_ssize_t D,
+    Py_ssize_t n_panels,
+) noexcept nogil:
+    """first[k] += sum of weight[k] z, second[k] += sum of weight[k] z**2, with z = x - (hi[k] + lo[k])"""
+    # Features outside, components inside: four features of a tile stay in the first-level cache.
+    cdef Py_ssize_t d = 0, k, at
+    while d < D:
+        for k in range(K):
+            at = k * D + d
+            if d + 4 <= D:
+                _moments_4(
+                    x + d * WIDTH, D * WIDTH, weight + k * WIDTH, K * WIDTH, hi + at, lo + at, first + at,
+                    NULL if second == NULL else second + at, n_panels,
+                )
+            else:
+                _moments_1(
+                    x + d * WIDTH, D * WIDTH, weight + k * WIDTH, K * WIDTH, hi[at], lo[at], first + at,
+                    NULL if second == NULL else second + at, n_panels,
+                )
+        d += 4 if d + 4 <= D else 1
+
+
+cdef inline void _moments_4(
+    const real* x, Py_ssize_t x_stride, const real* weight, Py_ssize_t stride, const real* hi, const real* lo,
+    double* first, double* second, Py_ssize_t n_panels,
+) noexcept nogil:
+    """Four features: a load of the weight serves them all, and z never leaves the registers"""
+    cdef vec f0 = vec_set(0), f1 = vec_set(0), f2 = vec_set(0), f3 = vec_set(0)
+    cdef vec s0 = vec_set(0), s1 = vec_set(0), s2 = vec_set(0), s3 = vec_set(0)
+    cdef vec w, z, wz
+    cdef Py_ssize_t p, v
+    cdef const real* u
+    for p in range(n_panels):
+        for v in range(2):
+            u = x + p * x_stride + v * LANES
+            w = (<const vec*> (weight + p * stride + v * LANES))[0]
+            z = difference(u, hi[0], lo[0])
+            wz = w * z
+            f0 = f0 + wz
+            s0 = s0 + wz * z
+            z = difference(u + WIDTH, hi[1], lo[1])
+            wz = w * z
+            f1 = f1 + wz
+            s1 = s1 + wz * z
+            z = difference(u + 2 * WIDTH, hi[2], lo[2])
+            wz = w * z
+            f2 = f2 + wz
+            s2 = s2 + wz * z
+            z = difference(u + 3 * WIDTH, hi[3], lo[3])
+            wz = w * z
+            f3 = f3 + wz
+            s3 = s3 + wz * z
+    vec_sums(f0, f1, f2, f3, first)
+    if second != NULL:
+        vec_sums(s0, s1, s2, s3, second)
+
+
+cdef inline void _moments_1(
+    const real* x, Py_ssize_t x_stride, const real* weight, Py_ssize_t stride, real hi, real lo,
+    double* first, double* second, Py_ssize_t n_panels,
+) noexcept nogil:
+    cdef vec f0 = vec_set(0), f1 = vec_set(0), s0 = vec_set(0), s1 = vec_set(0), z, wz
+    cdef Py_ssize_t p
+    for p in range(n_panels):
+        z = difference(x + p * x_stride, hi, lo)
+        wz = (<const vec*> (weight + p * stride))[0] * z
+        f0 = f0 + wz
+        s0 = s0 + wz * z
+        z = difference(x + p * x_stride + LANES, hi, lo)
+        wz = (<const vec*> (weight + p * stride))[1] * z
+        f1 = f1 + wz
+        s1 = s1 + wz * z
+    first[0] += vec_sum(f0 + f1)
+    if second != NULL:
+        second[0] += vec_sum(s0 + s1)
+
+
+# A stored vector costs as much as two multiply-adds: up to so many features it is cheaper to weigh the
+# differences again for each 4 x 4 block of the scatter matrix than to keep them.
+cdef enum:
+    UNSTORED = 32
+
+
+cdef inline void scatter(
+    const real* x,          # IN  (n_panels, D, WIDTH)
+    const real* weight,     # IN  one row of WIDTH in each panel
+    Py_ssize_t stride,      # of weight, from panel to panel
+    const real* hi,         # IN  (D,)
+    const real* lo,         # IN  (D,)
+    real* wz,               # TMP (n_panels, D, WIDTH)
+    double* first,          # OUT (D,) added to, as below
+    double* second,         # OUT (D (D + 1) / 2,) lower triangle by rows
+    Py_ssize_t D,
+    Py_ssize_t n_panels,
+) noexcept nogil:
+    """first += sum of weight z, second += sum of weight z zT, with z = x - (hi + lo)"""
+    cdef Py_ssize_t i = 0
+    if D > UNSTORED:
+        weigh_differences(x, weight, stride, hi, lo, wz, D, n_panels)
+    while i + 4 <= D:
+        _triangle(x, weight, stride, hi, lo, first, second, i, 4, D, n_panels)
+        if D > UNSTORED:
+            _rectangles(x, weight, stride, hi, lo, wz, second, i, 4, D, n_panels)
+        else:
+            _rectangles(x, weight, stride, hi, lo, NULL, second, i, 4, D, n_panels)
+        i += 4
+    # the last rows: for each number of them, a copy of the loops in which it is a constant
+    if D - i == 1:
+        _triangle(x, weight, stride, hi, lo, first, second, i, 1, D, n_panels)
+        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 1, D, n_panels)
+    elif D - i == 2:
+        _triangle(x, weight, stride, hi, lo, first, second, i, 2, D, n_panels)
+        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 2, D, n_panels)
+    elif D - i == 3:
+        _triangle(x, weight, stride, hi, lo, first, second, i, 3, D, n_panels)
+        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 3, D, n_panels)
+
+
+cdef inline void weigh_differences(
+    const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo, real* wz,
+    Py_ssize_t D, Py_ssize_t n_panels,
+) noexcept nogil:
+    """wz = weight (x - (hi + lo))"""
+    cdef Py_ssize_t p, d
+    cdef vec w0, w1
+    cdef vec* out = <vec*> wz
+    for p in range(n_panels):
+        w0 = (<const vec*> (weight + p * stride))[0]
+        w1 = (<const vec*> (weight + p * stride))[1]
+        for d in range(D):
+            out[0] = w0 * difference(x, hi[d], lo[d])
+            out[1] = w1 * difference(x + LANES, hi[d], lo[d])
+            out += 2
+            x += WIDTH
+
+
+cdef inline void _triangle(
+    const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo,
+    double* first, double* second, Py_ssize_t i, Py_ssize_t n, Py_ssize_t D, Py_ssize_t n_panels,
+) noexcept nogil:
+    """The block of features i to i + n on the diagonal, n <= 4 a constant of the compiler's"""
+    cdef vec sums[14]
+    cdef vec z[4]
+    cdef vec w, wz
+    cdef Py_ssize_t p, v, a, b, at
+    for a in range(14):
+        sums[a] = vec_set(0)
+    for p in range(n_panels):
+        for v in range(2):
+            w = (<const vec*> (weight + p * stride))[v]
+            at = 4
+            for a in range(n):
+                z[a] = difference(x + (p * D + i + a) * WIDTH + v * LANES, hi[i + a], lo[i + a])
+                wz = w * z[a]
+                sums[a] = sums[a] + wz
+                for b in range(a + 1):
+                    sums[at] = sums[at] + wz * z[b]
+                    at += 1
+    at = 4
+    for a in range(n):
+        first[i + a] += vec_sum(sums[a])
+        for b in range(a + 1):
+            second[(i + a) * (i + a + 1) // 2 + i + b] += vec_sum(sums[at])
+            at += 1
+
+
+cdef inline void _rectangles(
+    const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo, const real* stored,
+    double* second, Py_ssize_t i, Py_ssize_t n, Py_ssize_t D, Py_ssize_t n_panels,
+) noexcept nogil:
+    """Rows i to i + n (n <= 4 a constant of the compiler's) left of the diagonal; stored: weight z, or NULL"""
+    cdef vec sums[16]
+    cdef vec wz[4]
+    cdef vec w, z
+    cdef Py_ssize_t p, v, a, b, j = 0, at
+    while j < i:
+        for a in range(4 * n):
+            sums[a] = vec_set(0)
+        for p in range(n_panels):
+            for v in range(2):
+                at = (p * D + i) * WIDTH + v * LANES
+                w = (<const vec*> (weight + p * stride))[v]
+                for a in range(n):
+                    if stored != NULL:
+                        wz[a] = (<const vec*> (stored + at + a * WIDTH))[0]
+                    else:
+                        wz[a] = w * difference(x + at + a * WIDTH, hi[i + a], lo[i + a])
+                at = (p * D + j) * WIDTH + v * LANES
+                for b in range(4):
+                    z = difference(x + at + b * WIDTH, hi[j + b], lo[j + b])
+                    for a in range(n):
+                        sums[4 * a + b] = sums[4 * a + b] + wz[a] * z
+        for a in range(n):
+            vec_sums(
+                sums[4 * a], sums[4 * a + 1], sums[4 * a + 2], sums[4 * a + 3],
+                second + (i + a) * (i + a + 1) // 2 + j,
+            )
+        j += 4
+
+
+cdef inline void outer_products(
+    const real* a,          # IN  (n_panels, n, WIDTH)
+    const real* b,          # IN  (n_panels, n, WIDTH)
+    double* out,            # OUT (n (n + 1) / 2,) lower triangle by rows, added to
+    Py_ssize_t n,
+    Py_ssize_t n_panels,
+) noexcept nogil:
+    """out[i, j] += sum over samples of a[i] b[j], j <= i"""
+    cdef Py_ssize_t i = 0, j, row
+    cdef double* target
+    while i + 4 <= n:
+        j = 0
+        while j < i:
+            _outer_4x4(a + i * WIDTH, b + j * WIDTH, out, i, j, n * WIDTH, n_panels)
+            j += 4
+        _outer_4x4(a + i * WIDTH, b + i * WIDTH, out, i, i, n * WIDTH, n_panels)
+        i += 4
+    for row in range(i, n):
+        target = out + row * (row + 1) // 2
+        j = 0
+        while j + 4 <= row + 1:
+            _outer_1x4(a + row * WIDTH, b + j * WIDTH, target + j, n * WIDTH, n_panels)
+            j += 4
+        while j <= row:
+            target[j] += sum_of_products(a + row * WIDTH, b + j * WIDTH, n * WIDTH, n_panels)
+            j += 1
+
+
+cdef inline void _outer_4x4(
+    const real* a, const real* b, double* out, Py_ssize_t i, Py_ssize_t j, Py_ssize_t stride, Py_ssize_t n_panels,
+) noexcept nogil:
+    """out[i + 0:4, j + 0:4] += a bT for rows of WIDTH samples; on the diagonal (i = j) the lower triangle only"""
+    # Sixteen sums, lanes over samples: eight loads feed sixteen multiply-adds, and each sum ends
+    # in one horizontal addition, in double.
+    cdef vec s00 = vec_set(0), s01 = vec_set(0), s02 = vec_set(0), s03 = vec_set(0)
+    cdef vec s10 = vec_set(0), s11 = vec_set(0), s12 = vec_set(0), s13 = vec_set(0)
+    cdef vec s20 = vec_set(0), s21 = vec_set(0), s22 = vec_set(0), s23 = vec_set(0)
+    cdef vec s30 = vec_set(0), s31 = vec_set(0), s32 = vec_set(0), s33 = vec_set(0)
+    cdef vec a0, a1, a2, a3, c
+    cdef Py_ssize_t p, v
+    cdef const real* u
+    cdef const real* w
+    for p in range(n_panels):
+        for v in range(2):
+            u = a + p * stride + v * LANES
+            w = b + p * stride + v * LANES
+            a0 = (<const vec*> u)[0]
+            a1 = (<const vec*> (u + WIDTH))[0]
+            a2 = (<const vec*> (u + 2 * WIDTH))[0]
+            a3 = (<const vec*> (u + 3 * WIDTH))[0]
+            c = (<const vec*> w)[0]
+            s00 = s00 + a0 * c
+            s10 = s10 + a1 * c
+            s20 = s20 + a2 * c
+            s30 = s30 + a3 * c
+            c = (<const vec*> (w + WIDTH))[0]
+            s01 = s01 + a0 * c
+            s11 = s11 + a1 * c
+            s21 = s21 + a2 * c
+            s31 = s31 + a3 * c
+            c = (<const vec*> (w + 2 * WIDTH))[0]
+            s02 = s02 + a0 * c
+            s12 = s12 + a1 * c
+            s22 = s22 + a2 * c
+            s32 = s32 + a3 * c
+            c = (<const vec*> (w + 3 * WIDTH))[0]
+            s03 = s03 + a0 * c
+            s13 = s13 + a1 * c
+            s23 = s23 + a2 * c
+            s33 = s33 + a3 * c
+    cdef double* target = out + i * (i + 1) // 2 + j
+    if i != j:
+        vec_sums(s00, s01, s02, s03, target)
+        vec_sums(s10, s11, s12, s13, target + i + 1)
+        vec_sums(s20, s21, s22, s23, target + 2 * i + 3)
+    else:
+        target[0] += vec_sum(s00)
+        target += i + 1
+        target[0] += vec_sum(s10)
+        target[1] += vec_sum(s11)
+        target += i + 2
+        target[0] += vec_sum(s20)
+        target[1] += vec_sum(s21)
+        target[2] += vec_sum(s22)
+        target -= 2 * i + 3
+    vec_sums(s30, s31, s32, s33, target + 3 * i + 6)
+
+
+cdef inline void _outer_1x4(
+    const real* a, const real* b, double* out, Py_ssize_t stride, Py_ssize_t n_panels,
+) noexcept nogil:
+    """out[0:4] += a b[0:4]T"""
+    cdef vec s0 = vec_set(0), s1 = vec_set(0), s2 = vec_set(0), s3 = vec_set(0), c
+    cdef Py_ssize_t p, v
+    cdef const real* w
+    for p in range(n_panels):
+        for v in range(2):
+            c = (<const vec*> (a + p * stride + v * LANES))[0]
+            w = b + p * stride + v * LANES
+            s0 = s0 + c * (<const vec*> w)[0]
+            s1 = s1 + c * (<const vec*> (w + WIDTH))[0]
+            s2 = s2 + c * (<const vec*> (w + 2 * WIDTH))[0]
+            s3 = s3 + c * (<const vec*> (w + 3 * WIDTH))[0]
+    vec_sums(s0, s1, s2, s3, out)
+
+
+cdef inline double sum_of_products(const real* a, const real* b, Py_ssize_t stride, Py_ssize_t n_panels) noexcept nogil:
+    """sum over samples of a b"""
+    cdef vec s0 = vec_set(0), s1 = vec_set(0)
+    cdef Py_ssize_t p
+    for p in range(n_panels):
+        s0 = s0 + (<const vec*> (a + p * stride))[0] * (<const vec*> (b + p * stride))[0]
+        s1 = s1 + (<const vec*> (a + p * stride))[1] * (<const vec*> (b + p * stride))[1]
+    return vec_sum(s0 + s1)
