@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from peers import PEERS
+from libraries import PEERS
 from workloads import SCORING, Problem, Workload
 
 PROC = Path("/proc/self")

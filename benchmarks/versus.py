@@ -98,8 +98,8 @@ def main() -> int:
 
     # Only now, as NumPy's BLAS reads the environment when it is loaded.
     import report
+    from libraries import PEERS, load
     from measure import TOLERANCES, Comparison
-    from peers import PEERS, load
     from workloads import GRID, Unavailable, make_problem, small_grid
 
     import gmm_core

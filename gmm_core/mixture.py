@@ -371,11 +371,18 @@ class GaussianMixture(MixtureForms):
         """Mean log-likelihood and total weight."""
         log_likelihood = self._log_likelihood(X)
         weight = check_sample_weight(sample_weight, len(X))
-        if weight is None:
-            return float(log_likelihood.mean()), float(len(X))
-        present = weight > 0  # 0 times -inf would be NaN
-        total = float(weight.sum())
-        return float((weight[present] * log_likelihood[present]).sum()) / total, total
+        share: Any = 1 / len(X)
+        with np.errstate(over="ignore"):
+            if weight is None:
+                mean, total = float(log_likelihood.mean()), float(len(X))
+            else:
+                present = weight > 0  # 0 times -inf would be NaN
+                total = float(weight.sum())
+                log_likelihood, share = log_likelihood[present], weight[present] / total
+                mean = float((weight[present] * log_likelihood).sum()) / total
+        if math.isinf(mean):  # the sum may be, with a mean that is not
+            mean = float((share * log_likelihood.astype(np.float64)).sum())
+        return mean, total
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
         """Bayesian information criterion, −2 log L + n_parameters · log n (the lower the better).

@@ -96,14 +96,21 @@ static inline vec vec_max(vec a, vec b) { return a > b ? a : b; }
 /* out[0:4] += the sums of a, b, c, d. Neighbours are added while the vectors are interleaved, so that the
  * four sums together cost little more than one. */
 #if VEC_BYTES == 64 && (defined(__clang__) || __GNUC__ >= 12)
-#define ADD_PAIRS(a, b, i0, i1, i2, i3, i4, i5, i6, i7, step) \
-    (__builtin_shufflevector(a, b, i0, i1, i2, i3, i4, i5, i6, i7) + __builtin_shufflevector( \
-        a, b, i0 + step, i1 + step, i2 + step, i3 + step, i4 + step, i5 + step, i6 + step, i7 + step))
 static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
-    dvec ab = ADD_PAIRS(vec_to_dvec(a), vec_to_dvec(b), 0, 8, 2, 10, 4, 12, 6, 14, 1);
-    dvec cd = ADD_PAIRS(vec_to_dvec(c), vec_to_dvec(d), 0, 8, 2, 10, 4, 12, 6, 14, 1);
-    dvec abcd = ADD_PAIRS(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13, 2);
     dvec32 half[2], target;
+#ifdef GMM_FLOAT32
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, \
+    i, j, k, l, i + 4, j + 4, k + 4, l + 4, i + 8, j + 8, k + 8, l + 8, i + 12, j + 12, k + 12, l + 12)
+    vec ab = SHUFFLE(a, b, 0, 16, 1, 17) + SHUFFLE(a, b, 2, 18, 3, 19);
+    vec cd = SHUFFLE(c, d, 0, 16, 1, 17) + SHUFFLE(c, d, 2, 18, 3, 19);
+    dvec abcd = vec_to_dvec(SHUFFLE(ab, cd, 0, 1, 16, 17) + SHUFFLE(ab, cd, 2, 3, 18, 19));
+#else
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4)
+    vec ab = SHUFFLE(a, b, 0, 8, 2, 10) + SHUFFLE(a, b, 1, 9, 3, 11);
+    vec cd = SHUFFLE(c, d, 0, 8, 2, 10) + SHUFFLE(c, d, 1, 9, 3, 11);
+    dvec abcd = SHUFFLE(ab, cd, 0, 1, 8, 9) + SHUFFLE(ab, cd, 2, 3, 10, 11);
+#endif
+#undef SHUFFLE
     memcpy(half, &abcd, sizeof abcd);
     memcpy(&target, out, sizeof target);
     target = target + (half[0] + half[1]);

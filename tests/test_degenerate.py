@@ -175,6 +175,15 @@ def test_points_infinitely_far_from_all_components(covariance_type: str) -> None
         assert model.score(far) == -np.inf
 
 
+@pytest.mark.parametrize(("dtype", "far"), [(np.float32, 1.3e19), (np.float64, 1e154)])
+def test_a_mean_whose_sum_overflows(dtype: Any, far: float) -> None:
+    model = GaussianMixture.from_parameters([1.0], np.zeros((1, 1), dtype), covariances=[1.0], covariance_type="spherical")
+    X = np.full((50, 1), far, dtype)
+    one = -0.5 * float(X[0, 0]) ** 2
+    assert model.score(X) == pytest.approx(one, rel=1e-6)
+    assert model.score(X, sample_weight=np.full(50, 2.0)) == pytest.approx(one, rel=1e-6)
+
+
 @all_types
 def test_a_point_infinitely_far_away_ends_a_fit_with_its_row(covariance_type: str) -> None:
     X = rng().randn(100, 2)

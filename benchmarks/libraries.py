@@ -1,0 +1,32 @@
+"""All libraries under comparison, by name."""
+
+from handwritten import Jax, QuadraticFeatures
+from peers import Daal4py, GmmCore, Peer, Pomegranate, Reference, ScikitLearn
+
+PEERS: dict[str, type[Peer]] = {
+    peer.name: peer
+    for peer in (
+        GmmCore,
+        Reference,
+        QuadraticFeatures,
+        Jax,
+        ScikitLearn,
+        Daal4py,
+        Pomegranate,
+    )
+}
+
+
+def load(names: list[str]) -> tuple[dict[str, Peer], dict[str, str]]:
+    """The libraries that can be imported, and for each of the others the reason."""
+    peers: dict[str, Peer] = {}
+    missing: dict[str, str] = {}
+    for name in names:
+        try:
+            peers[name] = PEERS[name]()
+        except (
+            ImportError,
+            OSError,
+        ) as error:  # OSError: a shared library that does not load
+            missing[name] = f"{type(error).__name__}: {error}"
+    return peers, missing
