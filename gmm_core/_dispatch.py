@@ -55,7 +55,6 @@ def kmeans(dtype: np.dtype[Any]) -> KMeansKernels:
 
 
 def check_status(status: int) -> None:
-    """Raise AssertionError if a kernel of a `checks` build refused an access (EXTENT)."""
     """Raise AssertionError if a kernel of a debug build found a buffer too small."""
     if status < 0:
         raise AssertionError("a kernel was about to access memory beyond a buffer")

@@ -136,7 +136,7 @@ class BaseEstimator:
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether there is an attribute that `fit` (or a user in its place) has set."""
-        return any(name.endswith("_") for name in vars(self))
+        return "means_" in vars(self) or any(name.endswith("_") for name in vars(self))
 
     def __sklearn_tags__(self) -> Tags:
         """Describe the estimator to scikit-learn: a density estimator that needs no target."""

@@ -27,7 +27,7 @@ from gmm_core.parameter_validation import (
     check_weights_init,
 )
 from gmm_core.parameters import Parameters
-from gmm_core.passes import ArrayPass
+from gmm_core.passes import MIN_CHUNK_ROWS, ArrayPass
 from gmm_core.restarts import Schedule, best_of_starts
 from gmm_core.validation import (
     FloatArray,
@@ -271,11 +271,12 @@ class GaussianMixture(MixtureForms):
     def _check_input(self, X: Any) -> FloatArray:
         if not self.__sklearn_is_fitted__():
             raise not_fitted_error(type(self).__name__)
-        n_features = getattr(self, "n_features_in_", None)
+        attributes = vars(self)
+        n_features = attributes.get("n_features_in_")
         array, _ = check_X(
             X,
             n_features=np.shape(self.means_)[1] if n_features is None else n_features,
-            feature_names=getattr(self, "feature_names_in_", None),
+            feature_names=attributes.get("feature_names_in_"),
         )
         if np.asarray(self.means_).dtype != np.float32:
             array = array.astype(np.float64, copy=False)
@@ -286,7 +287,7 @@ class GaussianMixture(MixtureForms):
         K, D = parameters.means.shape
         if X.shape[1] != D:
             raise ValueError(f"X has {X.shape[1]} features, but means_ has {D}")
-        n_threads = effective_n_threads(self.n_threads)
+        n_threads = effective_n_threads(self.n_threads) if len(X) > MIN_CHUNK_ROWS else 1
         return ArrayPass(X, None, K, self.covariance_type, n_threads), parameters
 
     def predict(self, X: Any) -> npt.NDArray[np.int64]:

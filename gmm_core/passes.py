@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +22,7 @@ Float64Array = npt.NDArray[np.float64]
 # kernel, after which Python sees Ctrl-C) are to take, by the estimate in `_cost`.
 _CHUNK_TIME = 1e6
 _SLICE_TIME = 1e8
-_MIN_CHUNK_ROWS = 512
+MIN_CHUNK_ROWS = 512
 
 
 def _cost(n_components: int, n_features: int) -> float:
@@ -37,6 +38,18 @@ def aligned_empty(shape: tuple[int, int], dtype: npt.DTypeLike) -> npt.NDArray[A
     offset = -buffer.ctypes.data % 64 // itemsize
     rows: npt.NDArray[Any] = buffer[offset : offset + shape[0] * pitch].reshape(shape[0], pitch)
     return rows
+
+
+@functools.cache
+def _absent(dtype: np.dtype[Any]) -> dict[str, npt.NDArray[Any]]:
+    """What the kernels get for an array that is not there."""
+    return {
+        "matrix": np.empty((0, 0), dtype),
+        "vector": np.empty(0, dtype),
+        "labels": np.empty(0, np.int64),
+        "shift": np.empty((0, 0)),
+        "weight": np.empty(0),
+    }
 
 
 class ArrayPass:
@@ -61,14 +74,14 @@ class ArrayPass:
         n_threads: int,
     ) -> None:
         self.X = X
-        self.sample_weight = np.empty(0) if sample_weight is None else sample_weight
+        self.sample_weight = _absent(X.dtype)["weight"] if sample_weight is None else sample_weight
         self.n_components = n_components
         self.covariance_type = covariance_type
         self._kernels = _dispatch.expectation(X.dtype)
         self._code = COVARIANCE_TYPES[covariance_type].code
         K, D = n_components, X.shape[1]
         self._n_statistics, n_mixture, n_scratch, tile_rows = self._kernels.sizes(self._code, K, D)
-        rows = max(_MIN_CHUNK_ROWS, int(_CHUNK_TIME / _cost(K, D)))
+        rows = max(MIN_CHUNK_ROWS, int(_CHUNK_TIME / _cost(K, D)))
         self.chunk_rows = -(-rows // tile_rows) * tile_rows
         self.n_threads = max(1, min(n_threads, -(-len(X) // self.chunk_rows)))
         wave = self.chunk_rows * self.n_threads
@@ -77,12 +90,7 @@ class ArrayPass:
         self._scratch = aligned_empty((self.n_threads, n_scratch + 2 * K * D), X.dtype)
         self._partial = np.empty((self.n_threads, self._n_statistics))
         self._tickets = np.empty(self.n_threads + 2, np.intp)
-        self._none: dict[str, npt.NDArray[Any]] = {
-            "matrix": np.empty((0, 0), X.dtype),
-            "vector": np.empty(0, X.dtype),
-            "labels": np.empty(0, np.int64),
-            "shift": np.empty((0, 0)),
-        }
+        self._none = _absent(X.dtype)
 
     def slices(self) -> Iterator[slice]:
         """Consecutive slices of the rows, of bounded time."""

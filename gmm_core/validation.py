@@ -301,6 +301,8 @@ def _pandas_to_array(frame: Any, name: str) -> FloatArray:
 
 def _for_kernels(array: _Array) -> _Array:
     """Copy an array only if it is not C-contiguous and aligned."""
+    if type(array) is np.ndarray and array.flags.c_contiguous and array.flags.aligned:
+        return array
     required: _Array = np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
     return required
 

@@ -134,7 +134,7 @@ def make_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[..., passes.ArrayPass
         code = covariance.COVARIANCE_TYPES[mixture.covariance_type].code
         tile_rows = _dispatch.expectation(X.dtype).sizes(code, K, D)[3]
         monkeypatch.setattr(passes, "_CHUNK_TIME", 0.0)
-        monkeypatch.setattr(passes, "_MIN_CHUNK_ROWS", tiles_in_chunk * tile_rows)
+        monkeypatch.setattr(passes, "MIN_CHUNK_ROWS", tiles_in_chunk * tile_rows)
         monkeypatch.setattr(passes, "_SLICE_TIME", 1e12 if one_slice else 0.0)
         data = passes.ArrayPass(X, weight, K, mixture.covariance_type, n_threads)
         assert data.chunk_rows == tiles_in_chunk * tile_rows

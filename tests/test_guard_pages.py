@@ -147,7 +147,7 @@ def run_case(case: Case) -> None:
 
 def exact_sizes() -> None:
     """One tile a chunk, one call a pass, and scratch that is not rounded up to cache lines."""
-    passes._CHUNK_TIME, passes._MIN_CHUNK_ROWS, passes._SLICE_TIME = 0.0, 1, 1e12
+    passes._CHUNK_TIME, passes.MIN_CHUNK_ROWS, passes._SLICE_TIME = 0.0, 1, 1e12
     passes.aligned_empty = km.aligned_empty = np.empty
 
 
