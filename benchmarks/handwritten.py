@@ -19,8 +19,8 @@ LOG_2PI = float(np.log(2 * np.pi))
 class QuadraticFeatures(Peer):
     """A log-density is linear in x_i x_j, x_i and 1: two matrix products an iteration.
 
-    The features are made once for all iterations if they take less than 256 MB, otherwise again for
-    each block of 512 rows.
+    The features are made once if they take less than 256 MB (before the clock starts, since they
+    serve all fits to the same data), otherwise again for each block of 512 rows.
     """
 
     name = "quadratic"
@@ -30,8 +30,17 @@ class QuadraticFeatures(Peer):
     block = 512
     most = 2**28
 
+    def __init__(self, n_threads: int = 1) -> None:
+        super().__init__(n_threads)
+        self.kept: tuple[Array, Array] | None = None
+
     def version(self) -> str:
         return f"NumPy {np.__version__}"
+
+    def refusal(self, problem: Problem) -> str | None:
+        if problem.workload.n_features > 64:
+            return "has too many features, the square of the data's"
+        return super().refusal(problem)
 
     def fit(self, problem: Problem, n_iter: int) -> Parameters:
         X, weights, means = problem.X, problem.weights, problem.means
@@ -51,7 +60,9 @@ class QuadraticFeatures(Peer):
         block = (
             len(X) if whole and len(X) * len(weights) * dtype.itemsize < self.most else self.block
         )
-        made = features(X) if whole else None
+        if whole and (self.kept is None or self.kept[0] is not X):
+            self.kept = X, features(X)
+        made = self.kept[1] if whole and self.kept is not None else None
         factor = np.where(i == j, -0.5, -1.0)
         covariances = problem.covariances
         for _ in range(n_iter):

@@ -102,7 +102,7 @@ class Comparison:
         self.cells: dict[str, Cell] = {}
 
     def run(self, peers: dict[str, Peer], n_threads: int, memory: bool) -> list[Cell]:
-        places = ["reference", "sklearn", "daal4py", "pomegranate", "gmm_core"]
+        places = ["reference", "sklearn", "daal4py", "jax", "quadratic", "pomegranate", "gmm_core"]
         for name in sorted(peers, key=places.index):
             self._check(peers[name])
         for name, samples in interleave(self.tasks, self.repeats, self.cap).items():

@@ -7,7 +7,7 @@ from cython.parallel cimport prange
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
-from layout cimport CHECKS, EXTENT, OK, Mixture, Tile, real, WIDTH
+from layout cimport CHECKS, EXTENT, OK, Mixture, Tile, real, vec, vec_if_less, vec_set, WIDTH
 from covariance cimport Covariance, covariance_of
 from panel cimport split, sum_doubles, sum_rows
 from tile cimport load_tile, normalize, sample_log_likelihood, tile_in, tile_samples, tile_size
@@ -322,25 +322,22 @@ cdef inline void store_responsibilities(const Tile* t, real* rows, Py_ssize_t K)
 
 
 cdef inline Py_ssize_t store_labels(Tile* t, long long* labels, Py_ssize_t K) noexcept nogil:
-    cdef Py_ssize_t p, i, k, n, bad = 0
-    cdef real peak[WIDTH]
-    cdef long long label[WIDTH]
-    cdef real value
-    cdef const real* r
+    cdef Py_ssize_t p, i, k, v, n, bad = 0
+    cdef vec peak[2]
+    cdef vec label[2]           # as reals, so that one comparison serves both
+    cdef vec value
     for p in range(t.n_panels):
-        r = t.r + p * K * WIDTH
-        n = min(t.n_samples - p * WIDTH, <Py_ssize_t> WIDTH)
-        for i in range(WIDTH):
-            peak[i] = -INFINITY
-            label[i] = 0
+        peak[0] = peak[1] = vec_set(-INFINITY)
+        label[0] = label[1] = vec_set(0)
         for k in range(K):
-            for i in range(WIDTH):
-                value = r[k * WIDTH + i]
-                label[i] = k if value > peak[i] else label[i]
-                peak[i] = value if value > peak[i] else peak[i]
+            for v in range(2):
+                value = (<const vec*> (t.r + (p * K + k) * WIDTH))[v]
+                label[v] = vec_if_less(peak[v], value, vec_set(<real> k), label[v])
+                peak[v] = vec_if_less(peak[v], value, value, peak[v])
+        n = min(t.n_samples - p * WIDTH, <Py_ssize_t> WIDTH)
         for i in range(n):
-            labels[p * WIDTH + i] = label[i]
-            bad += not peak[i] > -INFINITY
+            labels[p * WIDTH + i] = <long long> (<const real*> label)[i]
+            bad += not (<const real*> peak)[i] > -INFINITY
     return bad
 
 

@@ -5,9 +5,9 @@ Built once for each element type and instruction set, as _expectation.pyx. Nothi
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
-from layout cimport CHECKS, EXTENT, OK, Tile, real, WIDTH
+from layout cimport CHECKS, EXTENT, OK, Tile, real, vec, vec_if_less, vec_set, WIDTH
 from panel cimport split
-from tile cimport load_tile, squared_distance, tile_in, tile_samples, tile_size
+from tile cimport load_tile, squared_distance, tile_in, tile_samples, tile_size, two_squared_distances
 from chunks cimport run_chunks
 
 
@@ -72,9 +72,9 @@ cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums
     cdef const Lloyd* job = <const Lloyd*> argument
     cdef Py_ssize_t K = job.K, D = job.D, rows = tile_samples(K, D), row = chunk * job.chunk_rows, stop, n, p, i, k, d
     cdef Tile tile = tile_in(scratch, K, D)
-    cdef real distance[WIDTH]
-    cdef real best[WIDTH]
-    cdef int label[WIDTH]
+    cdef real distance[2 * WIDTH]
+    cdef vec best[2]
+    cdef vec label[2]           # as reals, so that one comparison serves both
     cdef const double* weight
     cdef const double* center
     cdef const real* x
@@ -92,23 +92,28 @@ cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums
         if failed:
             return failed
         for p in range(tile.n_panels):
-            for i in range(WIDTH):
-                best[i] = INFINITY
-                label[i] = 0
-            for k in range(K):
+            best[0] = best[1] = vec_set(INFINITY)
+            label[0] = label[1] = vec_set(0)
+            k = 0
+            while k + 2 <= K:
+                two_squared_distances(
+                    tile.x + p * D * WIDTH, job.centers_hi + k * D, job.centers_lo + k * D, 1, 1, distance, D
+                )
+                keep_nearest(distance, best, label, k)
+                keep_nearest(distance + WIDTH, best, label, k + 1)
+                k += 2
+            if k < K:
                 squared_distance(tile.x + p * D * WIDTH, job.centers_hi + k * D, job.centers_lo + k * D, 1, distance, D)
-                for i in range(WIDTH):
-                    label[i] = <int> k if distance[i] < best[i] else label[i]
-                    best[i] = distance[i] if distance[i] < best[i] else best[i]
+                keep_nearest(distance, best, label, k)
             for i in range(min(n - p * WIDTH, <Py_ssize_t> WIDTH)):
-                k = label[i]
+                k = <Py_ssize_t> (<const real*> label)[i]
                 w = <double> tile.weight[p * WIDTH + i]
-                sums[0] += w * <double> best[i]
+                sums[0] += w * <double> (<const real*> best)[i]
                 sums[1] += job.labels[row + p * WIDTH + i] != k
                 sums[2 + k] += w
                 job.labels[row + p * WIDTH + i] = k
                 if job.distances != NULL:
-                    job.distances[row + p * WIDTH + i] = best[i]
+                    job.distances[row + p * WIDTH + i] = (<const real*> best)[i]
                 x = job.X + (row + p * WIDTH + i) * D
                 center = job.centers + k * D
                 first = sums + 2 + K + k * D
@@ -116,6 +121,15 @@ cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums
                     first[d] += w * (<double> x[d] - center[d])
         row += n
     return OK
+
+
+cdef inline void keep_nearest(const real* distance, vec* best, vec* label, Py_ssize_t k) noexcept nogil:
+    cdef Py_ssize_t v
+    cdef vec d
+    for v in range(2):
+        d = (<const vec*> distance)[v]
+        label[v] = vec_if_less(d, best[v], vec_set(<real> k), label[v])
+        best[v] = vec_if_less(d, best[v], d, best[v])
 
 
 cdef struct Seeding:

@@ -13,7 +13,7 @@ cdef extern from "vec.h" nogil:
     const real REAL_MAX
     vec vec_set(real a)
     dvec dvec_set(double a)
-    vec vec_max(vec a, vec b)
+    vec vec_if_less(vec a, vec b, vec x, vec y)
     double vec_sum(vec a)
     void vec_sums(vec a, vec b, vec c, vec d, double* out)
     double dvec_sum(dvec a)

@@ -1,7 +1,7 @@
 """A tile of samples: its buffers, what the covariance types share, and the log-sum-exp."""
 from libc.math cimport INFINITY
-from layout cimport CHECKS, EXTENT, OK, Tile, real, vec, vec_max, vec_set, vec_sum, WIDTH
-from panel cimport load_panel, sum_rows
+from layout cimport CHECKS, EXTENT, OK, Tile, real, vec, vec_if_less, vec_set, vec_sum, LANES, WIDTH
+from panel cimport difference, load_panel, sum_rows
 from vmath cimport exp_nonpositive, log_positive
 
 
@@ -101,22 +101,44 @@ cdef inline void squared_distance(
     Py_ssize_t D,
 ) noexcept nogil:
     """|scale (x - (hi + lo))|**2, which overflows only if the result does"""
-    cdef vec q0 = vec_set(0), q1 = vec_set(0), z0, z1
-    cdef const vec* source = <const vec*> x
+    cdef vec q0 = vec_set(0), q1 = vec_set(0), z
     cdef Py_ssize_t d
     for d in range(D):
-        z0 = source[0] - hi[d]
-        z1 = source[1] - hi[d]
-        if sizeof(real) == 4:
-            z0 = z0 - lo[d]
-            z1 = z1 - lo[d]
-        z0 = z0 * scale
-        z1 = z1 * scale
-        q0 = q0 + z0 * z0
-        q1 = q1 + z1 * z1
-        source += 2
+        z = difference(x, hi[d], lo[d]) * scale
+        q0 = q0 + z * z
+        z = difference(x + LANES, hi[d], lo[d]) * scale
+        q1 = q1 + z * z
+        x += WIDTH
     (<vec*> out)[0] = q0
     (<vec*> out)[1] = q1
+
+
+cdef inline void two_squared_distances(
+    const real* x,          # IN  (D, WIDTH)
+    const real* hi,         # IN  (2, D)
+    const real* lo,         # IN  (2, D)
+    real scale0,
+    real scale1,
+    real* out,              # OUT (2, WIDTH)
+    Py_ssize_t D,
+) noexcept nogil:
+    """The same for two points: four independent sums hide the latency of a multiply-add"""
+    cdef vec q00 = vec_set(0), q01 = vec_set(0), q10 = vec_set(0), q11 = vec_set(0), z
+    cdef Py_ssize_t d
+    for d in range(D):
+        z = difference(x, hi[d], lo[d]) * scale0
+        q00 = q00 + z * z
+        z = difference(x + LANES, hi[d], lo[d]) * scale0
+        q01 = q01 + z * z
+        z = difference(x, hi[D + d], lo[D + d]) * scale1
+        q10 = q10 + z * z
+        z = difference(x + LANES, hi[D + d], lo[D + d]) * scale1
+        q11 = q11 + z * z
+        x += WIDTH
+    (<vec*> out)[0] = q00
+    (<vec*> out)[1] = q01
+    (<vec*> out)[2] = q10
+    (<vec*> out)[3] = q11
 
 
 cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
@@ -128,7 +150,7 @@ cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
     """
     # Where the peak is -inf, l - peak is no number, of which exp_nonpositive makes 0.
     cdef Py_ssize_t p, k, i
-    cdef vec peak0, peak1, doubt = vec_set(0)
+    cdef vec value0, value1, peak0, peak1, doubt = vec_set(0)
     cdef real total[WIDTH]
     cdef real value
     cdef real* r
@@ -140,8 +162,10 @@ cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
         peak = t.peak + p * WIDTH
         peak0 = peak1 = vec_set(-INFINITY)
         for k in range(K):
-            peak0 = vec_max((<const vec*> r)[2 * k], peak0)
-            peak1 = vec_max((<const vec*> r)[2 * k + 1], peak1)
+            value0 = (<const vec*> r)[2 * k]
+            value1 = (<const vec*> r)[2 * k + 1]
+            peak0 = vec_if_less(peak0, value0, value0, peak0)
+            peak1 = vec_if_less(peak1, value1, value1, peak1)
         (<vec*> peak)[0] = peak0
         (<vec*> peak)[1] = peak1
         doubt = doubt + (peak0 + peak1) * <real> 0

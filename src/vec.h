@@ -65,10 +65,10 @@ typedef int32_t vec_mask __attribute__((vector_size(VEC_BYTES), may_alias));
 #else
 typedef int64_t vec_mask __attribute__((vector_size(VEC_BYTES), may_alias));
 #endif
-/* a where it is larger, else b: so b where a is no number */
-static inline vec vec_max(vec a, vec b) {
-    vec_mask larger = (vec_mask)(a > b);
-    return (vec)(((vec_mask)a & larger) | ((vec_mask)b & ~larger));
+/* x where a < b, else y (so y where a or b is no number) */
+static inline vec vec_if_less(vec a, vec b, vec x, vec y) {
+    vec_mask less = (vec_mask)(a < b);
+    return (vec)(((vec_mask)x & less) | ((vec_mask)y & ~less));
 }
 /* its sum is that of a */
 static inline dvec vec_to_dvec(vec a) {
@@ -90,7 +90,7 @@ static inline vec vec_set(real a) { return a; }
 static inline dvec dvec_set(double a) { return a; }
 static inline double dvec_sum(dvec a) { return a; }
 static inline double vec_sum(vec a) { return a; }
-static inline vec vec_max(vec a, vec b) { return a > b ? a : b; }
+static inline vec vec_if_less(vec a, vec b, vec x, vec y) { return a < b ? x : y; }
 #endif
 
 /* out[0:4] += the sums of a, b, c, d. Neighbours are added while the vectors are interleaved, so that the
