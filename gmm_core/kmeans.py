@@ -134,7 +134,7 @@ class _Lloyd:
         self.labels = np.full(len(X), -1, np.int64)
         n_scratch = _dispatch.expectation(X.dtype).sizes(3, K, D)[2]
         self.scratch = aligned_empty((data.n_threads, n_scratch + 2 * K * D), X.dtype)
-        self.partial = np.empty((data.n_threads, 2 + K + K * D))
+        self.partial = np.empty((data.n_threads, 1 + K + K * D))
         self.tickets = np.empty(data.n_threads + 2, np.intp)
 
     def step(
@@ -143,7 +143,7 @@ class _Lloyd:
         """Assign labels; the number that changed, the clusters' weights, the sums of x − center."""
         data = self.data
         K, D = centers.shape
-        sums = np.zeros(2 + K + K * D)
+        sums = np.zeros(1 + K + K * D)
         for part in data.slices():
             check_status(
                 self.kernels.lloyd_step(
@@ -152,7 +152,7 @@ class _Lloyd:
                     data.chunk_rows, data.n_threads,
                 )
             )
-        return sums[1], sums[2 : 2 + K], sums[2 + K :].reshape(K, D)
+        return sums[0], sums[1 : 1 + K], sums[1 + K :].reshape(K, D)
 
 
 def kmeans(

@@ -5,7 +5,7 @@ Built once for each element type and instruction set, as _expectation.pyx. Nothi
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
-from layout cimport CHECKS, EXTENT, OK, Tile, real, vec, vec_if_less, vec_set, WIDTH
+from layout cimport CHECKS, DLANES, EXTENT, OK, Tile, dvec, real, vec, vec_if_less, vec_set, WIDTH
 from panel cimport split
 from tile cimport load_tile, squared_distance, tile_in, tile_samples, tile_size, two_squared_distances
 from chunks cimport run_chunks
@@ -31,8 +31,8 @@ def lloyd_step(
     const double[:, ::1] centers,       # IN    (K, D)
     long long[::1] labels,              # OUT   (n,) nearest center, the first of equals
     real[::1] distances,                # OUT   (n,) squared distance to it, or empty
-    double[::1] sums,                   # INOUT added to: weighted sum of squared distances, number of changed
-                                        #       labels, weights (K,), weighted sums of x - center (K, D)
+    double[::1] sums,                   # INOUT added to: number of changed labels, weights (K,), weighted sums
+                                        #       of x - center (K, D)
     double[:, ::1] partial,             # TMP   (n_threads, 2 + K + K D)
     real[:, ::1] scratch,               # TMP   (n_threads, tile_size + 2 K D)
     Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
@@ -44,7 +44,7 @@ def lloyd_step(
     cdef Py_ssize_t K = centers.shape[0], D = centers.shape[1], tile_reals = tile_size(K, D), answer
     if CHECKS and (
         labels.shape[0] < X.shape[0] or (distances.shape[0] and distances.shape[0] < X.shape[0])
-        or sums.shape[0] < 2 + K + K * D or partial.shape[0] < n_threads or partial.shape[1] != sums.shape[0]
+        or sums.shape[0] < 1 + K + K * D or partial.shape[0] < n_threads or partial.shape[1] != sums.shape[0]
         or scratch.shape[0] < n_threads or scratch.shape[1] < tile_reals + 2 * K * D or tickets.shape[0] < n_threads + 2
     ):
         return EXTENT
@@ -70,19 +70,17 @@ def lloyd_step(
 
 cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums, real* scratch) noexcept nogil:
     cdef const Lloyd* job = <const Lloyd*> argument
-    cdef Py_ssize_t K = job.K, D = job.D, rows = tile_samples(K, D), row = chunk * job.chunk_rows, stop, n, p, i, k, d
+    cdef Py_ssize_t K = job.K, D = job.D, rows = tile_samples(K, D), row = chunk * job.chunk_rows, stop, n, p, i, k
     cdef Tile tile = tile_in(scratch, K, D)
     cdef real distance[2 * WIDTH]
     cdef vec best[2]
     cdef vec label[2]           # as reals, so that one comparison serves both
     cdef const double* weight
-    cdef const double* center
-    cdef const real* x
-    cdef double* first
+    cdef Py_ssize_t changed = 0
     cdef double w
     cdef int failed
     stop = min(row + job.chunk_rows, job.n_samples)
-    memset(sums, 0, (2 + K + K * D) * sizeof(double))
+    memset(sums, 0, (1 + K + K * D) * sizeof(double))
     while row < stop:
         n = min(rows, stop - row)
         weight = job.weight
@@ -108,19 +106,33 @@ cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums
             for i in range(min(n - p * WIDTH, <Py_ssize_t> WIDTH)):
                 k = <Py_ssize_t> (<const real*> label)[i]
                 w = <double> tile.weight[p * WIDTH + i]
-                sums[0] += w * <double> (<const real*> best)[i]
-                sums[1] += job.labels[row + p * WIDTH + i] != k
-                sums[2 + k] += w
+                changed += job.labels[row + p * WIDTH + i] != k
+                sums[1 + k] += w
                 job.labels[row + p * WIDTH + i] = k
                 if job.distances != NULL:
                     job.distances[row + p * WIDTH + i] = (<const real*> best)[i]
-                x = job.X + (row + p * WIDTH + i) * D
-                center = job.centers + k * D
-                first = sums + 2 + K + k * D
-                for d in range(D):
-                    first[d] += w * (<double> x[d] - center[d])
+                add_difference(
+                    job.X + (row + p * WIDTH + i) * D, job.centers + k * D, w, sums + 1 + K + k * D, D
+                )
         row += n
+    sums[0] = <double> changed
     return OK
+
+
+cdef inline void add_difference(
+    const real* x, const double* center, double weight, double* out, Py_ssize_t D,
+) noexcept nogil:
+    """out += weight (x - center)"""
+    cdef Py_ssize_t d = 0
+    if sizeof(real) == 8:
+        while d + DLANES <= D:
+            (<dvec*> (out + d))[0] = (<dvec*> (out + d))[0] + weight * (
+                (<const dvec*> (x + d))[0] - (<const dvec*> (center + d))[0]
+            )
+            d += DLANES
+    while d < D:
+        out[d] += weight * (<double> x[d] - center[d])
+        d += 1
 
 
 cdef inline void keep_nearest(const real* distance, vec* best, vec* label, Py_ssize_t k) noexcept nogil:
