@@ -219,3 +219,9 @@ def test_matrices_that_are_not_positive_definite_or_symmetric(matrix):
 
 def test_asymmetry_of_rounding_passes():
     check_precisions_init([[1.0, 1e-9], [0.0, 1.0]], "tied", 2, 2)
+    check_precisions_init([[1e20, 1e11], [0.0, 1e20]], "tied", 2, 2)
+
+
+def test_asymmetry_is_judged_in_the_units_of_the_matrix():
+    with pytest.raises(ValueError, match="it is not symmetric"):
+        check_precisions_init([[1e-12, 5e-13], [0.0, 1e-12]], "tied", 2, 2)
