@@ -47,15 +47,14 @@ class KMeansKernels(Protocol):
     """src/_kmeans.pyx."""
 
     def lloyd_step(
-        self, X: Real, sample_weight: Double, centers: Double, labels: Labels, distances: Real,
-        sums: Double, partial: Double, scratch: Real, tickets: Status, chunk_rows: int,
-        n_threads: int,
+        self, X: Real, sample_weight: Double, centers: Double, origins: Double, labels: Labels,
+        distances: Real, sums: Double, partial: Double, scratch: Real, tickets: Status,
+        chunk_rows: int, n_threads: int,
     ) -> int: ...
 
-    def seeding_potentials(
-        self, X: Real, sample_weight: Double, candidates: Real, nearest: Real, chunk_sums: Double,
-        potentials: Double, partial: Double, scratch: Real, tickets: Status, chunk_rows: int,
-        n_threads: int,
+    def seeding_step(
+        self, X: Real, sample_weight: Double, points: Real, nearest: Real, chunk_sums: Double,
+        scratch: Real, tickets: Status, chunk_rows: int, n_threads: int,
     ) -> int: ...
 
 

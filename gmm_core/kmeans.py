@@ -39,57 +39,66 @@ def _inverse_cdf(cumulative: Float64Array, uniforms: Float64Array) -> npt.NDArra
 
 
 class _Seeding:
-    """Squared distances to the nearest center chosen so far, and draws in proportion to them."""
+    """Squared distances to the nearest center chosen so far, and draws in proportion to them.
 
-    def __init__(self, data: ArrayPass, n_trials: int) -> None:
+    A pass takes one center and sums up, chunk by chunk, what each candidate for the next would
+    leave: the next candidates are drawn by the sums of the one that is chosen.
+    """
+
+    def __init__(self, data: ArrayPass) -> None:
         self.data = data
         X = data.X
         self.kernels = _dispatch.kmeans(X.dtype)
         self.nearest = np.full(len(X), np.inf, X.dtype)
-        self.chunk_sums = np.empty(-(-len(X) // data.chunk_rows))
-        # a tile of fewer candidates may hold more rows, and so be larger
-        sizes = _dispatch.expectation(X.dtype).sizes
-        n_scratch = max(sizes(3, n, X.shape[1])[2] for n in (1, n_trials))
+        n_scratch = _dispatch.expectation(X.dtype).sizes(3, 1, X.shape[1])[2]
         self.scratch = aligned_empty((data.n_threads, n_scratch), X.dtype)
         self.tickets = np.empty(data.n_threads + 2, np.intp)
 
-    def potentials(self, rows: npt.NDArray[np.intp], chunk_sums: Float64Array) -> Float64Array:
-        """What the weighted sum of squared distances would be with each of the rows as a center.
+    def step(self, center: np.intp, candidates: npt.NDArray[np.intp]) -> Float64Array:
+        """Take a row as center; weight · `nearest` summed by chunk, as each candidate would make it.
 
-        With `chunk_sums` (then for one row), the row becomes a center.
+        The answer has shape (n_chunks, n_candidates).
         """
+        chunk_rows = self.data.chunk_rows
+        chunk_sums = np.empty((-(-len(self.data.X) // chunk_rows), len(candidates)))
+        for part in self.data.slices():
+            self._step(part, center, candidates, chunk_sums[part.start // chunk_rows :])
+        return chunk_sums
+
+    def _step(
+        self, part: slice, center: np.intp, candidates: npt.NDArray[np.intp], out: Float64Array
+    ) -> None:
         data, X = self.data, self.data.X
-        L, D = len(rows), X.shape[1]
-        candidates = np.zeros((2 * L, D), X.dtype)
-        candidates[:L] = X[rows]
-        out, partial = np.zeros(L), np.empty((data.n_threads, L))
-        for part in data.slices():
-            first = part.start // data.chunk_rows
-            check_status(
-                self.kernels.seeding_potentials(
-                    X[part], data.sample_weight[part], candidates, self.nearest[part],
-                    chunk_sums[first:], out, partial, self.scratch, self.tickets,
-                    data.chunk_rows, data.n_threads,
-                )
+        n_points = 1 + len(candidates)
+        points = np.zeros((2 * n_points, X.shape[1]), X.dtype)
+        points[0], points[1:n_points] = X[center], X[candidates]
+        check_status(
+            self.kernels.seeding_step(
+                X[part], data.sample_weight[part], points, self.nearest[part], out, self.scratch,
+                self.tickets, data.chunk_rows, data.n_threads,
             )
-        return out
+        )
 
-    def add_center(self, row: np.intp) -> float:
-        return float(self.potentials(np.array([row]), self.chunk_sums)[0])
+    def draw(
+        self, center: np.intp, chunk_sums: Float64Array, uniforms: Float64Array
+    ) -> npt.NDArray[np.intp]:
+        """Rows by weight times distance to the nearest center: first a chunk, then a row in it.
 
-    def draw(self, uniforms: Float64Array) -> npt.NDArray[np.intp]:
-        """Rows by weight times `nearest`: first a chunk, then a row in it."""
-        cumulative = np.cumsum(self.chunk_sums)
+        `center` is the last one chosen, `chunk_sums` (n_chunks,) are those with it.
+        """
+        data = self.data
+        cumulative = np.cumsum(chunk_sums)
         chunks = _inverse_cdf(cumulative, uniforms)
         rows = np.empty(len(uniforms), np.intp)
         for i, chunk in enumerate(chunks):
-            part = slice(chunk * self.data.chunk_rows, (chunk + 1) * self.data.chunk_rows)
+            part = slice(chunk * data.chunk_rows, min((chunk + 1) * data.chunk_rows, len(data.X)))
+            self._step(part, center, np.array([center]), np.empty((1, 1)))
             mass = self.nearest[part].astype(np.float64)
-            if len(self.data.sample_weight):
-                mass *= self.data.sample_weight[part]
+            if len(data.sample_weight):
+                mass *= data.sample_weight[part]
             within = np.cumsum(mass)
             before = cumulative[chunk - 1] if chunk else 0.0
-            share = (uniforms[i] * cumulative[-1] - before) / self.chunk_sums[chunk]
+            share = (uniforms[i] * cumulative[-1] - before) / chunk_sums[chunk]
             rows[i] = part.start + _inverse_cdf(within, np.clip(np.array([share]), 0, 1))[0]
         return rows
 
@@ -104,55 +113,81 @@ def seed_rows(
     """
     weight = data.sample_weight if len(data.sample_weight) else None
     n_trials = 2 + int(math.log(n_centers))
-    seeding = _Seeding(data, n_trials)
+    seeding = _Seeding(data)
     rows = np.empty(n_centers, np.intp)
-    rows[0] = draw_rows(weight, len(data.X), random_state.uniform(size=1))[0]
-    potential = seeding.add_center(rows[0])
-    if not potential < np.inf:
+    candidates = draw_rows(weight, len(data.X), random_state.uniform(size=1))
+    rows[0] = candidates[0]
+    chunk_sums = seeding.step(rows[0], candidates)[:, 0]
+    if not chunk_sums.sum() < np.inf:
         raise NumericalError("the squared distances of the samples overflow: scale the data")
-    none = np.empty(0)
     for k in range(1, n_centers):
         uniforms = random_state.uniform(size=n_trials)
-        if not potential > 0:
+        if not chunk_sums.sum() > 0:
             rows[k:] = rows[k - 1]
             break
-        candidates = seeding.draw(uniforms)
-        best = int(np.argmin(seeding.potentials(candidates, none)))
-        rows[k] = candidates[best]
-        potential = seeding.add_center(rows[k])
+        candidates = seeding.draw(rows[k - 1], chunk_sums, uniforms)
+        sums = seeding.step(rows[k - 1], candidates)
+        best = int(np.argmin(sums.sum(axis=0)))
+        rows[k], chunk_sums = candidates[best], sums[:, best]
     return rows
 
 
 class _Lloyd:
-    """Lloyd's iteration on one array."""
+    """Lloyd's iteration on one array, by sums that follow the changes of the labels.
 
-    def __init__(self, data: ArrayPass, n_centers: int) -> None:
+    `sums` holds the number of changed labels, the clusters' weights and their sums of
+    weight · (x − origin). What leaves a cluster cancels: after many changes its weight errs by eps
+    of the largest that it was. A cluster that has lost nearly all of its weight is summed anew.
+    """
+
+    def __init__(self, data: ArrayPass, centers: Float64Array) -> None:
         self.data = data
         X = data.X
-        K, D = n_centers, X.shape[1]
+        K, D = centers.shape
         self.kernels = _dispatch.kmeans(X.dtype)
-        self.labels = np.full(len(X), -1, np.int64)
+        self.labels = np.empty(len(X), np.int64)
+        self.sums = np.empty(1 + K + K * D)
         n_scratch = _dispatch.expectation(X.dtype).sizes(3, K, D)[2]
         self.scratch = aligned_empty((data.n_threads, n_scratch + 2 * K * D), X.dtype)
         self.partial = np.empty((data.n_threads, 1 + K + K * D))
         self.tickets = np.empty(data.n_threads + 2, np.intp)
+        self._start_sums(centers)
+
+    def _start_sums(self, centers: Float64Array) -> None:
+        self.origins, self.most = centers.copy(), np.zeros(len(centers))
+        self.labels.fill(-1)
+        self.sums.fill(0)
 
     def step(
         self, centers: Float64Array, distances: npt.NDArray[Any]
     ) -> tuple[float, Float64Array, Float64Array]:
-        """Assign labels; the number that changed, the clusters' weights, the sums of x − center."""
-        data = self.data
+        """Assign labels; the number that changed, the clusters' weights and their means.
+
+        The mean of an empty cluster is its center.
+        """
         K, D = centers.shape
-        sums = np.zeros(1 + K + K * D)
+        weights, totals = self.sums[1 : 1 + K], self.sums[1 + K :].reshape(K, D)
+        n_changed = self._assign(centers, distances)
+        if (weights < 1e-3 * self.most).any():
+            self._start_sums(centers)
+            self._assign(centers, distances)
+        self.most = np.maximum(self.most, weights)
+        filled = (weights > 0)[:, None]
+        means = self.origins + totals / np.where(filled, weights[:, None], 1)
+        return n_changed, weights, np.where(filled, means, centers)
+
+    def _assign(self, centers: Float64Array, distances: npt.NDArray[Any]) -> float:
+        data = self.data
+        self.sums[0] = 0
         for part in data.slices():
             check_status(
                 self.kernels.lloyd_step(
-                    data.X[part], data.sample_weight[part], centers, self.labels[part],
-                    distances[part], sums, self.partial, self.scratch, self.tickets,
-                    data.chunk_rows, data.n_threads,
+                    data.X[part], data.sample_weight[part], centers, self.origins,
+                    self.labels[part], distances[part], self.sums, self.partial, self.scratch,
+                    self.tickets, data.chunk_rows, data.n_threads,
                 )
             )
-        return sums[0], sums[1 : 1 + K], sums[1 + K :].reshape(K, D)
+        return float(self.sums[0])
 
 
 def kmeans(
@@ -175,13 +210,12 @@ def kmeans(
         Those that the labels were assigned by.
     """
     centers = data.X[seed_rows(data, n_clusters, random_state)].astype(np.float64)
-    lloyd = _Lloyd(data, n_clusters)
+    lloyd = _Lloyd(data, centers)
     none = np.empty(0, data.X.dtype)
     for _ in range(_MAX_ITER):
-        n_changed, weights, moves = lloyd.step(centers, none)
+        n_changed, weights, moved = lloyd.step(centers, none)
         if n_changed == 0:
             break
-        moved = centers + moves / np.where(weights > 0, weights, 1)[:, None]
         if not weights.all():
             _relocate_empty(lloyd, centers, moved, weights)
         shift = float(((moved - centers) ** 2).sum())

@@ -5,16 +5,18 @@ Built once for each element type and instruction set, as _expectation.pyx. Nothi
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
-from layout cimport CHECKS, DLANES, EXTENT, OK, Tile, dvec, real, vec, vec_if_less, vec_set, WIDTH
+from layout cimport (
+    CHECKS, DLANES, EXTENT, OK, Tile, dvec, dvec_set, dvec_sum, real, vec, vec_if_less, vec_product, vec_set, WIDTH,
+)
 from panel cimport split
-from tile cimport load_tile, squared_distance, tile_in, tile_samples, tile_size, two_squared_distances
+from tile cimport load_tile, squared_distances, tile_in, tile_samples, tile_size
 from chunks cimport run_chunks
 
 
 cdef struct Lloyd:
     const real* X
     const double* weight        # or NULL
-    const double* centers
+    const double* origins
     const real* centers_hi
     const real* centers_lo
     long long* labels
@@ -29,21 +31,27 @@ def lloyd_step(
     const real[:, ::1] X,               # IN    (n, D)
     const double[::1] sample_weight,    # IN    (n,), or empty
     const double[:, ::1] centers,       # IN    (K, D)
-    long long[::1] labels,              # OUT   (n,) nearest center, the first of equals
+    const double[:, ::1] origins,       # IN    (K, D) points near the clusters, the same in all steps
+    long long[::1] labels,              # INOUT (n,) nearest center, the first of equals; before: -1, or the last step's
     real[::1] distances,                # OUT   (n,) squared distance to it, or empty
-    double[::1] sums,                   # INOUT added to: number of changed labels, weights (K,), weighted sums
-                                        #       of x - center (K, D)
-    double[:, ::1] partial,             # TMP   (n_threads, 2 + K + K D)
+    double[::1] sums,                   # INOUT added to: number of changed labels, and the changes by them of the
+                                        #       clusters' weights (K,) and weighted sums of x - origin (K, D)
+    double[:, ::1] partial,             # TMP   (n_threads, 1 + K + K D)
     real[:, ::1] scratch,               # TMP   (n_threads, tile_size + 2 K D)
     Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
     Py_ssize_t chunk_rows,
     int n_threads,
 ):
-    """Assign each row to its nearest center and sum up what moves the centers"""
+    """Assign each row to its nearest center, and update the sums that the centers move by
+
+    Only rows whose label changes are added to a cluster's sums and taken from another's: after the
+    first steps they are few, and the sums would take a third of the time.
+    """
     cdef Lloyd job
     cdef Py_ssize_t K = centers.shape[0], D = centers.shape[1], tile_reals = tile_size(K, D), answer
     if CHECKS and (
-        labels.shape[0] < X.shape[0] or (distances.shape[0] and distances.shape[0] < X.shape[0])
+        origins.shape[0] < K or origins.shape[1] != D or labels.shape[0] < X.shape[0]
+        or (distances.shape[0] and distances.shape[0] < X.shape[0])
         or sums.shape[0] < 1 + K + K * D or partial.shape[0] < n_threads or partial.shape[1] != sums.shape[0]
         or scratch.shape[0] < n_threads or scratch.shape[1] < tile_reals + 2 * K * D or tickets.shape[0] < n_threads + 2
     ):
@@ -51,7 +59,7 @@ def lloyd_step(
     split(&centers[0, 0], &scratch[0, tile_reals], K * D)
     job.X = &X[0, 0]
     job.weight = &sample_weight[0] if sample_weight.shape[0] else NULL
-    job.centers = &centers[0, 0]
+    job.origins = &origins[0, 0]
     job.centers_hi = &scratch[0, tile_reals]
     job.centers_lo = job.centers_hi + K * D
     job.labels = &labels[0]
@@ -71,8 +79,8 @@ def lloyd_step(
 cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums, real* scratch) noexcept nogil:
     cdef const Lloyd* job = <const Lloyd*> argument
     cdef Py_ssize_t K = job.K, D = job.D, rows = tile_samples(K, D), row = chunk * job.chunk_rows, stop, n, p, i, k
+    cdef Py_ssize_t before
     cdef Tile tile = tile_in(scratch, K, D)
-    cdef real distance[2 * WIDTH]
     cdef vec best[2]
     cdef vec label[2]           # as reals, so that one comparison serves both
     cdef const double* weight
@@ -93,120 +101,121 @@ cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums
             best[0] = best[1] = vec_set(INFINITY)
             label[0] = label[1] = vec_set(0)
             k = 0
-            while k + 2 <= K:
-                two_squared_distances(
-                    tile.x + p * D * WIDTH, job.centers_hi + k * D, job.centers_lo + k * D, 1, 1, distance, D
-                )
-                keep_nearest(distance, best, label, k)
-                keep_nearest(distance + WIDTH, best, label, k + 1)
-                k += 2
-            if k < K:
-                squared_distance(tile.x + p * D * WIDTH, job.centers_hi + k * D, job.centers_lo + k * D, 1, distance, D)
-                keep_nearest(distance, best, label, k)
-            for i in range(min(n - p * WIDTH, <Py_ssize_t> WIDTH)):
-                k = <Py_ssize_t> (<const real*> label)[i]
-                w = <double> tile.weight[p * WIDTH + i]
-                changed += job.labels[row + p * WIDTH + i] != k
-                sums[1 + k] += w
-                job.labels[row + p * WIDTH + i] = k
-                if job.distances != NULL:
-                    job.distances[row + p * WIDTH + i] = (<const real*> best)[i]
-                add_difference(
-                    job.X + (row + p * WIDTH + i) * D, job.centers + k * D, w, sums + 1 + K + k * D, D
-                )
+            while k + 4 <= K:
+                nearest_of(tile.x + p * D * WIDTH, job, best, label, k, 4)
+                k += 4
+            while k < K:
+                nearest_of(tile.x + p * D * WIDTH, job, best, label, k, 1)
+                k += 1
+            for i in range(p * WIDTH, min(n, (p + 1) * WIDTH)):
+                k = <Py_ssize_t> (<const real*> label)[i - p * WIDTH]
+                before = job.labels[row + i]
+                if k != before:
+                    changed += 1
+                    job.labels[row + i] = k
+                    add_sample(job, row + i, k, <double> tile.weight[i], sums + 1)
+                    if before >= 0:
+                        add_sample(job, row + i, before, -<double> tile.weight[i], sums + 1)
+            if job.distances != NULL:
+                for i in range(p * WIDTH, min(n, (p + 1) * WIDTH)):
+                    job.distances[row + i] = (<const real*> best)[i - p * WIDTH]
         row += n
     sums[0] = <double> changed
     return OK
 
 
-cdef inline void add_difference(
-    const real* x, const double* center, double weight, double* out, Py_ssize_t D,
+cdef inline void add_sample(
+    const Lloyd* job, Py_ssize_t n, Py_ssize_t k, double weight, double* sums,
 ) noexcept nogil:
-    """out += weight (x - center)"""
-    cdef Py_ssize_t d = 0
+    """Row n to the weight and the sum of cluster k"""
+    cdef Py_ssize_t D = job.D, d = 0
+    cdef const real* x = job.X + n * D
+    cdef const double* origin = job.origins + k * D
+    cdef double* out = sums + job.K + k * D
+    sums[k] += weight
     if sizeof(real) == 8:
         while d + DLANES <= D:
             (<dvec*> (out + d))[0] = (<dvec*> (out + d))[0] + weight * (
-                (<const dvec*> (x + d))[0] - (<const dvec*> (center + d))[0]
+                (<const dvec*> (x + d))[0] - (<const dvec*> (origin + d))[0]
             )
             d += DLANES
     while d < D:
-        out[d] += weight * (<double> x[d] - center[d])
+        out[d] += weight * (<double> x[d] - origin[d])
         d += 1
 
 
-cdef inline void keep_nearest(const real* distance, vec* best, vec* label, Py_ssize_t k) noexcept nogil:
-    cdef Py_ssize_t v
+cdef inline void nearest_of(
+    const real* x, const Lloyd* job, vec* best, vec* label, Py_ssize_t k, Py_ssize_t n,
+) noexcept nogil:
+    """Try centers k to k + n on a panel, n a constant of the compiler's"""
+    cdef real distance[4 * WIDTH]
+    cdef Py_ssize_t c, v
     cdef vec d
-    for v in range(2):
-        d = (<const vec*> distance)[v]
-        label[v] = vec_if_less(d, best[v], vec_set(<real> k), label[v])
-        best[v] = vec_if_less(d, best[v], d, best[v])
+    squared_distances(x, job.centers_hi + k * job.D, job.centers_lo + k * job.D, NULL, distance, n, job.D)
+    for c in range(n):
+        for v in range(2):
+            d = (<const vec*> distance)[2 * c + v]
+            label[v] = vec_if_less(d, best[v], vec_set(<real> (k + c)), label[v])
+            best[v] = vec_if_less(d, best[v], d, best[v])
 
 
 cdef struct Seeding:
     const real* X
     const double* weight        # or NULL
-    const real* candidates
+    const real* points
     real* nearest
-    double* chunk_sums          # or NULL: then only potentials
+    double* chunk_sums
     Py_ssize_t n_samples
     Py_ssize_t chunk_rows
     Py_ssize_t n_candidates
     Py_ssize_t D
 
 
-def seeding_potentials(
+def seeding_step(
     const real[:, ::1] X,               # IN    (n, D)
     const double[::1] sample_weight,    # IN    (n,), or empty
-    const real[:, ::1] candidates,      # IN    (n_candidates, D) rows of X, and as many rows of zeros below
-    real[::1] nearest,                  # INOUT (n,) squared distance to the nearest center so far
-    double[::1] chunk_sums,             # OUT   (n_chunks,) weighted sums of the new `nearest`, or empty
-    double[::1] potentials,             # INOUT (n_candidates,) added to
-    double[:, ::1] partial,             # TMP   (n_threads, n_candidates)
-    real[:, ::1] scratch,               # TMP   (n_threads, tile_size of n_candidates)
+    const real[:, ::1] points,          # IN    (1 + n_candidates, D) a new center, then candidates for the next,
+                                        #       and as many rows of zeros below
+    real[::1] nearest,                  # INOUT (n,) squared distance to the nearest center
+    double[:, ::1] chunk_sums,          # OUT   (n_chunks, n_candidates), of one candidate or more
+    real[:, ::1] scratch,               # TMP   (n_threads, tile_size for one center)
     Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
     Py_ssize_t chunk_rows,
     int n_threads,
 ):
-    """The weighted sum of min(nearest, distance to a candidate) for each; with chunk_sums, take the only candidate"""
+    """Take a center; for each candidate sum, over a chunk's samples, weight min(nearest, distance to it)"""
     cdef Seeding job
-    cdef Py_ssize_t L = potentials.shape[0], D = X.shape[1], answer
+    cdef Py_ssize_t L = chunk_sums.shape[1], D = X.shape[1], answer
     cdef Py_ssize_t n_chunks = (X.shape[0] + chunk_rows - 1) // chunk_rows
     if CHECKS and (
-        candidates.shape[0] < 2 * L or nearest.shape[0] < X.shape[0]
-        or (chunk_sums.shape[0] and (chunk_sums.shape[0] < n_chunks or L != 1))
-        or partial.shape[0] < n_threads or partial.shape[1] != L
-        or scratch.shape[0] < n_threads or scratch.shape[1] < tile_size(L, D) or tickets.shape[0] < n_threads + 2
+        points.shape[0] < 2 * (1 + L) or nearest.shape[0] < X.shape[0] or chunk_sums.shape[0] < n_chunks
+        or scratch.shape[0] < n_threads or scratch.shape[1] < tile_size(1, D) or tickets.shape[0] < n_threads + 2
     ):
         return EXTENT
     job.X = &X[0, 0]
     job.weight = &sample_weight[0] if sample_weight.shape[0] else NULL
-    job.candidates = &candidates[0, 0]
+    job.points = &points[0, 0]
     job.nearest = &nearest[0]
-    job.chunk_sums = &chunk_sums[0] if chunk_sums.shape[0] else NULL
+    job.chunk_sums = &chunk_sums[0, 0]
     job.n_samples = X.shape[0]
     job.chunk_rows = chunk_rows
     job.n_candidates = L
     job.D = D
     with nogil:
         answer = run_chunks(
-            seeding_chunk, &job, n_chunks, &potentials[0], &partial[0, 0], L,
-            &scratch[0, 0], scratch.shape[1], &tickets[0], n_threads,
+            seeding_chunk, &job, n_chunks, NULL, NULL, 0, &scratch[0, 0], scratch.shape[1], &tickets[0], n_threads,
         )
     return answer
 
 
 cdef Py_ssize_t seeding_chunk(const void* argument, Py_ssize_t chunk, double* sums, real* scratch) noexcept nogil:
     cdef const Seeding* job = <const Seeding*> argument
-    cdef Py_ssize_t L = job.n_candidates, D = job.D, rows = tile_samples(L, D), row = chunk * job.chunk_rows
-    cdef Py_ssize_t stop, n, p, i, l, m
-    cdef Tile tile = tile_in(scratch, L, D)
-    cdef real distance[WIDTH]
-    cdef real nearest
+    cdef Py_ssize_t L = job.n_candidates, D = job.D, rows = tile_samples(1, D), row = chunk * job.chunk_rows
+    cdef Py_ssize_t stop, n, l
+    cdef Tile tile = tile_in(scratch, 1, D)
     cdef const double* weight
     cdef int failed
-    cdef double s
+    sums = job.chunk_sums + chunk * L
     stop = min(row + job.chunk_rows, job.n_samples)
     memset(sums, 0, L * sizeof(double))
     while row < stop:
@@ -214,24 +223,55 @@ cdef Py_ssize_t seeding_chunk(const void* argument, Py_ssize_t chunk, double* su
         weight = job.weight
         if weight != NULL:
             weight += row
-        failed = load_tile(&tile, job.X + row * D, weight, n, L, D)
+        failed = load_tile(&tile, job.X + row * D, weight, n, 1, D)
         if failed:
             return failed
-        for p in range(tile.n_panels):
-            m = min(n - p * WIDTH, <Py_ssize_t> WIDTH)
-            for l in range(L):
-                squared_distance(
-                    tile.x + p * D * WIDTH, job.candidates + l * D, job.candidates + (L + l) * D, 1, distance, D
-                )
-                s = 0
-                for i in range(m):
-                    nearest = job.nearest[row + p * WIDTH + i]
-                    nearest = distance[i] if distance[i] < nearest else nearest
-                    s += <double> tile.weight[p * WIDTH + i] * <double> nearest
-                    if job.chunk_sums != NULL:
-                        job.nearest[row + p * WIDTH + i] = nearest
-                sums[l] += s
+        take_center(&tile, job.points, job.points + (1 + L) * D, job.nearest + row, D)
+        l = 0
+        while l + 4 <= L:
+            add_potentials(&tile, job.points + (1 + l) * D, job.points + (2 + L + l) * D, sums + l, 4, D)
+            l += 4
+        while l < L:
+            add_potentials(&tile, job.points + (1 + l) * D, job.points + (2 + L + l) * D, sums + l, 1, D)
+            l += 1
         row += n
-    if job.chunk_sums != NULL:
-        job.chunk_sums[chunk] = sums[0]
     return OK
+
+
+cdef inline void take_center(
+    Tile* t, const real* hi, const real* lo, real* nearest, Py_ssize_t D,
+) noexcept nogil:
+    """nearest = min(nearest, distance), with a copy in t.peak, where lanes beyond the samples get 0"""
+    cdef real distance[WIDTH]
+    cdef Py_ssize_t p, i, at
+    for p in range(t.n_panels):
+        squared_distances(t.x + p * D * WIDTH, hi, lo, NULL, distance, 1, D)
+        for i in range(WIDTH):
+            at = p * WIDTH + i
+            t.peak[at] = 0
+            if at < t.n_samples:
+                t.peak[at] = nearest[at] = distance[i] if distance[i] < nearest[at] else nearest[at]
+
+
+cdef inline void add_potentials(
+    const Tile* t, const real* hi, const real* lo, double* sums, Py_ssize_t n, Py_ssize_t D,
+) noexcept nogil:
+    """sums[c] += sum of weight min(nearest, distance to point c) for n points, n a constant of the compiler's"""
+    cdef dvec total[4]
+    cdef vec distance[8]
+    cdef const vec* nearest
+    cdef const vec* weight
+    cdef Py_ssize_t p, c, v
+    for c in range(n):
+        total[c] = dvec_set(0)
+    for p in range(t.n_panels):
+        squared_distances(t.x + p * D * WIDTH, hi, lo, NULL, <real*> distance, n, D)
+        nearest = <const vec*> (t.peak + p * WIDTH)
+        weight = <const vec*> (t.weight + p * WIDTH)
+        for c in range(n):
+            for v in range(2):
+                total[c] = total[c] + vec_product(
+                    weight[v], vec_if_less(distance[2 * c + v], nearest[v], distance[2 * c + v], nearest[v])
+                )
+    for c in range(n):
+        sums[c] += dvec_sum(total[c])

@@ -1,5 +1,5 @@
 """Operations on panels: WIDTH samples side by side, feature-major. Two vectors make one row of a panel."""
-from layout cimport real, vec, vec_set, vec_sum, dvec, DLANES, dvec_set, dvec_sum, LANES, WIDTH
+from layout cimport real, vec, vec_set, vec_sum, vec_transpose, dvec, DLANES, dvec_set, dvec_sum, LANES, WIDTH
 
 
 cdef inline void load_panel(
@@ -13,10 +13,16 @@ cdef inline void load_panel(
     """x[d, i] = X[i, d]; another row stands in for one that is missing or has no weight, whatever that holds"""
     cdef Py_ssize_t i, d
     cdef const real* row
-    if n == WIDTH and weight == NULL:     # without a choice, a loop of strided loads
-        for d in range(D):
+    if n == WIDTH and weight == NULL:     # no row is to be chosen
+        d = 0
+        while d + LANES <= D:
+            vec_transpose(X + d, D, x + d * WIDTH, WIDTH)
+            vec_transpose(X + LANES * D + d, D, x + d * WIDTH + LANES, WIDTH)
+            d += LANES
+        while d < D:
             for i in range(WIDTH):
                 x[d * WIDTH + i] = X[i * D + d]
+            d += 1
         return
     for i in range(WIDTH):
         row = X + i * D if i < n and (weight == NULL or weight[i] > 0) else stand_in

@@ -1,7 +1,7 @@
 """Spherical covariances: one scale for each component."""
 from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, REAL_MAX, WIDTH
 from moments cimport sum_of_products, weighted_moments
-from tile cimport add_counts, beyond_extent, squared_distance, two_squared_distances
+from tile cimport add_counts, beyond_extent, squared_distances
 
 
 cdef inline Py_ssize_t spherical_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
@@ -27,24 +27,27 @@ cdef inline void spherical_pack(
 cdef inline int spherical_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     """r[k] = log_constant[k] - (|x - mu_k| / sigma_k)**2 / 2; the squared distance is kept for the M-step"""
     cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p
-    cdef real* distance
     if beyond_extent(t, K, D) or (CHECKS and K > m.factor_size):
         return EXTENT
     for p in range(t.n_panels):
         k = 0
-        while k + 2 <= K:
-            distance = t.distance + (p * K + k) * WIDTH
-            two_squared_distances(
-                t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, m.factor[k], m.factor[k + 1], distance, D
-            )
-            finish(distance, m, k, t.r + (p * K + k) * WIDTH)
-            finish(distance + WIDTH, m, k + 1, t.r + (p * K + k + 1) * WIDTH)
-            k += 2
-        if k < K:
-            distance = t.distance + (p * K + k) * WIDTH
-            squared_distance(t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, m.factor[k], distance, D)
-            finish(distance, m, k, t.r + (p * K + k) * WIDTH)
+        while k + 4 <= K:
+            some_log_prob(t, m, p, k, 4)
+            k += 4
+        while k < K:
+            some_log_prob(t, m, p, k, 1)
+            k += 1
     return OK
+
+
+cdef inline void some_log_prob(Tile* t, const Mixture* m, Py_ssize_t p, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
+    """Panel p, components k to k + n, n a constant of the compiler's"""
+    cdef Py_ssize_t K = m.n_components, D = m.n_features, c, at = (p * K + k) * WIDTH
+    squared_distances(
+        t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, m.factor + k, t.distance + at, n, D
+    )
+    for c in range(n):
+        finish(t.distance + at + c * WIDTH, m, k + c, t.r + at + c * WIDTH)
 
 
 cdef inline void finish(real* distance, const Mixture* m, Py_ssize_t k, real* out) noexcept nogil:
@@ -79,8 +82,9 @@ cdef inline int spherical_accumulate(
     for k in range(K):
         if not at_means:
             for p in range(t.n_panels):
-                squared_distance(
-                    t.x + p * D * WIDTH, shift_hi + k * D, shift_lo + k * D, 1, t.distance + (p * K + k) * WIDTH, D
+                squared_distances(
+                    t.x + p * D * WIDTH, shift_hi + k * D, shift_lo + k * D, NULL,
+                    t.distance + (p * K + k) * WIDTH, 1, D,
                 )
         second[k] += sum_of_products(t.r + k * WIDTH, t.distance + k * WIDTH, K * WIDTH, t.n_panels)
     return OK

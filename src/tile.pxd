@@ -92,53 +92,34 @@ cdef inline void add_counts(const Tile* t, double* counts, Py_ssize_t K) noexcep
         counts[k] += sum_rows(t.r + k * WIDTH, K * WIDTH, t.n_panels)
 
 
-cdef inline void squared_distance(
+cdef inline void squared_distances(
     const real* x,          # IN  (D, WIDTH)
-    const real* hi,         # IN  (D,)
-    const real* lo,         # IN  (D,)
-    real scale,
-    real* out,              # OUT (WIDTH,)
+    const real* hi,         # IN  (n, D)
+    const real* lo,         # IN  (n, D)
+    const real* scale,      # IN  (n,) or NULL: 1
+    real* out,              # OUT (n, WIDTH)
+    Py_ssize_t n,           # points, at most 4; a constant of the compiler's
     Py_ssize_t D,
 ) noexcept nogil:
-    """|scale (x - (hi + lo))|**2, which overflows only if the result does"""
-    cdef vec q0 = vec_set(0), q1 = vec_set(0), z
-    cdef Py_ssize_t d
-    for d in range(D):
-        z = difference(x, hi[d], lo[d]) * scale
-        q0 = q0 + z * z
-        z = difference(x + LANES, hi[d], lo[d]) * scale
-        q1 = q1 + z * z
-        x += WIDTH
-    (<vec*> out)[0] = q0
-    (<vec*> out)[1] = q1
+    """|scale (x - (hi + lo))|**2 for n points, which overflows only if the result does
 
-
-cdef inline void two_squared_distances(
-    const real* x,          # IN  (D, WIDTH)
-    const real* hi,         # IN  (2, D)
-    const real* lo,         # IN  (2, D)
-    real scale0,
-    real scale1,
-    real* out,              # OUT (2, WIDTH)
-    Py_ssize_t D,
-) noexcept nogil:
-    """The same for two points: four independent sums hide the latency of a multiply-add"""
-    cdef vec q00 = vec_set(0), q01 = vec_set(0), q10 = vec_set(0), q11 = vec_set(0), z
-    cdef Py_ssize_t d
+    Points side by side: a load of x serves them all, and their sums hide each other's latency.
+    """
+    cdef vec q[8]
+    cdef vec z
+    cdef Py_ssize_t d, c, v
+    for c in range(2 * n):
+        q[c] = vec_set(0)
     for d in range(D):
-        z = difference(x, hi[d], lo[d]) * scale0
-        q00 = q00 + z * z
-        z = difference(x + LANES, hi[d], lo[d]) * scale0
-        q01 = q01 + z * z
-        z = difference(x, hi[D + d], lo[D + d]) * scale1
-        q10 = q10 + z * z
-        z = difference(x + LANES, hi[D + d], lo[D + d]) * scale1
-        q11 = q11 + z * z
+        for c in range(n):
+            for v in range(2):
+                z = difference(x + v * LANES, hi[c * D + d], lo[c * D + d])
+                if scale != NULL:
+                    z = z * scale[c]
+                q[2 * c + v] = q[2 * c + v] + z * z
         x += WIDTH
-    (<vec*> out)[0] = q00
-    (<vec*> out)[1] = q01
-    (<vec*> out)[2] = q10
-    (<vec*> out)[3] = q11
+    for c in range(2 * n):
+        (<vec*> out)[c] = q[c]
 
 
 cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:

@@ -8,6 +8,7 @@
 #define GMM_CORE_VEC_H
 
 #include <float.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -82,6 +83,19 @@ static inline dvec vec_to_dvec(vec a) {
 #endif
 }
 static inline double vec_sum(vec a) { return dvec_sum(vec_to_dvec(a)); }
+/* its sum is that of a b, multiplied in double precision */
+static inline dvec vec_product(vec a, vec b) {
+#ifdef GMM_FLOAT32
+    typedef float half_vec __attribute__((vector_size(VEC_BYTES / 2)));
+    half_vec x[2], y[2];
+    memcpy(x, &a, sizeof a);
+    memcpy(y, &b, sizeof b);
+    return __builtin_convertvector(x[0], dvec) * __builtin_convertvector(y[0], dvec)
+        + __builtin_convertvector(x[1], dvec) * __builtin_convertvector(y[1], dvec);
+#else
+    return a * b;
+#endif
+}
 #else
 typedef real vec;
 typedef double dvec;
@@ -90,6 +104,7 @@ static inline vec vec_set(real a) { return a; }
 static inline dvec dvec_set(double a) { return a; }
 static inline double dvec_sum(dvec a) { return a; }
 static inline double vec_sum(vec a) { return a; }
+static inline dvec vec_product(vec a, vec b) { return (double)a * b; }
 static inline vec vec_if_less(vec a, vec b, vec x, vec y) { return a < b ? x : y; }
 #endif
 
@@ -122,6 +137,59 @@ static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
     out[1] += vec_sum(b);
     out[2] += vec_sum(c);
     out[3] += vec_sum(d);
+}
+#endif
+
+/* Element i of row d of out is element d of row i of a: one block of LANES rows and columns. Stage s = 1, 2, 4, …
+ * swaps, in each pair of rows that are s apart, the elements off the diagonal of the 2 x 2 blocks of size s. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define LOWER(j, s) ((j) & (s) ? LANES + (j) - (s) : (j))
+#define UPPER(j, s) ((j) & (s) ? LANES + (j) : (j) + (s))
+#define INDICES_2(F, j, s) F(j, s), F(j + 1, s)
+#define INDICES_4(F, j, s) INDICES_2(F, j, s), INDICES_2(F, j + 2, s)
+#define INDICES_8(F, j, s) INDICES_4(F, j, s), INDICES_4(F, j + 4, s)
+#define INDICES_16(F, j, s) INDICES_8(F, j, s), INDICES_8(F, j + 8, s)
+#ifdef GMM_FLOAT32
+#define VEC_LANES (VEC_BYTES / 4)
+#else
+#define VEC_LANES (VEC_BYTES / 8)
+#endif
+#if VEC_LANES == 16
+#define INDICES INDICES_16
+#elif VEC_LANES == 8
+#define INDICES INDICES_8
+#elif VEC_LANES == 4
+#define INDICES INDICES_4
+#else
+#define INDICES INDICES_2
+#endif
+#define STAGE(s) \
+    for (int i = 0; i < LANES; i++) { \
+        if (!(i & s)) { \
+            vec lower = __builtin_shufflevector(row[i], row[i + s], INDICES(LOWER, 0, s)); \
+            row[i + s] = __builtin_shufflevector(row[i], row[i + s], INDICES(UPPER, 0, s)); \
+            row[i] = lower; \
+        } \
+    }
+static inline void vec_transpose(const real *a, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
+    vec row[LANES];
+    for (int i = 0; i < LANES; i++) memcpy(&row[i], a + i * stride, sizeof row[i]);
+    STAGE(1)
+#if VEC_LANES > 2
+    STAGE(2)
+#endif
+#if VEC_LANES > 4
+    STAGE(4)
+#endif
+#if VEC_LANES > 8
+    STAGE(8)
+#endif
+    for (int i = 0; i < LANES; i++) memcpy(out + i * out_stride, &row[i], sizeof row[i]);
+}
+#else
+static inline void vec_transpose(const real *a, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
+    for (int d = 0; d < LANES; d++)
+        for (int i = 0; i < LANES; i++) out[d * out_stride + i] = a[i * stride + d];
 }
 #endif
 

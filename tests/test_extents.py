@@ -96,7 +96,7 @@ def test_lloyd_step(dtype: Any, isa: str, make_problem: Make, make_pass: Make) -
     tile = _dispatch.expectation(np.dtype(dtype)).sizes(3, 3, 5)[2]
 
     def fresh() -> km._Lloyd:
-        lloyd = km._Lloyd(data, 3)
+        lloyd = km._Lloyd(data, centers)
         lloyd.scratch = np.empty((1, tile + 2 * 3 * 5), dtype)
         lloyd.step(centers, distances)
         return lloyd
@@ -111,22 +111,22 @@ def test_lloyd_step(dtype: Any, isa: str, make_problem: Make, make_pass: Make) -
 
 
 @both_dtypes
-def test_seeding_potentials(dtype: Any, isa: str, make_problem: Make, make_pass: Make) -> None:
+def test_seeding_step(dtype: Any, isa: str, make_problem: Make, make_pass: Make) -> None:
     problem = make_problem("spherical", 50, 3, 5, dtype)
     data: ArrayPass = make_pass(problem.X, None, problem.parameters)
-    tile = _dispatch.expectation(np.dtype(dtype)).sizes(3, 2, 5)[2]
-    rows, none = np.array([3, 4]), np.empty(0)
+    tile = _dispatch.expectation(np.dtype(dtype)).sizes(3, 1, 5)[2]
+    center, candidates = np.intp(2), np.array([3, 4])
 
     def fresh() -> km._Seeding:
-        seeding = km._Seeding(data, 2)
+        seeding = km._Seeding(data)
         seeding.scratch = np.empty((1, tile), dtype)
-        seeding.potentials(rows, none)
+        seeding.step(center, candidates)
         return seeding
 
     for name in ("scratch", "tickets", "nearest"):
         seeding = fresh()
         setattr(seeding, name, shorter(getattr(seeding, name)))
         with BEYOND:
-            seeding.potentials(rows, none)
+            seeding.step(center, candidates)
     with BEYOND:
-        fresh().potentials(rows, np.empty(1))  # chunk sums are those of one candidate
+        fresh()._step(slice(0, 50), center, candidates, np.empty((0, 2)))

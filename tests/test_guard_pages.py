@@ -58,19 +58,18 @@ def test_a_short_array_is_noticed(dtype: str, run_python: Make) -> None:
     """Any array of any kernel, an element too short at either end (scratch: a double), ends it.
 
     But for those that the kernel does not look at: the log-likelihood, with which the statistics
-    begin; of the tile, which k-means shares with the E-step, the totals it begins with and the
-    peaks it ends with; and in float64 the low parts, zeros, with which candidates end.
+    begin; of the tile, which k-means shares with the E-step, the totals it begins with; and in
+    float64 the low parts, zeros, with which points end.
     """
     survived = run_python(CHILD + f"show(guarded['run_short_cases']({dtype!r}))", timeout=600)
     expected = [
         "lloyd_step scratch start",
         "maximization_step statistics start",
         "nothing",
-        "seeding_potentials scratch end",
-        "seeding_potentials scratch start",
+        "seeding_step scratch start",
     ]
     if dtype == "float64":
-        expected.append("seeding_potentials candidates end")
+        expected.append("seeding_step points end")
     assert survived == sorted(expected)
 
 
@@ -89,7 +88,7 @@ class Case(NamedTuple):
 
 def cases(dtype: str) -> Iterator[Case]:
     """Rows: one, a part of a panel, and a ragged second tile, for a second thread or not."""
-    # at D = 64 threads share K out in the M-step, and a tile of one center has more rows than of three
+    # at D = 64 threads share K out in the M-step
     shapes = [*itertools.product((1, 3), (1, 2, 3, 5, 17)), (3, 64)]
     for covariance_type, kind in covariance.COVARIANCE_TYPES.items():
         for i, (K, D) in enumerate(shapes):
@@ -135,12 +134,11 @@ def run_case(case: Case) -> None:
     )
     if covariance_type != "full":  # what follows knows no covariances
         return
-    lloyd = km._Lloyd(data, K)
+    lloyd = km._Lloyd(data, p.means)
     lloyd.step(p.means, np.empty(0, dtype))
     lloyd.step(p.means, np.empty(n, dtype))
     km.kmeans(data, min(K, n), np.random.RandomState(0), tol=0.0)
-    km._Seeding(data, 1).add_center(np.intp(0))  # with no more scratch than this takes
-    km._Seeding(data, 2).potentials(np.array([0, n - 1]), np.empty(0))
+    km._Seeding(data).step(np.intp(0), np.array([0, n - 1]))
     x, y = rng.normal(size=n), rng.normal(size=n).astype(np.float32)
     data._kernels.exp_log(x, np.empty(n), np.empty(n), y, np.empty(n, np.float32))
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gmm_core import _dispatch, reference
 from gmm_core import kmeans as km
+from gmm_core import reference
 from gmm_core.parameters import Parameters
 from gmm_core.passes import ArrayPass
 
@@ -56,7 +56,8 @@ def test_lloyd_step(
     eps = float(np.finfo(dtype).eps) + EPS
     distances = reference.squared_distances(X.astype(np.float64), centers)
     bound = (D + 3) * eps * ((abs(X[:, None] - centers) + eps * abs(centers)) ** 2).sum(axis=2)
-    before = np.arange(1200) % K
+    # The first step's sums are of all rows, the second's follow from the labels that change.
+    elsewhere = centers[::-1] + np.linspace(0, 1, D)
     chunk_rows = make_data(X, None, K).chunk_rows
     for n in (
         1,
@@ -72,51 +73,77 @@ def test_lloyd_step(
         2 * chunk_rows + 33,
     ):
         for w in (None, weight[:n]):
-            lloyd = km._Lloyd(make_data(X[:n], w, K), K)
-            lloyd.labels[:] = before[:n]
+            lloyd = km._Lloyd(make_data(X[:n], w, K), elsewhere)
+            assert lloyd.step(elsewhere, np.empty(0, dtype))[0] == n
+            before = lloyd.labels.copy()
             found = np.full(n + 1, -1, dtype)
-            n_changed, weights, moves = lloyd.step(centers, found[:n])
+            n_changed, weights, means = lloyd.step(centers, found[:n])
             labels, rows = lloyd.labels, np.arange(n)
             chosen, least = distances[rows, labels], distances[:n].min(axis=1)
             assert (chosen <= least + 2 * bound[rows, labels]).all()
             assert (abs(found[:n] - chosen) <= bound[rows, labels]).all() and found[n] == -1
-            assert n_changed == (labels != before[:n]).sum()
-            member = np.eye(K)[labels] * (1 if w is None else w[:, None])
-            terms = member[:, :, None] * (X[:n, None].astype(np.float64) - centers)
-            relative = eps + 4 * np.sqrt(n) * EPS
-            assert (abs(weights - member.sum(axis=0)) <= relative * member.sum(axis=0)).all()
-            assert (abs(moves - terms.sum(axis=0)) <= relative * abs(terms).sum(axis=0)).all()
+            assert n_changed == (labels != before).sum()
+            # A term that came and went leaves an error of its size: the bound counts both steps' terms.
+            now, then = (
+                np.eye(K)[index] * (1 if w is None else w[:, None]) for index in (labels, before)
+            )
+            count = now.sum(axis=0)
+            terms = X[:n, None].astype(np.float64) - elsewhere
+            size = np.einsum("nk,nkd->kd", now + then, abs(terms))
+            relative = eps + 8 * np.sqrt(n) * EPS
+            assert (abs(weights - count) <= relative * (now + then).sum(axis=0)).all()
+            moves = weights[:, None] * (means - elsewhere)
+            filled = count > 0
+            assert (means[~filled] == centers[~filled]).all()
+            error = abs(moves - np.einsum("nk,nkd->kd", now, terms))[filled]
+            rounding = 2 * EPS * weights[:, None] * (abs(means) + abs(elsewhere))
+            assert (error <= (relative * size + rounding)[filled]).all()
+
+
+@both_dtypes
+def test_a_cluster_that_loses_its_weight_is_summed_anew(dtype: Any, isa: str, make_data: Make) -> None:
+    """Else 1e16 + 1 - 1e16, which is 0 in double precision, would be what is left."""
+    X, none = np.array([[0.0], [1.0], [5.0]], dtype), np.empty(0, dtype)
+    lloyd = km._Lloyd(make_data(X, np.array([1e16, 1.0, 1.0]), 2), np.array([[1.0], [99.0]]))
+    for centers, expected in (((1, 99), [0, 0, 0]), ((5, 0), [1, 1, 0]), ((99, 0), [1, 1, 1])):
+        _, weights, means = lloyd.step(np.array(centers, np.float64)[:, None], none)
+        assert lloyd.labels.tolist() == expected
+        if expected == [1, 1, 0]:
+            assert (weights[0], means[0]) == (1, 5)
+    assert (weights[0], means[0]) == (0, 99)
 
 
 def test_lloyd_takes_the_first_of_equals(isa: str, make_data: Make) -> None:
     X = np.array([[0.0], [1], [2], [3], [4]])
-    lloyd = km._Lloyd(make_data(X, None, 3), 3)
-    lloyd.step(np.array([[1.0], [3], [1]]), np.empty(0))
+    centers = np.array([[1.0], [3], [1]])
+    lloyd = km._Lloyd(make_data(X, None, 3), centers)
+    lloyd.step(centers, np.empty(0))
     assert lloyd.labels.tolist() == [0, 0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @both_dtypes
-def test_seeding_potentials(dtype: Any, shape: tuple[int, int], isa: str, make_data: Make) -> None:
+def test_seeding_step(dtype: Any, shape: tuple[int, int], isa: str, make_data: Make) -> None:
     n_trials, D = shape
     X, _, weight = clusters(1200, 3, D, dtype)
     X64, eps = X.astype(np.float64), float(np.finfo(dtype).eps) + EPS
-    chunk_rows = make_data(X, None, n_trials).chunk_rows
+    chunk_rows = make_data(X, None, 1).chunk_rows
     for n in (n_trials, chunk_rows - 1, chunk_rows + 1, 2 * chunk_rows + 33):
         for w in (None, weight[:n]):
-            data = make_data(X[:n], w, n_trials)
-            v = np.ones(n) if w is None else w
-            seeding = km._Seeding(data, n_trials)
-            nearest = reference.squared_distances(X64[:n], X64[[n // 2]])[:, 0]
+            seeding = km._Seeding(make_data(X[:n], w, 1))
+            v = np.ones(n) if w is None else w.astype(dtype)
             relative = (D + 3 + 24) * eps + 4 * np.sqrt(n) * EPS
-            assert seeding.add_center(np.intp(n // 2)) == pytest.approx(v @ nearest, rel=relative)
-            assert (abs(seeding.nearest - nearest) <= (D + 3) * eps * nearest).all()
-            sums = np.add.reduceat(v * nearest, range(0, n, chunk_rows))
-            np.testing.assert_allclose(seeding.chunk_sums, sums, rtol=relative)
-            rows = np.arange(n_trials) * n // n_trials
-            least = np.minimum(nearest[:, None], reference.squared_distances(X64[:n], X64[rows]))
-            potentials = seeding.potentials(rows, np.empty(0))
-            np.testing.assert_allclose(potentials, v @ least, rtol=relative)
+            candidates = np.arange(n_trials) * n // n_trials
+            nearest = np.full(n, np.inf)
+            for center in (n // 2, n // 3):
+                chunk_sums = seeding.step(np.intp(center), candidates)
+                to_center = reference.squared_distances(X64[:n], X64[[center]])[:, 0]
+                nearest = np.minimum(nearest, to_center)
+                assert (abs(seeding.nearest - nearest) <= (D + 3) * eps * nearest).all()
+                to_candidates = reference.squared_distances(X64[:n], X64[candidates])
+                least = v[:, None] * np.minimum(nearest[:, None], to_candidates)
+                expected = np.add.reduceat(least, range(0, n, chunk_rows))
+                np.testing.assert_allclose(chunk_sums, expected, rtol=relative)
 
 
 @both_dtypes
@@ -151,28 +178,19 @@ def test_kmeans_follows_the_baseline(dtype: Any, make_data: Make) -> None:
             np.testing.assert_allclose(centers, expected[1], rtol=0, atol=4 * eps * abs(X).max())
 
 
-@both_dtypes
-def test_seeding_has_scratch_for_one_candidate_and_for_all(dtype: Any, make_data: Make) -> None:
-    sizes = _dispatch.expectation(np.dtype(dtype)).sizes
-    for D in range(1, 310):     # tiles shrink at two of them
-        data = make_data(np.zeros((2, D), dtype), None, 2)
-        for n_trials in range(1, 9):
-            width = km._Seeding(data, n_trials).scratch.shape[1]
-            assert all(width >= sizes(3, n, D)[2] for n in (1, n_trials)), (D, n_trials)
-
-
 def test_draws_are_those_of_the_whole_cumulative_sum(make_data: Make) -> None:
     """Integers, whose sums are exact: the draw by chunk and by row is that by row."""
     rng = np.random.default_rng(0)
     X = rng.integers(-3, 4, size=(3000, 2)).astype(np.float64)
     weight = rng.integers(3, size=3000).astype(np.float64)
-    seeding = km._Seeding(make_data(X, weight, 1), 3)
-    assert len(seeding.chunk_sums) > 10
-    seeding.add_center(np.intp(0))
-    mass = weight * ((X - X[0]) ** 2).sum(axis=1)
+    seeding = km._Seeding(make_data(X, weight, 1))
+    first, second = np.intp(0), np.array([100, 2000])
+    chunk_sums = seeding.step(first, second)[:, 1]     # `nearest` does not know of row 2000 yet
+    assert len(chunk_sums) > 10
+    mass = weight * np.minimum(*(((X - X[row]) ** 2).sum(axis=1) for row in (0, 2000)))
     cumulative = np.cumsum(mass)
     uniforms = (rng.integers(int(cumulative[-1]), size=2000) + 0.5) / cumulative[-1]
-    drawn = seeding.draw(uniforms)
+    drawn = seeding.draw(second[1], chunk_sums, uniforms)
     assert np.array_equal(
         drawn, np.searchsorted(cumulative, uniforms * cumulative[-1], side="right")
     )
@@ -186,9 +204,10 @@ def test_extreme_draws_have_weight(uniform: float, make_data: Make) -> None:
     expected = 2 if uniform == 0 else 4
     assert km.draw_rows(weight, 7, u) == [expected]
     assert km.draw_rows(None, 7, u) == [0 if uniform == 0 else 6]
-    seeding = km._Seeding(make_data(np.arange(7.0)[:, None], weight, 1), 1)
-    seeding.add_center(np.intp(0))
-    assert seeding.draw(u) == [expected]
+    seeding = km._Seeding(make_data(np.arange(7.0)[:, None], weight, 1))
+    first = np.intp(0)
+    chunk_sums = seeding.step(first, np.array([first]))[:, 0]
+    assert seeding.draw(first, chunk_sums, u) == [expected]
 
 
 def test_weights_are_repetitions(make_data: Make) -> None:
