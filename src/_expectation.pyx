@@ -9,7 +9,7 @@ from libc.string cimport memset
 
 from layout cimport CHECKS, EXTENT, OK, Mixture, Tile, real, vec, vec_if_less, vec_set, WIDTH
 from covariance cimport Covariance, covariance_of
-from panel cimport split, sum_doubles, sum_rows
+from panel cimport split, store_panel, sum_doubles, sum_rows
 from tile cimport load_tile, normalize, sample_log_likelihood, tile_in, tile_samples, tile_size
 from chunks cimport run_chunks
 from vmath cimport exp_nonpositive_f32, exp_nonpositive_f64, log_positive
@@ -272,7 +272,7 @@ cdef Py_ssize_t evaluate_rows(
 ) noexcept nogil:
     """Outputs for rows start to stop; the number of rows without density, or a failure"""
     cdef Py_ssize_t K = m.n_components, D = m.n_features
-    cdef Py_ssize_t tile_rows = tile_samples(K, D), row = start, n, i, found, bad = 0
+    cdef Py_ssize_t tile_rows = tile_samples(K, D), row = start, n, p, i, found, bad = 0
     cdef Tile tile = tile_in(scratch, K, D)
     cdef int failed
     while row < stop:
@@ -298,7 +298,11 @@ cdef Py_ssize_t evaluate_rows(
                 for i in range(n):
                     out.log_likelihood[row + i] = <real> (m.common_constant + sample_log_likelihood(&tile, i))
             if out.responsibilities != NULL:
-                store_responsibilities(&tile, out.responsibilities + row * K, K)
+                for p in range(tile.n_panels):
+                    store_panel(
+                        tile.r + p * K * WIDTH, out.responsibilities + (row + p * WIDTH) * K,
+                        min(n - p * WIDTH, <Py_ssize_t> WIDTH), K,
+                    )
         row += n
     return bad
 
@@ -311,14 +315,6 @@ cdef inline void store_log_prob(const Tile* t, real* rows, double common_constan
         for k in range(K):
             value = common_constant + <double> t.r[(n // WIDTH * K + k) * WIDTH + n % WIDTH]
             rows[n * K + k] = <real> (value if value == value else -INFINITY)
-
-
-cdef inline void store_responsibilities(const Tile* t, real* rows, Py_ssize_t K) noexcept nogil:
-    """t.r to rows of K"""
-    cdef Py_ssize_t n, k
-    for n in range(t.n_samples):
-        for k in range(K):
-            rows[n * K + k] = t.r[(n // WIDTH * K + k) * WIDTH + n % WIDTH]
 
 
 cdef inline Py_ssize_t store_labels(Tile* t, long long* labels, Py_ssize_t K) noexcept nogil:

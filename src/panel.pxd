@@ -30,6 +30,24 @@ cdef inline void load_panel(
             x[d * WIDTH + i] = row[d]
 
 
+cdef inline void store_panel(
+    const real* x,          # IN  (D, WIDTH)
+    real* rows,             # OUT (n, D)
+    Py_ssize_t n,           # rows there are, 1 to WIDTH
+    Py_ssize_t D,
+) noexcept nogil:
+    """rows[i, d] = x[d, i]"""
+    cdef Py_ssize_t i, j, d = 0
+    if n == WIDTH:
+        while d + LANES <= D:
+            vec_transpose(x + d * WIDTH, WIDTH, rows + d, D)
+            vec_transpose(x + d * WIDTH + LANES, WIDTH, rows + LANES * D + d, D)
+            d += LANES
+    for i in range(n):
+        for j in range(d, D):
+            rows[i * D + j] = x[j * WIDTH + i]
+
+
 cdef inline vec difference(const real* x, real hi, real lo) noexcept nogil:
     """x - (hi + lo) for one vector of samples; see Mixture in layout.pxd for the pair"""
     if sizeof(real) == 4:
