@@ -7,12 +7,12 @@ from cython.parallel cimport prange
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
-from layout cimport CHECKS, EXTENT, OK, Mixture, Tile, real, vec, vec_if_less, vec_set, WIDTH
+from layout cimport CHECKS, EXTENT, OK, Mixture, Tile, real, vec, vec_if_less, vec_set, LANES, WIDTH
 from covariance cimport Covariance, covariance_of
 from panel cimport split, store_panel, sum_doubles, sum_rows
 from tile cimport load_tile, normalize, sample_log_likelihood, tile_in, tile_samples, tile_size
 from chunks cimport run_chunks
-from vmath cimport exp_nonpositive_f32, exp_nonpositive_f64, log_positive
+from vmath cimport exp_nonpositive, log_positive
 
 # Statistics are one array of doubles: log-likelihood, total weight, counts (K), first moments (K, D)
 # about the shift, second moments (moments_size). They add up.
@@ -337,11 +337,17 @@ cdef inline Py_ssize_t store_labels(Tile* t, long long* labels, Py_ssize_t K) no
     return bad
 
 
-def exp_log(const double[::1] x, double[::1] exp_x, double[::1] log_x, const float[::1] y, float[::1] exp_y):
-    """The scalar functions on arrays, for their tests: exp(-|x|), log|x|, exp(-|y|)"""
-    cdef Py_ssize_t i
-    for i in range(x.shape[0]):
-        exp_x[i] = exp_nonpositive_f64(-abs(x[i]))
-        log_x[i] = log_positive(abs(x[i]))
+def exp_log(const real[::1] x, real[::1] exp_x, const double[::1] y, double[::1] log_y):
+    """The functions on arrays, for their tests: exp(-|x|), log|y|"""
+    cdef Py_ssize_t i, j, n
+    cdef vec block
+    for i in range(0, x.shape[0], LANES):
+        n = min(x.shape[0] - i, <Py_ssize_t> LANES)
+        block = vec_set(0)
+        for j in range(n):
+            (<real*> &block)[j] = -abs(x[i + j])
+        block = exp_nonpositive(block)
+        for j in range(n):
+            exp_x[i + j] = (<const real*> &block)[j]
     for i in range(y.shape[0]):
-        exp_y[i] = exp_nonpositive_f32(-abs(y[i]))
+        log_y[i] = log_positive(abs(y[i]))

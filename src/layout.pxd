@@ -14,6 +14,7 @@ cdef extern from "vec.h" nogil:
     vec vec_set(real a)
     dvec dvec_set(double a)
     vec vec_if_less(vec a, vec b, vec x, vec y)
+    vec vec_scale(vec a, vec n)
     double vec_sum(vec a)
     dvec vec_product(vec a, vec b)
     void vec_sums(vec a, vec b, vec c, vec d, double* out)
@@ -21,8 +22,6 @@ cdef extern from "vec.h" nogil:
     double dvec_sum(dvec a)
     unsigned long long bits_of_double(double a)
     double double_of_bits(unsigned long long b)
-    unsigned int bits_of_float(float a)
-    float float_of_bits(unsigned int b)
 
 
 cdef enum CovarianceType:

@@ -131,9 +131,8 @@ cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
     """
     # Where the peak is -inf, l - peak is no number, of which exp_nonpositive makes 0.
     cdef Py_ssize_t p, k, i
-    cdef vec value0, value1, peak0, peak1, doubt = vec_set(0)
+    cdef vec value0, value1, peak0, peak1, total0, total1, doubt = vec_set(0)
     cdef real total[WIDTH]
-    cdef real value
     cdef real* r
     cdef const real* peak
     if beyond_extent(t, K, 0):
@@ -150,20 +149,25 @@ cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
         (<vec*> peak)[0] = peak0
         (<vec*> peak)[1] = peak1
         doubt = doubt + (peak0 + peak1) * <real> 0
-        for i in range(WIDTH):
-            total[i] = 0
+        total0 = total1 = vec_set(0)
         for k in range(K):
-            for i in range(WIDTH):
-                value = exp_nonpositive(r[k * WIDTH + i] - peak[i])
-                r[k * WIDTH + i] = value
-                total[i] = total[i] + value
+            value0 = exp_nonpositive((<const vec*> r)[2 * k] - peak0)
+            value1 = exp_nonpositive((<const vec*> r)[2 * k + 1] - peak1)
+            (<vec*> r)[2 * k] = value0
+            (<vec*> r)[2 * k + 1] = value1
+            total0 = total0 + value0
+            total1 = total1 + value1
+        total0 = vec_if_less(vec_set(0), total0, total0, vec_set(1))
+        total1 = vec_if_less(vec_set(0), total1, total1, vec_set(1))
+        (<vec*> total)[0] = total0
+        (<vec*> total)[1] = total1
         for i in range(WIDTH):
-            total[i] = total[i] if total[i] > 0 else <real> 1
             t.total[p * WIDTH + i] = total[i]
-            total[i] = t.weight[p * WIDTH + i] / total[i]
+        value0 = (<const vec*> (t.weight + p * WIDTH))[0] / total0
+        value1 = (<const vec*> (t.weight + p * WIDTH))[1] / total1
         for k in range(K):
-            for i in range(WIDTH):
-                r[k * WIDTH + i] = r[k * WIDTH + i] * total[i]
+            (<vec*> r)[2 * k] = (<const vec*> r)[2 * k] * value0
+            (<vec*> r)[2 * k + 1] = (<const vec*> r)[2 * k + 1] * value1
     if not vec_sum(doubt) == 0:
         for i in range(t.n_samples):
             if not t.peak[i] > -INFINITY:

@@ -10,7 +10,11 @@
 #include <float.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <math.h>
 #include <string.h>
+#if defined(__AVX512F__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
 
 #ifdef GMM_FLOAT32
 typedef float real;
@@ -71,6 +75,28 @@ static inline vec vec_if_less(vec a, vec b, vec x, vec y) {
     vec_mask less = (vec_mask)(a < b);
     return (vec)(((vec_mask)x & less) | ((vec_mask)y & ~less));
 }
+/* a 2**n, rounded once, for normal a and integers n from -1100 (float: -200) to 0 */
+static inline vec vec_scale(vec a, vec n) {
+#if defined(__AVX512F__) && defined(GMM_FLOAT32)
+    return (vec)_mm512_scalef_ps((__m512)a, (__m512)n);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_scalef_pd((__m512d)a, (__m512d)n);
+#else
+    /* In two halves, as n may be below the least exponent of a normal number. To add 1.5 times the number whose
+     * unit in the last place is 1 rounds to an integer, and leaves that in the low bits. */
+#ifdef GMM_FLOAT32
+    typedef uint32_t vec_bits __attribute__((vector_size(VEC_BYTES), may_alias));
+    enum { BIAS = 127, FRACTION = 23 };
+    const real magic = 12582912.0f;
+#else
+    typedef uint64_t vec_bits __attribute__((vector_size(VEC_BYTES), may_alias));
+    enum { BIAS = 1023, FRACTION = 52 };
+    const real magic = 6755399441055744.0;
+#endif
+    vec half = n * (real)0.5 + magic, rest = (n - (half - magic)) + magic;
+    return a * (vec)(((vec_bits)half + BIAS) << FRACTION) * (vec)(((vec_bits)rest + BIAS) << FRACTION);
+#endif
+}
 /* its sum is that of a */
 static inline dvec vec_to_dvec(vec a) {
 #ifdef GMM_FLOAT32
@@ -104,6 +130,7 @@ static inline vec vec_set(real a) { return a; }
 static inline dvec dvec_set(double a) { return a; }
 static inline double dvec_sum(dvec a) { return a; }
 static inline double vec_sum(vec a) { return a; }
+static inline vec vec_scale(vec a, vec n) { return (real)ldexp(a, (int)n); }
 static inline dvec vec_product(vec a, vec b) { return (double)a * b; }
 static inline vec vec_if_less(vec a, vec b, vec x, vec y) { return a < b ? x : y; }
 #endif
@@ -198,7 +225,5 @@ enum { WIDTH = 2 * LANES };
 
 static inline uint64_t bits_of_double(double a) { uint64_t b; memcpy(&b, &a, 8); return b; }
 static inline double double_of_bits(uint64_t b) { double a; memcpy(&a, &b, 8); return a; }
-static inline uint32_t bits_of_float(float a) { uint32_t b; memcpy(&b, &a, 4); return b; }
-static inline float float_of_bits(uint32_t b) { float a; memcpy(&a, &b, 4); return a; }
 
 #endif
