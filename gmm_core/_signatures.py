@@ -6,7 +6,7 @@ element type. One class here stands for all builds of a source, where the argume
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,7 @@ class ExpectationKernels(Protocol):
         chunk_rows: int, n_threads: int,
     ) -> int: ...
 
-    def exp_log(self, x: Double, exp_x: Double, log_x: Double, y: Any, exp_y: Any) -> None: ...
+    def exp_log(self, x: Real, exp_x: Real, y: Double, log_y: Double) -> None: ...
 
 
 class KMeansKernels(Protocol):

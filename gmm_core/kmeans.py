@@ -55,7 +55,7 @@ class _Seeding:
         self.tickets = np.empty(data.n_threads + 2, np.intp)
 
     def step(self, center: np.intp, candidates: npt.NDArray[np.intp]) -> Float64Array:
-        """Take a row as center; weight · `nearest` summed by chunk, as each candidate would make it.
+        """Take a row as center; sum weight · `nearest` by chunk, as each candidate would make it.
 
         The answer has shape (n_chunks, n_candidates).
         """

@@ -339,15 +339,20 @@ cdef inline Py_ssize_t store_labels(Tile* t, long long* labels, Py_ssize_t K) no
 
 def exp_log(const real[::1] x, real[::1] exp_x, const double[::1] y, double[::1] log_y):
     """The functions on arrays, for their tests: exp(-|x|), log|y|"""
-    cdef Py_ssize_t i, j, n
-    cdef vec block
-    for i in range(0, x.shape[0], LANES):
-        n = min(x.shape[0] - i, <Py_ssize_t> LANES)
-        block = vec_set(0)
-        for j in range(n):
-            (<real*> &block)[j] = -abs(x[i + j])
-        block = exp_nonpositive(block)
-        for j in range(n):
-            exp_x[i + j] = (<const real*> &block)[j]
+    cdef Py_ssize_t i, n = x.shape[0]
+    cdef real last[LANES]
+    cdef vec* block = <vec*> last
+    for i in range(n // LANES):
+        (<vec*> &exp_x[i * LANES])[0] = exp_of_minus_abs((<const vec*> &x[i * LANES])[0])
+    block[0] = vec_set(0)
+    for i in range(n % LANES):
+        last[i] = x[n - n % LANES + i]
+    block[0] = exp_of_minus_abs(block[0])
+    for i in range(n % LANES):
+        exp_x[n - n % LANES + i] = last[i]
     for i in range(y.shape[0]):
         log_y[i] = log_positive(abs(y[i]))
+
+
+cdef inline vec exp_of_minus_abs(vec x) noexcept nogil:
+    return exp_nonpositive(vec_if_less(x, vec_set(0), x, -x))

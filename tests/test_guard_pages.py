@@ -139,8 +139,8 @@ def run_case(case: Case) -> None:
     lloyd.step(p.means, np.empty(n, dtype))
     km.kmeans(data, min(K, n), np.random.RandomState(0), tol=0.0)
     km._Seeding(data).step(np.intp(0), np.array([0, n - 1]))
-    x, y = rng.normal(size=n), rng.normal(size=n).astype(np.float32)
-    data._kernels.exp_log(x, np.empty(n), np.empty(n), y, np.empty(n, np.float32))
+    x, y = rng.normal(size=n).astype(dtype), rng.normal(size=n)
+    data._kernels.exp_log(x, np.empty_like(x), y, np.empty_like(y))
 
 
 def exact_sizes() -> None:
