@@ -69,7 +69,7 @@ def run(
             normalize(&tile, K)     # of the last round's responsibilities
         elif kernel == "exp_nonpositive":
             for i in range(2 * n_panels):
-                (<vec*> tile.r)[i] = exp_nonpositive((<const vec*> &weight[0])[i] * -50)
+                (<vec*> tile.r)[i] = exp_nonpositive((<const vec*> &weight[0])[i] * <real> -50)
         elif kernel == "log_positive":
             for i in range(n_panels * WIDTH):
                 tile.total[i] = log_positive(<double> weight[i])

@@ -1,5 +1,5 @@
 """Operations on panels: WIDTH samples side by side, feature-major. Two vectors make one row of a panel."""
-from layout cimport real, vec, vec_set, vec_sum, vec_transpose, dvec, DLANES, dvec_set, dvec_sum, LANES, WIDTH
+from layout cimport real, vec, vec_set, vec_sum, vec_transpose, vec_transpose_half, dvec, DLANES, dvec_set, dvec_sum, LANES, WIDTH
 
 
 cdef inline void load_panel(
@@ -19,6 +19,10 @@ cdef inline void load_panel(
             vec_transpose(X + d, D, x + d * WIDTH, WIDTH)
             vec_transpose(X + LANES * D + d, D, x + d * WIDTH + LANES, WIDTH)
             d += LANES
+        if LANES > 1 and d + LANES // 2 <= D:
+            vec_transpose_half(X + d, D, x + d * WIDTH, WIDTH)
+            vec_transpose_half(X + LANES * D + d, D, x + d * WIDTH + LANES, WIDTH)
+            d += LANES // 2
         while d < D:
             for i in range(WIDTH):
                 x[d * WIDTH + i] = X[i * D + d]

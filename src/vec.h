@@ -171,6 +171,7 @@ static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
  * swaps, in each pair of rows that are s apart, the elements off the diagonal of the 2 x 2 blocks of size s. */
 #if defined(__clang__) || __GNUC__ >= 12
 #define LOWER(j, s) ((j) & (s) ? LANES + (j) - (s) : (j))
+#define SAME(j, s) (j)
 #define UPPER(j, s) ((j) & (s) ? LANES + (j) : (j) + (s))
 #define INDICES_2(F, j, s) F(j, s), F(j + 1, s)
 #define INDICES_4(F, j, s) INDICES_2(F, j, s), INDICES_2(F, j + 2, s)
@@ -190,8 +191,8 @@ static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
 #else
 #define INDICES INDICES_2
 #endif
-#define STAGE(s) \
-    for (int i = 0; i < LANES; i++) { \
+#define STAGE(s, n) \
+    for (int i = 0; i < (n); i++) { \
         if (!(i & s)) { \
             vec lower = __builtin_shufflevector(row[i], row[i + s], INDICES(LOWER, 0, s)); \
             row[i + s] = __builtin_shufflevector(row[i], row[i + s], INDICES(UPPER, 0, s)); \
@@ -200,22 +201,49 @@ static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
     }
 static inline void vec_transpose(const real *a, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
     vec row[LANES];
-    for (int i = 0; i < LANES; i++) memcpy(&row[i], a + i * stride, sizeof row[i]);
-    STAGE(1)
+    for (int i = 0; i < LANES; i++) row[i] = *(const vec *)(a + i * stride);
+    STAGE(1, LANES)
 #if VEC_LANES > 2
-    STAGE(2)
+    STAGE(2, LANES)
 #endif
 #if VEC_LANES > 4
-    STAGE(4)
+    STAGE(4, LANES)
 #endif
 #if VEC_LANES > 8
-    STAGE(8)
+    STAGE(8, LANES)
 #endif
-    for (int i = 0; i < LANES; i++) memcpy(out + i * out_stride, &row[i], sizeof row[i]);
+    for (int i = 0; i < LANES; i++) *(vec *)(out + i * out_stride) = row[i];
+}
+/* The same of LANES rows and half as many columns: a vector holds halves of two rows, LANES / 2 apart. */
+static inline void vec_transpose_half(const real *a, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
+    enum { HALF = LANES / 2 };
+    vec row[HALF];
+#if VEC_LANES == 2
+    row[0] = (vec){a[0], a[stride]};
+#else
+    typedef real half_vec __attribute__((vector_size(VEC_BYTES / 2), aligned(sizeof(real)), may_alias));
+    for (int i = 0; i < HALF; i++)
+        row[i] = __builtin_shufflevector(
+            *(const half_vec *)(a + i * stride), *(const half_vec *)(a + (i + HALF) * stride), INDICES(SAME, 0, 0));
+#endif
+#if VEC_LANES > 2
+    STAGE(1, HALF)
+#endif
+#if VEC_LANES > 4
+    STAGE(2, HALF)
+#endif
+#if VEC_LANES > 8
+    STAGE(4, HALF)
+#endif
+    for (int i = 0; i < HALF; i++) *(vec *)(out + i * out_stride) = row[i];
 }
 #else
 static inline void vec_transpose(const real *a, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
     for (int d = 0; d < LANES; d++)
+        for (int i = 0; i < LANES; i++) out[d * out_stride + i] = a[i * stride + d];
+}
+static inline void vec_transpose_half(const real *a, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
+    for (int d = 0; d < LANES / 2; d++)
         for (int i = 0; i < LANES; i++) out[d * out_stride + i] = a[i * stride + d];
 }
 #endif
