@@ -85,7 +85,6 @@ cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums
     cdef vec label[2]           # as reals, so that one comparison serves both
     cdef const double* weight
     cdef Py_ssize_t changed = 0
-    cdef double w
     cdef int failed
     stop = min(row + job.chunk_rows, job.n_samples)
     memset(sums, 0, (1 + K + K * D) * sizeof(double))

@@ -1,5 +1,7 @@
 """Operations on panels: WIDTH samples side by side, feature-major. Two vectors make one row of a panel."""
-from layout cimport real, vec, vec_set, vec_sum, vec_transpose, vec_transpose_half, dvec, DLANES, dvec_set, dvec_sum, LANES, WIDTH
+from layout cimport (
+    real, vec, vec_set, vec_sum, vec_transpose, vec_transpose_half, dvec, DLANES, dvec_set, dvec_sum, LANES, WIDTH,
+)
 
 
 cdef inline void load_panel(
