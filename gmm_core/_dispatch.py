@@ -7,8 +7,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from gmm_core import kernels
+from gmm_core import _cpu
 from gmm_core._build_config import LEVELS
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ VARIABLE = "GMM_CORE_ISA"
 
 
 def _choose() -> str:
-    available = [level for level in kernels.supported_levels() if level in LEVELS]
+    available = [level for level in _cpu.supported_levels() if level in LEVELS]
     forced = os.environ.get(VARIABLE)
     if forced is None:
         return available[-1]
@@ -44,14 +45,14 @@ _BY_TYPE: dict[np.dtype[Any], tuple[ExpectationKernels, KMeansKernels]] = {
 maximization: MaximizationKernels = _load(f"_maximization_{LEVEL}")
 
 
-def expectation(dtype: np.dtype[Any]) -> ExpectationKernels:
+def expectation(dtype: npt.DTypeLike) -> ExpectationKernels:
     """The E-step's kernels (src/_expectation.pyx) for float32 or float64 samples."""
-    return _BY_TYPE[dtype][0]
+    return _BY_TYPE[np.dtype(dtype)][0]
 
 
-def kmeans(dtype: np.dtype[Any]) -> KMeansKernels:
+def kmeans(dtype: npt.DTypeLike) -> KMeansKernels:
     """The kernels of k-means (src/_kmeans.pyx) for float32 or float64 samples."""
-    return _BY_TYPE[dtype][1]
+    return _BY_TYPE[np.dtype(dtype)][1]
 
 
 def check_status(status: int) -> None:

@@ -73,10 +73,9 @@ def precisions_cholesky_of(
     D = n_features
     kind = COVARIANCE_TYPES[covariance_type]
     if given == "covariances":
-        n_matrices = array.size // (D * D) if kind.is_matrix else 0
-        scratch = np.empty(n_matrices * D * D)
+        scratch = np.empty(array.size if kind.is_matrix else 0)
         failed = maximization.factor(
-            array.ravel(), out.reshape(-1), scratch, n_matrices, D, kind.code, 1
+            array.ravel(), out.reshape(-1), scratch, len(array), D, kind.code, 1
         )
     elif kind.is_matrix:
         stack = (-1, D, D)

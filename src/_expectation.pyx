@@ -1,45 +1,28 @@
 """The E-step over the rows of X: the fused pass of EM, and scoring. See tile.pxd and covariance.pxd.
 
 The source is compiled once for each element type and instruction set (`real`, see vec.h).
-Nothing is checked here: gmm_core.kernels calls with arrays that are what they claim to be.
+Nothing is checked here: passes.py calls with arrays that are what they claim to be.
 """
+from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
-from libc.math cimport INFINITY
 from libc.string cimport memset
 
-from layout cimport CHECKS, EXTENT, OK, Mixture, Tile, real, vec, vec_if_less, vec_set, LANES, WIDTH
+from layout cimport CHECKS, EXTENT, OK, Mixture, real, vec, vec_if_less, vec_set, LANES
 from covariance cimport Covariance, covariance_of
-from panel cimport split, store_panel, sum_doubles, sum_rows
-from tile cimport load_tile, normalize, sample_log_likelihood, tile_in, tile_samples, tile_size
+from panel cimport split
+from prepared cimport mixture_in, prepare_mixture, prepared_size
+from rows cimport accumulate_rows, evaluate_rows, Outputs, Pass
+from tile cimport tile_samples, tile_size
 from chunks cimport run_chunks
 from vmath cimport exp_nonpositive, log_positive
-
-# Statistics are one array of doubles: log-likelihood, total weight, counts (K), first moments (K, D)
-# about the shift, second moments (moments_size). They add up.
-
-
-cdef struct Pass:
-    Covariance covariance
-    Mixture mixture
-    const real* X
-    const double* weight            # or NULL
-    const real* responsibilities    # (n, K), or NULL
-    const long long* labels         # (n,), or NULL
-    bint e_step                     # the mixture makes the responsibilities
-    const real* shift_hi
-    const real* shift_lo
-    bint at_means
-    Py_ssize_t n_samples
-    Py_ssize_t chunk_rows
-    Py_ssize_t size                 # of the statistics
 
 
 def sizes(int covariance_type, Py_ssize_t K, Py_ssize_t D):
     """(statistics in doubles, prepared mixture in reals, scratch of one thread in reals, samples in a tile)"""
     cdef Covariance c = covariance_of(covariance_type)
     return (
-        2 + K + K * D + c.moments_size(K, D),
-        2 + K + 2 * K * D + c.factor_size(K, D),
+        statistics_size(covariance_type, K, D),
+        prepared_size(&c, K, D),
         tile_size(K, D),
         tile_samples(K, D),
     )
@@ -53,33 +36,12 @@ def prepare(
     int covariance_type,
 ):
     """Lay parameters out as the E-step reads them (Mixture in layout.pxd)"""
-    cdef Py_ssize_t K = means.shape[0], D = means.shape[1], i
+    cdef Py_ssize_t K = means.shape[0], D = means.shape[1]
     cdef Covariance c = covariance_of(covariance_type)
-    if CHECKS and 2 + K + 2 * K * D + c.factor_size(K, D) > mixture.shape[0]:
+    if CHECKS and prepared_size(&c, K, D) > mixture.shape[0]:
         return EXTENT
-    split(&log_constant[K], &mixture[0], 1)
-    for i in range(K):
-        mixture[2 + i] = <real> log_constant[i]
-    split(&means[0, 0], &mixture[2 + K], K * D)
-    c.pack(&precisions_cholesky[0], &means[0, 0], &mixture[2 + K + 2 * K * D], K, D)
+    prepare_mixture(&c, &log_constant[0], &means[0, 0], &precisions_cholesky[0], &mixture[0], K, D)
     return OK
-
-
-cdef inline Mixture mixture_in(const real* mixture, Py_ssize_t size, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    cdef Mixture m
-    m.n_components = K
-    m.n_features = D
-    if size == 0:
-        m.log_constant = m.mean_hi = m.mean_lo = m.factor = NULL
-        m.common_constant = m.factor_size = 0
-        return m
-    m.log_constant = mixture + 2
-    m.common_constant = <double> mixture[0] + <double> mixture[1]
-    m.mean_hi = m.log_constant + K
-    m.mean_lo = m.mean_hi + K * D
-    m.factor = m.mean_lo + K * D
-    m.factor_size = size - 2 - K - 2 * K * D
-    return m
 
 
 def accumulate(
@@ -136,75 +98,26 @@ def accumulate(
     return answer
 
 
+# Everything inline ends up in these two, once.
+cdef Py_ssize_t accumulate_slice(
+    const Pass* job, Py_ssize_t start, Py_ssize_t stop, double* statistics, real* scratch,
+) noexcept nogil:
+    return accumulate_rows(job, start, stop, statistics, scratch)
+
+
+cdef Py_ssize_t evaluate_slice(
+    const real* X, const Covariance* c, const Mixture* m, const Outputs* out,
+    Py_ssize_t start, Py_ssize_t stop, real* scratch,
+) noexcept nogil:
+    return evaluate_rows(X, c, m, out, start, stop, scratch)
+
+
 cdef Py_ssize_t run_chunk(const void* argument, Py_ssize_t chunk, double* statistics, real* scratch) noexcept nogil:
     """Statistics of one chunk; 1 + the row of the first sample without density, OK, or a failure"""
     cdef const Pass* job = <const Pass*> argument
-    cdef Py_ssize_t K = job.mixture.n_components, D = job.mixture.n_features
-    cdef Py_ssize_t tile_rows = tile_samples(K, D), row = chunk * job.chunk_rows, stop, n, bad
-    cdef Tile tile = tile_in(scratch, K, D)
-    cdef const double* weight
-    cdef int failed
-    stop = min(row + job.chunk_rows, job.n_samples)
+    cdef Py_ssize_t start = chunk * job.chunk_rows
     memset(statistics, 0, job.size * sizeof(double))
-    while row < stop:
-        n = min(tile_rows, stop - row)
-        weight = job.weight
-        if weight != NULL:
-            weight += row
-        failed = load_tile(&tile, job.X + row * D, weight, n, K, D)
-        if failed:
-            return failed
-        if job.responsibilities != NULL:
-            load_responsibilities(&tile, job.responsibilities + row * K, K)
-        elif not job.e_step:
-            load_labels(&tile, job.labels, row, K)
-        else:
-            failed = job.covariance.log_prob(&tile, &job.mixture)
-            if failed:
-                return failed
-            bad = normalize(&tile, K)
-            if bad != OK:
-                return bad if bad < 0 else row + bad
-            statistics[0] += tile_log_likelihood(&tile, job.mixture.common_constant)
-        statistics[1] += sum_rows(tile.weight, WIDTH, tile.n_panels)
-        row += n
-        if job.size == 2:
-            continue
-        failed = job.covariance.accumulate(
-            &tile, job.shift_hi, job.shift_lo, job.at_means,
-            statistics + 2, statistics + 2 + K, statistics + 2 + K + K * D, K, D,
-        )
-        if failed:
-            return failed
-    return OK
-
-
-cdef inline double tile_log_likelihood(Tile* t, double common_constant) noexcept nogil:
-    """sum of weight (common_constant + peak + log total), in double; overwrites the totals"""
-    cdef Py_ssize_t i, n = t.n_panels * WIDTH
-    for i in range(n):
-        t.total[i] = <double> t.weight[i] * (
-            common_constant + (<double> t.peak[i] + log_positive(t.total[i]))
-        )
-    return sum_doubles(t.total, n)
-
-
-cdef inline void load_responsibilities(Tile* t, const real* rows, Py_ssize_t K) noexcept nogil:
-    cdef Py_ssize_t n, k
-    for n in range(t.n_panels * WIDTH):
-        for k in range(K):
-            t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = (
-                t.weight[n] * rows[n * K + k] if n < t.n_samples else <real> 0
-            )
-
-
-cdef inline void load_labels(Tile* t, const long long* labels, Py_ssize_t row, Py_ssize_t K) noexcept nogil:
-    cdef Py_ssize_t n, k
-    memset(t.r, 0, t.n_panels * K * WIDTH * sizeof(real))
-    for n in range(t.n_samples):
-        k = 0 if labels == NULL else <Py_ssize_t> labels[row + n]
-        if k >= 0:      # a row without weight may have no label
-            t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = t.weight[n]
+    return accumulate_slice(job, start, min(start + job.chunk_rows, job.n_samples), statistics, scratch)
 
 
 def evaluate(
@@ -228,7 +141,7 @@ def evaluate(
     cdef Mixture m
     cdef Outputs out
     if CHECKS and (
-        2 + K + 2 * K * D + c.factor_size(K, D) > mixture.shape[0]
+        prepared_size(&c, K, D) > mixture.shape[0]
         or scratch.shape[0] < n_threads or scratch.shape[1] < tile_size(K, D) or status.shape[0] < n_threads
         or (log_prob.shape[0] and (log_prob.shape[0] < n or log_prob.shape[1] < K))
         or (log_likelihood.shape[0] and log_likelihood.shape[0] < n)
@@ -244,10 +157,10 @@ def evaluate(
     status[:] = 0
     if n_workers == 1:
         with nogil:
-            status[0] = evaluate_rows(&X[0, 0], &c, &m, &out, 0, n, &scratch[0, 0])
+            status[0] = evaluate_slice(&X[0, 0], &c, &m, &out, 0, n, &scratch[0, 0])
     else:
         for t in prange(n_workers, nogil=True, num_threads=n_workers, schedule="static", chunksize=1):
-            status[t] = evaluate_rows(
+            status[t] = evaluate_slice(
                 &X[0, 0], &c, &m, &out,
                 chunk_rows * (n_chunks * t // n_workers), min(chunk_rows * (n_chunks * (t + 1) // n_workers), n),
                 &scratch[t, 0],
@@ -256,84 +169,6 @@ def evaluate(
         if status[t] < 0:
             return status[t]
         bad += status[t]
-    return bad
-
-
-cdef struct Outputs:
-    real* log_prob
-    real* log_likelihood
-    real* responsibilities
-    long long* labels
-
-
-cdef Py_ssize_t evaluate_rows(
-    const real* X, const Covariance* c, const Mixture* m, const Outputs* out,
-    Py_ssize_t start, Py_ssize_t stop, real* scratch,
-) noexcept nogil:
-    """Outputs for rows start to stop; the number of rows without density, or a failure"""
-    cdef Py_ssize_t K = m.n_components, D = m.n_features
-    cdef Py_ssize_t tile_rows = tile_samples(K, D), row = start, n, p, i, found, bad = 0
-    cdef Tile tile = tile_in(scratch, K, D)
-    cdef int failed
-    while row < stop:
-        n = min(tile_rows, stop - row)
-        failed = load_tile(&tile, X + row * D, NULL, n, K, D)
-        if failed:
-            return failed
-        failed = c.log_prob(&tile, m)
-        if failed:
-            return failed
-        if out.log_prob != NULL:
-            store_log_prob(&tile, out.log_prob + row * K, m.common_constant, K)
-        if out.labels != NULL:
-            bad += store_labels(&tile, out.labels + row, K)
-        if out.log_likelihood != NULL or out.responsibilities != NULL:
-            found = normalize(&tile, K)
-            if found < 0:
-                return found
-            if found != OK:
-                for i in range(n):
-                    bad += not tile.peak[i] > -INFINITY
-            if out.log_likelihood != NULL:
-                for i in range(n):
-                    out.log_likelihood[row + i] = <real> (m.common_constant + sample_log_likelihood(&tile, i))
-            if out.responsibilities != NULL:
-                for p in range(tile.n_panels):
-                    store_panel(
-                        tile.r + p * K * WIDTH, out.responsibilities + (row + p * WIDTH) * K,
-                        min(n - p * WIDTH, <Py_ssize_t> WIDTH), K,
-                    )
-        row += n
-    return bad
-
-
-cdef inline void store_log_prob(const Tile* t, real* rows, double common_constant, Py_ssize_t K) noexcept nogil:
-    """common_constant + t.r to rows of K, -inf for a NaN, an overflow within a distance"""
-    cdef Py_ssize_t n, k
-    cdef double value
-    for n in range(t.n_samples):
-        for k in range(K):
-            value = common_constant + <double> t.r[(n // WIDTH * K + k) * WIDTH + n % WIDTH]
-            rows[n * K + k] = <real> (value if value == value else -INFINITY)
-
-
-cdef inline Py_ssize_t store_labels(Tile* t, long long* labels, Py_ssize_t K) noexcept nogil:
-    cdef Py_ssize_t p, i, k, v, n, bad = 0
-    cdef vec peak[2]
-    cdef vec label[2]           # as reals, so that one comparison serves both
-    cdef vec value
-    for p in range(t.n_panels):
-        peak[0] = peak[1] = vec_set(-INFINITY)
-        label[0] = label[1] = vec_set(0)
-        for k in range(K):
-            for v in range(2):
-                value = (<const vec*> (t.r + (p * K + k) * WIDTH))[v]
-                label[v] = vec_if_less(peak[v], value, vec_set(<real> k), label[v])
-                peak[v] = vec_if_less(peak[v], value, value, peak[v])
-        n = min(t.n_samples - p * WIDTH, <Py_ssize_t> WIDTH)
-        for i in range(n):
-            labels[p * WIDTH + i] = <long long> (<const real*> label)[i]
-            bad += not (<const real*> peak)[i] > -INFINITY
     return bad
 
 
@@ -356,3 +191,100 @@ def exp_log(const real[::1] x, real[::1] exp_x, const double[::1] y, double[::1]
 
 cdef inline vec exp_of_minus_abs(vec x) noexcept nogil:
     return exp_nonpositive(vec_if_less(x, vec_set(0), x, -x))
+
+
+# ---- for callers that own the memory: what gmm_core.kernels offers to Cython and C ----
+
+# What the caller's memory for a mixture begins with. 64 bytes, so that what follows is aligned as the memory is.
+cdef struct Header:
+    Py_ssize_t covariance_type
+    Py_ssize_t n_components
+    Py_ssize_t n_features
+    Py_ssize_t size             # of the prepared mixture, which follows
+    Py_ssize_t reserved[4]
+
+
+cdef Py_ssize_t mixture_bytes(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    cdef Covariance c = covariance_of(covariance_type)
+    return sizeof(Header) + prepared_size(&c, K, D) * sizeof(real)
+
+
+cdef Py_ssize_t scratch_bytes(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return tile_size(K, D) * sizeof(real)
+
+
+cdef Py_ssize_t statistics_size(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return 2 + K + K * D + covariance_of(covariance_type).moments_size(K, D)
+
+
+cdef void embed_mixture(
+    int covariance_type, Py_ssize_t K, Py_ssize_t D, const double* log_constant, const double* means,
+    const double* precisions_cholesky, void* mixture,
+) noexcept nogil:
+    cdef Covariance c = covariance_of(covariance_type)
+    cdef Header* header = <Header*> mixture
+    header.covariance_type = covariance_type
+    header.n_components = K
+    header.n_features = D
+    header.size = prepared_size(&c, K, D)
+    prepare_mixture(&c, log_constant, means, precisions_cholesky, <real*> (header + 1), K, D)
+
+
+cdef Mixture embedded_mixture(const void* mixture) noexcept nogil:
+    cdef const Header* header = <const Header*> mixture
+    return mixture_in(<const real*> (header + 1), header.size, header.n_components, header.n_features)
+
+
+cdef Py_ssize_t evaluate_block(
+    const void* mixture,
+    const real* X,              # IN  (n, D)
+    Py_ssize_t n,
+    real* log_densities,        # OUT (n,), or NULL
+    real* responsibilities,     # OUT (n, K), or NULL
+    void* scratch,              # TMP scratch_bytes
+) noexcept nogil:
+    """The number of rows that have no density under any component"""
+    cdef Mixture m = embedded_mixture(mixture)
+    cdef Covariance c = covariance_of(<int> (<const Header*> mixture).covariance_type)
+    cdef Outputs out
+    out.log_prob = NULL
+    out.labels = NULL
+    out.log_likelihood = log_densities
+    out.responsibilities = responsibilities
+    return evaluate_slice(X, &c, &m, &out, 0, n, <real*> scratch)
+
+
+cdef Py_ssize_t accumulate_block(
+    const void* mixture,
+    const real* X,                  # IN    (n, D)
+    const double* sample_weight,    # IN    (n,), or NULL
+    Py_ssize_t n,
+    double* statistics,             # INOUT added to, about the means of the mixture
+    void* scratch,                  # TMP   scratch_bytes
+) noexcept nogil:
+    """OK, or 1 + the first row that has no density under any component"""
+    cdef Pass job
+    job.mixture = embedded_mixture(mixture)
+    job.covariance = covariance_of(<int> (<const Header*> mixture).covariance_type)
+    job.X = X
+    job.weight = sample_weight
+    job.responsibilities = NULL
+    job.labels = NULL
+    job.e_step = job.at_means = True
+    job.shift_hi = job.mixture.mean_hi
+    job.shift_lo = job.mixture.mean_lo
+    job.n_samples = job.chunk_rows = n
+    job.size = 0
+    return accumulate_slice(&job, 0, n, statistics, <real*> scratch)
+
+
+def _capsules():
+    """The functions above, for gmm_core.kernels"""
+    return {
+        "mixture_bytes": PyCapsule_New(<void*> mixture_bytes, NULL, NULL),
+        "scratch_bytes": PyCapsule_New(<void*> scratch_bytes, NULL, NULL),
+        "statistics_size": PyCapsule_New(<void*> statistics_size, NULL, NULL),
+        "embed_mixture": PyCapsule_New(<void*> embed_mixture, NULL, NULL),
+        "evaluate_block": PyCapsule_New(<void*> evaluate_block, NULL, NULL),
+        "accumulate_block": PyCapsule_New(<void*> accumulate_block, NULL, NULL),
+    }

@@ -2,6 +2,7 @@
 
 Built once for each instruction set. Nothing is checked here.
 """
+from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, log, sqrt, sqrtl
 
@@ -15,7 +16,7 @@ cdef double EPS = 2.220446049250313e-16
 
 
 def maximization_step(
-    const double[::1] statistics,       # IN  see _expectation.pyx: log-likelihood, weight, counts, first, second
+    const double[::1] statistics,       # IN  see rows.pxd: log-likelihood, weight, counts, first, second
     const double[:, ::1] shift,         # IN  (K, D) origin of the moments
     const double[::1] reg_covar,        # IN  (D,) added to the variances of the features
     double[::1] weights,                # OUT (K,)
@@ -34,13 +35,8 @@ def maximization_step(
     largest (mean - shift)**2 / variance over components and features: the factor by which the
     rounding errors of the moments are amplified.
     """
-    # With d = s / N the move of the mean, sum r (x - mu)(x - mu)T / N = S / N - d dT. An empty component
-    # (N below the rounding of the counts) keeps its mean, has weight 0 and takes the pooled covariance.
-    cdef Py_ssize_t K = shift.shape[0], D = shift.shape[1], k, d, n_empty = 0, failed = 0
-    cdef const double* counts = &statistics[2]
-    cdef const double* first = counts + K
-    cdef const double* second = first + K * D
-    cdef double total = 0, drift = 0, move, ratio, variance
+    cdef Py_ssize_t K = shift.shape[0], D = shift.shape[1], failed
+    cdef double drift
     if CHECKS and (
         statistics.shape[0] < 2 + K + K * D or reg_covar.shape[0] < D or weights.shape[0] < K or means.shape[0] < K
         or means.shape[1] < D or empty.shape[0] < K
@@ -48,6 +44,28 @@ def maximization_step(
         or log_constant.shape[0] < K + 1
     ):
         return EXTENT, 0.0
+    with nogil:
+        failed = maximize(
+            covariance_type, K, D, &statistics[0], &shift[0, 0], &reg_covar[0], &weights[0], &means[0, 0],
+            &covariances[0], &precisions_cholesky[0], &log_constant[0], &scratch[0] if scratch.shape[0] else NULL,
+            &empty[0], &drift, n_threads,
+        )
+    return failed, drift
+
+
+cdef Py_ssize_t maximize(
+    int covariance_type, Py_ssize_t K, Py_ssize_t D, const double* statistics, const double* shift,
+    const double* reg_covar, double* weights, double* means, double* covariances, double* precisions_cholesky,
+    double* log_constant, double* scratch, signed char* empty, double* drift, int n_threads,
+) noexcept nogil:
+    """As maximization_step; the status"""
+    # With d = s / N the move of the mean, sum r (x - mu)(x - mu)T / N = S / N - d dT. An empty component
+    # (N below the rounding of the counts) keeps its mean, has weight 0 and takes the pooled covariance.
+    cdef Py_ssize_t k, d, n_empty = 0, failed
+    cdef const double* counts = statistics + 2
+    cdef const double* first = counts + K
+    cdef const double* second = first + K * D
+    cdef double total = 0, move, ratio, variance
     for k in range(K):
         total += counts[k]
     for k in range(K):
@@ -55,20 +73,18 @@ def maximization_step(
         n_empty += empty[k]
         weights[k] = 0 if empty[k] else counts[k] / total
         for d in range(D):
-            means[k, d] = shift[k, d] + (0 if empty[k] else first[k * D + d] / counts[k])
-    with nogil:
-        if covariance_type == FULL:
-            full_covariances(counts, first, second, &covariances[0], &empty[0], &reg_covar[0], K, D)
-        elif covariance_type == TIED:
-            tied_covariance(counts, first, second, &shift[0, 0], &covariances[0], &empty[0], &reg_covar[0], total, K, D)
-        elif covariance_type == DIAG:
-            diag_covariances(counts, first, second, &covariances[0], &empty[0], &reg_covar[0], K, D)
-        else:
-            spherical_covariances(counts, first, second, &covariances[0], &empty[0], &reg_covar[0], K, D)
-    if covariance_type == DIAG or covariance_type == SPHERICAL:
-        lift_collapsed(
-            counts, &means[0, 0], &covariances[0], &empty[0], total, K, D, D if covariance_type == DIAG else 1,
-        )
+            means[k * D + d] = shift[k * D + d] + (0 if empty[k] else first[k * D + d] / counts[k])
+    if covariance_type == FULL:
+        full_covariances(counts, first, second, covariances, empty, reg_covar, K, D)
+    elif covariance_type == TIED:
+        tied_covariance(counts, first, second, shift, covariances, empty, reg_covar, total, K, D)
+    elif covariance_type == DIAG:
+        diag_covariances(counts, first, second, covariances, empty, reg_covar, K, D)
+        lift_collapsed(counts, means, covariances, empty, total, K, D, D)
+    else:
+        spherical_covariances(counts, first, second, covariances, empty, reg_covar, K, D)
+        lift_collapsed(counts, means, covariances, empty, total, K, D, 1)
+    drift[0] = 0
     for k in range(K):
         if not empty[k]:
             for d in range(D):
@@ -82,13 +98,22 @@ def maximization_step(
                     variance = covariances[k]
                 move = first[k * D + d] / counts[k]
                 ratio = move * move / variance if variance > 0 else (1e300 if move != 0 else 0)
-                drift = ratio if ratio > drift else drift
+                drift[0] = ratio if ratio > drift[0] else drift[0]
     if n_empty and covariance_type != TIED:
-        pool_covariances(&covariances[0], counts, &empty[0], covariances.shape[0] // K, K)
-    failed = factor(covariances, precisions_cholesky, scratch, K, D, covariance_type, n_threads)
+        pool_covariances(covariances, counts, empty, size_of(covariance_type, K, D) // K, K)
+    failed = factor_all(covariances, precisions_cholesky, scratch, K, D, covariance_type, n_threads)
     if failed == 0:
-        log_normalization(weights, precisions_cholesky, log_constant, D, covariance_type)
-    return failed, drift
+        log_constants(weights, precisions_cholesky, log_constant, K, D, covariance_type)
+    return failed
+
+
+cdef inline Py_ssize_t size_of(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """doubles of the covariances of a type"""
+    if covariance_type == FULL:
+        return K * D * D
+    if covariance_type == TIED:
+        return D * D
+    return K * D if covariance_type == DIAG else K
 
 
 cdef inline bint beyond_matrices(
@@ -96,13 +121,7 @@ cdef inline bint beyond_matrices(
     Py_ssize_t K, Py_ssize_t D, int covariance_type,
 ) noexcept nogil:
     """Whether an array is too short for the covariances of its type"""
-    cdef Py_ssize_t size = K
-    if covariance_type == FULL:
-        size = K * D * D
-    elif covariance_type == TIED:
-        size = D * D
-    elif covariance_type == DIAG:
-        size = K * D
+    cdef Py_ssize_t size = size_of(covariance_type, K, D)
     return covariances.shape[0] < size or precisions_cholesky.shape[0] < size or (
         (covariance_type == FULL or covariance_type == TIED) and scratch.shape[0] < size
     )
@@ -249,12 +268,22 @@ def factor(
     int n_threads,
 ):
     """U with U UT = covariance**-1, upper triangular; 0, or 1 + the first component that is not positive definite"""
-    cdef Py_ssize_t n_matrices, i
-    cdef int k, n_workers
     if CHECKS and beyond_matrices(covariances, precisions_cholesky, scratch, K, D, covariance_type):
         return EXTENT
+    return factor_all(
+        &covariances[0], &precisions_cholesky[0], &scratch[0] if scratch.shape[0] else NULL, K, D, covariance_type,
+        n_threads,
+    )
+
+
+cdef Py_ssize_t factor_all(
+    const double* covariances, double* precisions_cholesky, double* scratch, Py_ssize_t K, Py_ssize_t D,
+    int covariance_type, int n_threads,
+) noexcept nogil:
+    cdef Py_ssize_t n_matrices, i
+    cdef int k, n_workers
     if covariance_type == DIAG or covariance_type == SPHERICAL:
-        for i in range(covariances.shape[0]):
+        for i in range(size_of(covariance_type, K, D)):
             if not 0 < covariances[i] < INFINITY:
                 return 1 + (i // D if covariance_type == DIAG else i)
             precisions_cholesky[i] = 1 / sqrt(covariances[i])
@@ -263,11 +292,11 @@ def factor(
     n_workers = n_threads if n_matrices > 1 and D >= 32 else 1
     if n_workers == 1:
         for i in range(n_matrices):
-            if not factor_one(&covariances[i * D * D], &precisions_cholesky[i * D * D], &scratch[i * D * D], D):
+            if not factor_one(covariances + i * D * D, precisions_cholesky + i * D * D, scratch + i * D * D, D):
                 return 1 + i
         return 0
-    for k in prange(<int> n_matrices, nogil=True, num_threads=n_workers, schedule="static"):
-        if not factor_one(&covariances[k * D * D], &precisions_cholesky[k * D * D], &scratch[k * D * D], D):
+    for k in prange(<int> n_matrices, num_threads=n_workers, schedule="static"):
+        if not factor_one(covariances + k * D * D, precisions_cholesky + k * D * D, scratch + k * D * D, D):
             scratch[k * D * D] = -1
     for i in range(n_matrices):
         if scratch[i * D * D] < 0:
@@ -294,17 +323,24 @@ def log_normalization(
     int covariance_type,
 ):
     """log weight + log |U_k| - D/2 log 2 pi, less that of the component of the largest weight, which stands last"""
+    cdef Py_ssize_t K = weights.shape[0]
+    if CHECKS and (
+        log_constant.shape[0] < K + 1 or precisions_cholesky.shape[0] < size_of(covariance_type, K, D)
+    ):
+        return EXTENT
+    log_constants(&weights[0], &precisions_cholesky[0], &log_constant[0], K, D, covariance_type)
+    return 0
+
+
+cdef void log_constants(
+    const double* weights, const double* precisions_cholesky, double* log_constant, Py_ssize_t K, Py_ssize_t D,
+    int covariance_type,
+) noexcept nogil:
     # Scale of the data and number of features are in every constant alike: at 1e150, or D = 500, they are
     # thousands. Without them responsibilities keep those digits; as |U_k| / |U_j| is a product of ratios
     # near 1, the logarithms of the ratios are taken.
-    cdef Py_ssize_t K = weights.shape[0], k, d, base = 0
+    cdef Py_ssize_t k, d, base = 0
     cdef double log_det
-    if CHECKS and (
-        log_constant.shape[0] < K + 1
-        or precisions_cholesky.shape[0] < (K * D * D if covariance_type == FULL else D * D if covariance_type == TIED
-                                           else K * D if covariance_type == DIAG else K)
-    ):
-        return EXTENT
     for k in range(K):
         if weights[k] > weights[base]:
             base = k
@@ -321,7 +357,6 @@ def log_normalization(
                     scale(precisions_cholesky, base, d, D, covariance_type),
                 )
         log_constant[k] = log_det + (log(weights[k] / weights[base]) if weights[base] > 0 else log(weights[k]))
-    return 0
 
 
 cdef inline double log_ratio(double a, double b) noexcept nogil:
@@ -331,7 +366,7 @@ cdef inline double log_ratio(double a, double b) noexcept nogil:
 
 
 cdef inline double scale(
-    const double[::1] precisions_cholesky, Py_ssize_t k, Py_ssize_t d, Py_ssize_t D, int covariance_type,
+    const double* precisions_cholesky, Py_ssize_t k, Py_ssize_t d, Py_ssize_t D, int covariance_type,
 ) noexcept nogil:
     """entry (d, d) of U_k"""
     if covariance_type == FULL:
@@ -403,3 +438,12 @@ def precisions_and_covariances(
                     covariances[n, i, j] = dot(&scratch[1, i, 0], &scratch[1, j, 0], j + 1)
                     covariances[n, j, i] = covariances[n, i, j]
     return 0
+
+
+def _capsules():
+    """The functions of the M-step on pointers, for gmm_core.kernels"""
+    return {
+        "size_of": PyCapsule_New(<void*> size_of, NULL, NULL),
+        "maximize": PyCapsule_New(<void*> maximize, NULL, NULL),
+        "log_constants": PyCapsule_New(<void*> log_constants, NULL, NULL),
+    }

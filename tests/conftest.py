@@ -14,9 +14,9 @@ from hypothesis import settings
 
 from gmm_core import (
     _build_config,
+    _cpu,
     _dispatch,
     covariance,
-    kernels,
     parameters,
     passes,
     reference,
@@ -28,7 +28,7 @@ settings.register_profile("bounded", max_examples=500, deadline=None, derandomiz
 settings.register_profile("long", max_examples=20_000, deadline=None)
 settings.load_profile("bounded")
 
-LEVELS = [level for level in kernels.supported_levels() if level in _build_config.LEVELS]
+LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
 
 
 @pytest.fixture(params=LEVELS)

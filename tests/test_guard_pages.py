@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from gmm_core import _build_config, _dispatch, covariance, kernels, parameters, passes, statistics
+from gmm_core import _build_config, _cpu, _dispatch, covariance, parameters, passes, statistics
 from gmm_core import kmeans as km
 
-LEVELS = [level for level in kernels.supported_levels() if level in _build_config.LEVELS]
+LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
 Make = Callable[..., Any]  # the fixtures
 both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 pytestmark = pytest.mark.skipif(

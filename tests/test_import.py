@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gmm_core import _build_config, kernels
+from gmm_core import _build_config, _cpu
 
 Make = Callable[..., Any]  # the fixtures
-LEVELS = [level for level in kernels.supported_levels() if level in _build_config.LEVELS]
+LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -5,9 +5,9 @@ from importlib import import_module
 
 import pytest
 
-from gmm_core import _build_config, _signatures, kernels
+from gmm_core import _build_config, _cpu, _signatures
 
-LEVELS = [level for level in kernels.supported_levels() if level in _build_config.LEVELS]
+LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
 BUILDS = [
     (protocol, f"{source}_{level}{suffix}")
     for protocol, source, suffixes in (

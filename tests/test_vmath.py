@@ -12,9 +12,9 @@ import mpmath
 import numpy as np
 import pytest
 
-from gmm_core import _build_config, kernels
+from gmm_core import _build_config, _cpu
 
-LEVELS = [level for level in kernels.supported_levels() if level in _build_config.LEVELS]
+LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
 LOG_2 = float(np.log(2))
 wide_long_double = pytest.mark.skipif(
     np.finfo(np.longdouble).nmant < 63,

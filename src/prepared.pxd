@@ -1,0 +1,44 @@
+"""A mixture laid out as the E-step reads it: one array of reals, made once for a pass."""
+from layout cimport Mixture, real
+from covariance cimport Covariance
+from panel cimport split
+
+
+cdef inline Py_ssize_t prepared_size(const Covariance* c, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """reals"""
+    return 2 + K + 2 * K * D + c.factor_size(K, D)
+
+
+cdef inline void prepare_mixture(
+    const Covariance* c,
+    const double* log_constant,         # IN  (K + 1,) see log_normalization in _maximization.pyx
+    const double* means,                # IN  (K, D)
+    const double* precisions_cholesky,  # IN  the shape of the type
+    real* mixture,                      # OUT (prepared_size,)
+    Py_ssize_t K,
+    Py_ssize_t D,
+) noexcept nogil:
+    cdef Py_ssize_t k
+    split(&log_constant[K], mixture, 1)
+    for k in range(K):
+        mixture[2 + k] = <real> log_constant[k]
+    split(means, mixture + 2 + K, K * D)
+    c.pack(precisions_cholesky, means, mixture + 2 + K + 2 * K * D, K, D)
+
+
+cdef inline Mixture mixture_in(const real* mixture, Py_ssize_t size, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """The parts of a prepared mixture; with a size of 0, of none"""
+    cdef Mixture m
+    m.n_components = K
+    m.n_features = D
+    if size == 0:
+        m.log_constant = m.mean_hi = m.mean_lo = m.factor = NULL
+        m.common_constant = m.factor_size = 0
+        return m
+    m.log_constant = mixture + 2
+    m.common_constant = <double> mixture[0] + <double> mixture[1]
+    m.mean_hi = m.log_constant + K
+    m.mean_lo = m.mean_hi + K * D
+    m.factor = m.mean_lo + K * D
+    m.factor_size = size - 2 - K - 2 * K * D
+    return m

@@ -1,0 +1,176 @@
+"""The E-step over rows of X on one thread: statistics, or scores. Tile by tile, see tile.pxd and covariance.pxd."""
+from libc.math cimport INFINITY
+from libc.string cimport memset
+
+from layout cimport Mixture, OK, Tile, real, vec, vec_if_less, vec_set, WIDTH
+from covariance cimport Covariance
+from panel cimport store_panel, sum_doubles, sum_rows
+from tile cimport load_tile, normalize, sample_log_likelihood, tile_in, tile_samples
+from vmath cimport log_positive
+
+# Statistics are one array of doubles: log-likelihood, total weight, counts (K), first moments (K, D)
+# about the shift, second moments (moments_size). They add up.
+
+
+cdef struct Pass:
+    Covariance covariance
+    Mixture mixture
+    const real* X
+    const double* weight            # or NULL
+    const real* responsibilities    # (n, K), or NULL
+    const long long* labels         # (n,), or NULL
+    bint e_step                     # the mixture makes the responsibilities
+    const real* shift_hi
+    const real* shift_lo
+    bint at_means
+    Py_ssize_t n_samples
+    Py_ssize_t chunk_rows
+    Py_ssize_t size                 # of the statistics; with 2 only log-likelihood and weight are made
+
+
+cdef inline Py_ssize_t accumulate_rows(
+    const Pass* job, Py_ssize_t start, Py_ssize_t stop, double* statistics, real* scratch,
+) noexcept nogil:
+    """Add rows start to stop; 1 + the row of the first sample without density, OK, or a failure"""
+    cdef Py_ssize_t K = job.mixture.n_components, D = job.mixture.n_features
+    cdef Py_ssize_t tile_rows = tile_samples(K, D), row = start, n, bad
+    cdef Tile tile = tile_in(scratch, K, D)
+    cdef const double* weight
+    cdef int failed
+    while row < stop:
+        n = min(tile_rows, stop - row)
+        weight = job.weight
+        if weight != NULL:
+            weight += row
+        failed = load_tile(&tile, job.X + row * D, weight, n, K, D)
+        if failed:
+            return failed
+        if job.responsibilities != NULL:
+            load_responsibilities(&tile, job.responsibilities + row * K, K)
+        elif not job.e_step:
+            load_labels(&tile, job.labels, row, K)
+        else:
+            failed = job.covariance.log_prob(&tile, &job.mixture)
+            if failed:
+                return failed
+            bad = normalize(&tile, K)
+            if bad != OK:
+                return bad if bad < 0 else row + bad
+            statistics[0] += tile_log_likelihood(&tile, job.mixture.common_constant)
+        statistics[1] += sum_rows(tile.weight, WIDTH, tile.n_panels)
+        row += n
+        if job.size == 2:
+            continue
+        failed = job.covariance.accumulate(
+            &tile, job.shift_hi, job.shift_lo, job.at_means,
+            statistics + 2, statistics + 2 + K, statistics + 2 + K + K * D, K, D,
+        )
+        if failed:
+            return failed
+    return OK
+
+
+cdef inline double tile_log_likelihood(Tile* t, double common_constant) noexcept nogil:
+    """sum of weight (common_constant + peak + log total), in double; overwrites the totals"""
+    cdef Py_ssize_t i, n = t.n_panels * WIDTH
+    for i in range(n):
+        t.total[i] = <double> t.weight[i] * (
+            common_constant + (<double> t.peak[i] + log_positive(t.total[i]))
+        )
+    return sum_doubles(t.total, n)
+
+
+cdef inline void load_responsibilities(Tile* t, const real* rows, Py_ssize_t K) noexcept nogil:
+    cdef Py_ssize_t n, k
+    for n in range(t.n_panels * WIDTH):
+        for k in range(K):
+            t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = (
+                t.weight[n] * rows[n * K + k] if n < t.n_samples else <real> 0
+            )
+
+
+cdef inline void load_labels(Tile* t, const long long* labels, Py_ssize_t row, Py_ssize_t K) noexcept nogil:
+    cdef Py_ssize_t n, k
+    memset(t.r, 0, t.n_panels * K * WIDTH * sizeof(real))
+    for n in range(t.n_samples):
+        k = 0 if labels == NULL else <Py_ssize_t> labels[row + n]
+        if k >= 0:      # a row without weight may have no label
+            t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = t.weight[n]
+
+
+cdef struct Outputs:
+    real* log_prob
+    real* log_likelihood
+    real* responsibilities
+    long long* labels
+
+
+cdef inline Py_ssize_t evaluate_rows(
+    const real* X, const Covariance* c, const Mixture* m, const Outputs* out,
+    Py_ssize_t start, Py_ssize_t stop, real* scratch,
+) noexcept nogil:
+    """Outputs for rows start to stop; the number of rows without density, or a failure"""
+    cdef Py_ssize_t K = m.n_components, D = m.n_features
+    cdef Py_ssize_t tile_rows = tile_samples(K, D), row = start, n, p, i, found, bad = 0
+    cdef Tile tile = tile_in(scratch, K, D)
+    cdef int failed
+    while row < stop:
+        n = min(tile_rows, stop - row)
+        failed = load_tile(&tile, X + row * D, NULL, n, K, D)
+        if failed:
+            return failed
+        failed = c.log_prob(&tile, m)
+        if failed:
+            return failed
+        if out.log_prob != NULL:
+            store_log_prob(&tile, out.log_prob + row * K, m.common_constant, K)
+        if out.labels != NULL:
+            bad += store_labels(&tile, out.labels + row, K)
+        if out.log_likelihood != NULL or out.responsibilities != NULL:
+            found = normalize(&tile, K)
+            if found < 0:
+                return found
+            if found != OK:
+                for i in range(n):
+                    bad += not tile.peak[i] > -INFINITY
+            if out.log_likelihood != NULL:
+                for i in range(n):
+                    out.log_likelihood[row + i] = <real> (m.common_constant + sample_log_likelihood(&tile, i))
+            if out.responsibilities != NULL:
+                for p in range(tile.n_panels):
+                    store_panel(
+                        tile.r + p * K * WIDTH, out.responsibilities + (row + p * WIDTH) * K,
+                        min(n - p * WIDTH, <Py_ssize_t> WIDTH), K,
+                    )
+        row += n
+    return bad
+
+
+cdef inline void store_log_prob(const Tile* t, real* rows, double common_constant, Py_ssize_t K) noexcept nogil:
+    """common_constant + t.r to rows of K, -inf for a NaN, an overflow within a distance"""
+    cdef Py_ssize_t n, k
+    cdef double value
+    for n in range(t.n_samples):
+        for k in range(K):
+            value = common_constant + <double> t.r[(n // WIDTH * K + k) * WIDTH + n % WIDTH]
+            rows[n * K + k] = <real> (value if value == value else -INFINITY)
+
+
+cdef inline Py_ssize_t store_labels(Tile* t, long long* labels, Py_ssize_t K) noexcept nogil:
+    cdef Py_ssize_t p, i, k, v, n, bad = 0
+    cdef vec peak[2]
+    cdef vec label[2]           # as reals, so that one comparison serves both
+    cdef vec value
+    for p in range(t.n_panels):
+        peak[0] = peak[1] = vec_set(-INFINITY)
+        label[0] = label[1] = vec_set(0)
+        for k in range(K):
+            for v in range(2):
+                value = (<const vec*> (t.r + (p * K + k) * WIDTH))[v]
+                label[v] = vec_if_less(peak[v], value, vec_set(<real> k), label[v])
+                peak[v] = vec_if_less(peak[v], value, value, peak[v])
+        n = min(t.n_samples - p * WIDTH, <Py_ssize_t> WIDTH)
+        for i in range(n):
+            labels[p * WIDTH + i] = <long long> (<const real*> label)[i]
+            bad += not (<const real*> peak)[i] > -INFINITY
+    return bad
