@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from gmm_core._build_config import OPENMP
+from gmm_core._cpu import max_threads
 
 _in_forked_child = False
 
@@ -53,8 +54,9 @@ def effective_n_threads(n_threads: int | None = None) -> int:
     """Turn the `n_threads` of the user into a number of threads.
 
     None means what the CPU affinity and the container's CPU quota allow, and no more than
-    OMP_NUM_THREADS if that is set. A negative number counts back from the CPUs allowed: -1 is
-    all of them, -2 all but one. Always 1 without OpenMP, and in a forked child.
+    OMP_NUM_THREADS, if that is set, or the OpenMP runtime's limit in the calling thread, which
+    threadpoolctl lowers. A negative number counts back from the CPUs allowed: -1 is all of them,
+    -2 all but one. Always 1 without OpenMP, and in a forked child.
 
     Parameters
     ----------
@@ -70,6 +72,6 @@ def effective_n_threads(n_threads: int | None = None) -> int:
         return 1
     if n_threads is None:
         limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-        available = _available()
-        return min(available, int(limit)) if limit.isdigit() and int(limit) > 0 else available
+        allowed = min(_available(), max_threads())
+        return min(allowed, int(limit)) if limit.isdigit() and int(limit) > 0 else allowed
     return n_threads if n_threads > 0 else max(1, _available() + 1 + n_threads)

@@ -78,8 +78,8 @@ class GaussianMixture(MixtureForms):
     verbose_interval : int, default=10
     n_threads : int or None
         None: what the CPU affinity and the container's quota allow, and no more than
-        OMP_NUM_THREADS. Negative numbers count back: -1 is all, -2 all but one. The results
-        have the same bits for every number of threads.
+        OMP_NUM_THREADS or a limit of threadpoolctl. Negative numbers count back: -1 is all, -2
+        all but one. The results have the same bits for every number of threads.
 
     Attributes
     ----------

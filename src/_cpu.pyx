@@ -1,8 +1,9 @@
-"""Which of the builds of the kernels this processor can run."""
+"""What this processor can run, and the OpenMP runtime's bound on threads."""
 
 cdef extern from "cpu.h" nogil:
     bint cpu_has_v3()
     bint cpu_has_v4()
+    int openmp_max_threads()
 
 
 def supported_levels():
@@ -13,3 +14,8 @@ def supported_levels():
         if cpu_has_v4():
             levels.append("v4")
     return tuple(levels)
+
+
+def max_threads():
+    """omp_get_max_threads() in the calling thread; 1 without OpenMP"""
+    return openmp_max_threads()

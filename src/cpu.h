@@ -17,4 +17,13 @@ static inline int cpu_has_v3(void) { return 0; }
 static inline int cpu_has_v4(void) { return 0; }
 #endif
 
+/* The OpenMP runtime's bound on a parallel section of the calling thread: OMP_NUM_THREADS, until somebody
+ * (threadpoolctl) sets another. */
+#ifdef _OPENMP
+#include <omp.h>
+static inline int openmp_max_threads(void) { return omp_get_max_threads(); }
+#else
+static inline int openmp_max_threads(void) { return 1; }
+#endif
+
 #endif

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 from gmm_core import GaussianMixture, _build_config, _threads, passes
 from gmm_core._threads import effective_n_threads
@@ -76,8 +77,21 @@ def test_rule(
 ) -> None:
     """None: OMP_NUM_THREADS and the CPUs allowed are bounds; negatives count back from these."""
     monkeypatch.setattr(_threads, "_available", lambda: 6)
+    monkeypatch.setattr(_threads, "max_threads", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", environment)
     assert effective_n_threads(n_threads) == expected
+
+
+@needs_openmp
+def test_limit_of_threadpoolctl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_threads, "_available", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with threadpoolctl.threadpool_limits(3, user_api="openmp"):
+        assert effective_n_threads() == 3
+        assert (effective_n_threads(4), effective_n_threads(-1)) == (4, 6)  # explicit
+        with threadpoolctl.threadpool_limits(1):
+            assert effective_n_threads() == 1
+        assert effective_n_threads() == 3
 
 
 @needs_openmp
