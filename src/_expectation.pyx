@@ -9,6 +9,9 @@ from libc.string cimport memset
 
 from layout cimport CHECKS, EXTENT, OK, Mixture, real, vec, vec_if_less, vec_set, LANES
 from covariance cimport Covariance, covariance_of
+from embedded cimport (
+    accumulate_block, embed_mixture, evaluate_block, mixture_bytes, scratch_bytes, statistics_size,
+)
 from panel cimport split
 from prepared cimport mixture_in, prepare_mixture, prepared_size
 from rows cimport accumulate_rows, evaluate_rows, Outputs, Pass
@@ -193,93 +196,8 @@ cdef inline vec exp_of_minus_abs(vec x) noexcept nogil:
     return exp_nonpositive(vec_if_less(x, vec_set(0), x, -x))
 
 
-# ---- for callers that own the memory: what gmm_core.kernels offers to Cython and C ----
-
-# What the caller's memory for a mixture begins with. 64 bytes, so that what follows is aligned as the memory is.
-cdef struct Header:
-    Py_ssize_t covariance_type
-    Py_ssize_t n_components
-    Py_ssize_t n_features
-    Py_ssize_t size             # of the prepared mixture, which follows
-    Py_ssize_t reserved[4]
-
-
-cdef Py_ssize_t mixture_bytes(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    cdef Covariance c = covariance_of(covariance_type)
-    return sizeof(Header) + prepared_size(&c, K, D) * sizeof(real)
-
-
-cdef Py_ssize_t scratch_bytes(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    return tile_size(K, D) * sizeof(real)
-
-
-cdef Py_ssize_t statistics_size(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    return 2 + K + K * D + covariance_of(covariance_type).moments_size(K, D)
-
-
-cdef void embed_mixture(
-    int covariance_type, Py_ssize_t K, Py_ssize_t D, const double* log_constant, const double* means,
-    const double* precisions_cholesky, void* mixture,
-) noexcept nogil:
-    cdef Covariance c = covariance_of(covariance_type)
-    cdef Header* header = <Header*> mixture
-    header.covariance_type = covariance_type
-    header.n_components = K
-    header.n_features = D
-    header.size = prepared_size(&c, K, D)
-    prepare_mixture(&c, log_constant, means, precisions_cholesky, <real*> (header + 1), K, D)
-
-
-cdef Mixture embedded_mixture(const void* mixture) noexcept nogil:
-    cdef const Header* header = <const Header*> mixture
-    return mixture_in(<const real*> (header + 1), header.size, header.n_components, header.n_features)
-
-
-cdef Py_ssize_t evaluate_block(
-    const void* mixture,
-    const real* X,              # IN  (n, D)
-    Py_ssize_t n,
-    real* log_densities,        # OUT (n,), or NULL
-    real* responsibilities,     # OUT (n, K), or NULL
-    void* scratch,              # TMP scratch_bytes
-) noexcept nogil:
-    """The number of rows that have no density under any component"""
-    cdef Mixture m = embedded_mixture(mixture)
-    cdef Covariance c = covariance_of(<int> (<const Header*> mixture).covariance_type)
-    cdef Outputs out
-    out.log_prob = NULL
-    out.labels = NULL
-    out.log_likelihood = log_densities
-    out.responsibilities = responsibilities
-    return evaluate_slice(X, &c, &m, &out, 0, n, <real*> scratch)
-
-
-cdef Py_ssize_t accumulate_block(
-    const void* mixture,
-    const real* X,                  # IN    (n, D)
-    const double* sample_weight,    # IN    (n,), or NULL
-    Py_ssize_t n,
-    double* statistics,             # INOUT added to, about the means of the mixture
-    void* scratch,                  # TMP   scratch_bytes
-) noexcept nogil:
-    """OK, or 1 + the first row that has no density under any component"""
-    cdef Pass job
-    job.mixture = embedded_mixture(mixture)
-    job.covariance = covariance_of(<int> (<const Header*> mixture).covariance_type)
-    job.X = X
-    job.weight = sample_weight
-    job.responsibilities = NULL
-    job.labels = NULL
-    job.e_step = job.at_means = True
-    job.shift_hi = job.mixture.mean_hi
-    job.shift_lo = job.mixture.mean_lo
-    job.n_samples = job.chunk_rows = n
-    job.size = 0
-    return accumulate_slice(&job, 0, n, statistics, <real*> scratch)
-
-
 def _capsules():
-    """The functions above, for gmm_core.kernels"""
+    """The functions of embedded.pxd, for gmm_core.kernels"""
     return {
         "mixture_bytes": PyCapsule_New(<void*> mixture_bytes, NULL, NULL),
         "scratch_bytes": PyCapsule_New(<void*> scratch_bytes, NULL, NULL),
