@@ -9,8 +9,17 @@ except ImportError as error:
     ) from error
 
 from gmm_core import reference
-from gmm_core._info import build_info
+from gmm_core._info import build_info, get_include
+from gmm_core.functions import (
+    accumulate,
+    expectation_step,
+    log_density,
+    maximization_step,
+    responsibilities,
+    sufficient_statistics,
+)
 from gmm_core.mixture import GaussianMixture
+from gmm_core.statistics import Statistics
 from gmm_core.validation import ConvergenceWarning, InvalidParameterError, NotFittedError
 
 __all__ = [
@@ -18,7 +27,15 @@ __all__ = [
     "GaussianMixture",
     "InvalidParameterError",
     "NotFittedError",
+    "Statistics",
     "__version__",
+    "accumulate",
     "build_info",
+    "expectation_step",
+    "get_include",
+    "log_density",
+    "maximization_step",
     "reference",
+    "responsibilities",
+    "sufficient_statistics",
 ]

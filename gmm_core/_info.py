@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gmm_core import _build_config, _dispatch
 from gmm_core._threads import effective_n_threads
 
@@ -26,3 +28,8 @@ def build_info() -> dict[str, object]:
         "n_threads": effective_n_threads(),
         "checks": _build_config.CHECKS,
     }
+
+
+def get_include() -> str:
+    """Folder of gmm_core.h, by which C and C++ call the kernels."""
+    return str(Path(__file__).parent / "include")

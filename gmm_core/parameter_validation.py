@@ -207,7 +207,9 @@ def check_weights_init(weights: object, n_components: int) -> Float64Array:
     return array
 
 
-def check_means_init(means: object, n_components: int, n_features: int) -> Float64Array:
+def check_means_init(
+    means: object, n_components: int, n_features: int, name: str = "means"
+) -> Float64Array:
     """Check the means of the components.
 
     Parameters
@@ -215,6 +217,8 @@ def check_means_init(means: object, n_components: int, n_features: int) -> Float
     means : array-like of shape (n_components, n_features)
         Never modified.
     n_components, n_features : int
+    name : str
+        What the messages call them.
 
     Returns
     -------
@@ -226,7 +230,45 @@ def check_means_init(means: object, n_components: int, n_features: int) -> Float
     ValueError
         If the shape is another or a value is not finite.
     """
-    return _as_parameter(means, "means", (n_components, n_features))
+    return _as_parameter(means, name, (n_components, n_features))
+
+
+def check_precisions_cholesky(
+    precisions_cholesky: object, shape: tuple[int, ...], is_matrix: bool
+) -> Float64Array:
+    """Check the factors of precisions.
+
+    Parameters
+    ----------
+    precisions_cholesky : array-like
+        Never modified.
+    shape : tuple of int
+        That of the covariance type.
+    is_matrix : bool
+        Whether they are upper triangular matrices, else reciprocal standard deviations.
+
+    Returns
+    -------
+    ndarray of the same shape, float64
+        A fresh array.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, a value is not finite, a diagonal is not positive, or a matrix is
+        not upper triangular.
+    """
+    name = "precisions_cholesky"
+    array = _as_parameter(precisions_cholesky, name, shape)
+    diagonal = np.einsum("...ii->...i", array) if is_matrix else array
+    if not (diagonal > 0).all():
+        where = "on the diagonal" if is_matrix else "everywhere"
+        raise ValueError(
+            f"The parameter '{name}' must be positive {where}, but the least is {diagonal.min()}"
+        )
+    if is_matrix and np.tril(array, -1).any():
+        raise ValueError(f"The parameter '{name}' must be upper triangular")
+    return array
 
 
 def check_reg_covar(reg_covar: Any, n_features: int) -> float | Float64Array:

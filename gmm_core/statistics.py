@@ -66,7 +66,23 @@ class Statistics:
         """Sum of the sample weights."""
         return float(self.values[1])
 
-    def __add__(self, other: Statistics) -> Statistics:
+    @property
+    def counts(self) -> Float64Array:
+        """N_k = Σ w r_k, of shape (K,)."""
+        return self.values[2 : 2 + len(self.shift)]
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes of the sums and of their origins."""
+        return self.values.nbytes + self.shift.nbytes
+
+    def __radd__(self, other: object) -> Statistics:
+        """sum() begins with 0."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __add__(self, other: object) -> Statistics:
+        if not isinstance(other, Statistics):
+            return NotImplemented
         same_type = self.covariance_type == other.covariance_type
         if not (same_type and np.array_equal(self.shift, other.shift)):
             raise ValueError("only statistics of one covariance type about one shift can be added")

@@ -1,0 +1,206 @@
+"""The steps of EM as functions, against their namesakes in the NumPy baseline."""
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gmm_core
+from gmm_core import GaussianMixture, Statistics, reference
+
+TYPES = ["full", "tied", "diag", "spherical"]
+Make = Callable[..., Any]  # the fixtures
+both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
+all_types = pytest.mark.parametrize("covariance_type", TYPES)
+
+
+@pytest.fixture
+def model(
+    covariance_type: str, dtype: str, make_problem: Make
+) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...]]:
+    """X, sample_weight, (weights, means, precisions_cholesky, covariance_type)."""
+    problem = make_problem(covariance_type, 700, 3, 5, dtype)
+    p = problem.parameters
+    return problem.X, problem.weight, (p.weights, p.means, p.precisions_cholesky, covariance_type)
+
+
+def near(got: np.ndarray, truth: np.ndarray, dtype: str) -> None:
+    """Sums of D + K terms, and of 700 for moments; these of squares of differences."""
+    error = 300 * float(np.finfo(dtype).eps) * max(1, abs(truth).max())
+    np.testing.assert_allclose(got, truth, rtol=0, atol=error)
+
+
+@both_dtypes
+@all_types
+def test_scores(model: Any, covariance_type: str, dtype: str) -> None:
+    X, _, parameters = model
+    X64 = X.astype(np.float64)
+    log_density = gmm_core.log_density(X, *parameters[1:])
+    near(log_density, reference.log_density(X64, *parameters[1:]), dtype)
+    log_likelihood, r = gmm_core.expectation_step(X, *parameters)
+    truth = reference.expectation_step(X64, *parameters)
+    near(log_likelihood, truth[0], dtype)
+    near(r, truth[1], dtype)
+    assert np.array_equal(gmm_core.responsibilities(X, *parameters), r)
+    assert log_density.dtype == log_likelihood.dtype == r.dtype == dtype
+
+    out = np.empty_like(log_density), np.empty_like(log_likelihood), np.empty_like(r)
+    assert gmm_core.log_density(X, *parameters[1:], out=out[0]) is out[0]
+    given = gmm_core.expectation_step(X, *parameters, out=out[1:], n_threads=2)
+    assert given[0] is out[1] and given[1] is out[2]
+    for got, expected in zip(out, (log_density, log_likelihood, r), strict=True):
+        assert np.array_equal(got, expected)
+    assert gmm_core.responsibilities(X, *parameters, out=out[2]) is out[2]
+
+
+@both_dtypes
+@all_types
+def test_steps(model: Any, covariance_type: str, dtype: str) -> None:
+    """From responsibilities or in one pass, in whole or in parts: the parameters of the baseline."""
+    X, weight, parameters = model
+    X64 = X.astype(np.float64)
+    r = gmm_core.responsibilities(X, *parameters)
+    shift = parameters[1]
+    truth = reference.maximization_step(X64, r.astype(np.float64), covariance_type, 1e-3, weight)
+    factors = reference.precision_cholesky(truth[2], covariance_type)
+    parts = [slice(0, 300), slice(300, 700)]
+    for statistics in (
+        gmm_core.sufficient_statistics(X, r, covariance_type, shift, weight),
+        sum(
+            gmm_core.sufficient_statistics(X[i], r[i], covariance_type, shift, weight[i])
+            for i in parts
+        ),
+        gmm_core.accumulate(X, *parameters, weight),
+        sum(gmm_core.accumulate(X[i], *parameters, weight[i], n_threads=2) for i in parts),
+    ):
+        got = gmm_core.maximization_step(statistics, 1e-3)
+        for array, expected in zip(got, (*truth, factors), strict=True):
+            near(array, expected, dtype)
+        assert statistics.weight == pytest.approx(weight.sum(), rel=1e-6)
+        near(statistics.counts, (r.astype(np.float64) * weight[:, None]).sum(axis=0), dtype)
+    log_likelihood = reference.log_likelihood(X64, *parameters)
+    assert statistics.log_likelihood == pytest.approx(weight @ log_likelihood, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float64"])
+@all_types
+def test_a_loop_of_ones_own_is_fit(model: Any, covariance_type: str) -> None:
+    """Bit for bit the parameters of GaussianMixture."""
+    X, _, (weights, means, factors, _) = model
+    fitted = GaussianMixture(
+        3,
+        covariance_type=covariance_type,
+        weights_init=weights,
+        means_init=means,
+        precisions_init=np.ones_like(factors)
+        if factors.ndim < 2 or covariance_type == "diag"
+        else np.broadcast_to(np.eye(5), factors.shape).copy(),
+        max_iter=4,
+        tol=0,
+    )
+    with pytest.warns(gmm_core.ConvergenceWarning):
+        fitted.fit(X)
+    factors = fitted.precisions_init
+    for _ in range(4):
+        statistics = gmm_core.accumulate(X, weights, means, factors, covariance_type)
+        weights, means, covariances, factors = gmm_core.maximization_step(statistics)
+    assert np.array_equal(weights, fitted.weights_)
+    assert np.array_equal(means, fitted.means_)
+    assert np.array_equal(covariances, fitted.covariances_)
+
+
+@pytest.mark.parametrize("covariance_type", ["full"])
+@pytest.mark.parametrize("dtype", ["float64"])
+def test_statistics(model: Any) -> None:
+    X, weight, parameters = model
+    one = gmm_core.accumulate(X[:300], *parameters, weight[:300])
+    two = gmm_core.accumulate(X[300:], *parameters, weight[300:])
+    copy = pickle.loads(pickle.dumps(one))
+    assert np.array_equal(copy.values, one.values) and np.array_equal(copy.shift, one.shift)
+    assert np.array_equal((copy + two).values, one.values + two.values)
+    assert one.nbytes == 8 * (2 + 3 + 15 + 3 * 15 + 15)
+    assert gmm_core.accumulate(X[300:], *parameters, weight[300:], out=one) is one
+    assert np.array_equal(one.values, two.values)
+    for other in (1, None, one.values):
+        with pytest.raises(TypeError):
+            one + other
+    with pytest.raises(ValueError, match="one shift"):
+        one + gmm_core.accumulate(X, parameters[0], parameters[1] + 1, *parameters[2:])
+
+
+@pytest.mark.parametrize("covariance_type", ["full"])
+@pytest.mark.parametrize("dtype", ["float64"])
+def test_bad_arguments(model: Any) -> None:
+    X, _, (weights, means, factors, _) = model
+    names = ("X", "weights", "means", "precisions_cholesky", "covariance_type")
+    good = dict(zip(names, (X, weights, means, factors, "full"), strict=True))
+    lower = factors.transpose(0, 2, 1).copy()
+    for change, message in (
+        ({"X": X[:, :3]}, "means"),
+        ({"X": X[0]}, "2D"),
+        ({"X": np.where(X > 1, np.nan, X)}, "NaN"),
+        ({"weights": weights[:2]}, "weights"),
+        ({"weights": 2 * weights}, "weights"),
+        ({"means": means[0]}, "means"),
+        ({"means": means[:0]}, "means"),
+        ({"means": means + np.inf}, "means"),
+        ({"precisions_cholesky": factors[:2]}, "precisions_cholesky"),
+        ({"precisions_cholesky": -factors}, "precisions_cholesky.*positive"),
+        ({"precisions_cholesky": lower}, "precisions_cholesky.*triangular"),
+        ({"covariance_type": "round"}, "covariance_type"),
+        ({"covariance_type": ["full"]}, "covariance_type"),
+        ({"out": np.empty((700, 3), np.float32)}, "out.*float32"),
+        ({"out": np.empty((700, 2))}, "out.*shape"),
+        ({"out": np.empty((3, 700)).T}, "out.*contiguous"),
+        ({"X": X[:, :5], "out": X.reshape(-1)[:2100].reshape(700, 3)}, "out overlaps X"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            gmm_core.responsibilities(**(good | change))
+    with pytest.raises(TypeError, match="out"):
+        gmm_core.responsibilities(**good, out=[1.0])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="out should be a tuple"):
+        gmm_core.expectation_step(**good, out=np.empty(700))  # type: ignore[arg-type]
+
+    r = gmm_core.responsibilities(**good)
+    for arguments, message in (
+        ((X, r[:2], "full", means), "responsibilities"),
+        ((X, r[:, 0], "full", means), "responsibilities"),
+        ((X, -r, "full", means), "responsibilities"),
+        ((X, r * np.inf, "full", means), "responsibilities"),
+        ((X, r, "full", means[:2]), "shift"),
+        ((X, r, "round", means), "covariance_type"),
+        ((X, r, "full", means, np.ones(3)), "sample_weight"),
+    ):
+        with pytest.raises(ValueError, match=message), np.errstate(invalid="ignore"):
+            gmm_core.sufficient_statistics(*arguments)
+    statistics = gmm_core.accumulate(**good)
+    for bad, error in (({"out": 3}, TypeError), ({"out": wrong_size(X)}, ValueError)):
+        with pytest.raises(error, match="out"):
+            gmm_core.accumulate(**good, **bad)
+    with pytest.raises(TypeError, match="statistics should be Statistics"):
+        gmm_core.maximization_step(statistics.values)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="reg_covar"):
+        gmm_core.maximization_step(statistics, -1.0)
+    with pytest.raises(ValueError, match="no samples"):
+        zeros = Statistics(np.zeros_like(statistics.values), means, "full")
+        gmm_core.maximization_step(zeros)
+    collapsed = gmm_core.accumulate(np.zeros((9, 5)), *list(good.values())[1:])
+    with pytest.raises(ValueError, match="covariance of component"):
+        gmm_core.maximization_step(collapsed, 0.0)
+
+
+def wrong_size(X: np.ndarray) -> Statistics:
+    return gmm_core.sufficient_statistics(X, np.ones((len(X), 1)), "full", X[:1])
+
+
+@pytest.mark.parametrize("covariance_type", ["diag"])
+@pytest.mark.parametrize("dtype", ["float64"])
+def test_a_sample_without_density(model: Any) -> None:
+    X, _, parameters = model
+    X = np.concatenate([X[:5], np.full((1, 5), 1e200)])
+    log_likelihood, r = gmm_core.expectation_step(X, *parameters)
+    assert np.isneginf(log_likelihood[5]) and (r[5] == 0).all()
+    with pytest.raises(ValueError, match=r"X\[5\]"):
+        gmm_core.accumulate(X, *parameters)
