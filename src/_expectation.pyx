@@ -32,7 +32,7 @@ def sizes(int covariance_type, Py_ssize_t K, Py_ssize_t D):
 
 
 def prepare(
-    const double[::1] log_constant,         # IN  (K + 1,) see log_normalization in _maximization.pyx
+    const double[::1] log_constant,         # IN  (K + 1,) see log_constants in maximize.pxd
     const double[:, ::1] means,             # IN  (K, D)
     const double[::1] precisions_cholesky,  # IN  any of the four shapes, raveled
     real[::1] mixture,                      # OUT

@@ -45,7 +45,7 @@ cdef struct Mixture:
     Py_ssize_t n_components
     Py_ssize_t n_features
     const real* log_constant    # (K,)  log weight + log |U_k| - D/2 log 2 pi - common_constant
-    double common_constant      # see log_normalization in _maximization.pyx
+    double common_constant      # see log_constants in maximize.pxd
     const real* mean_hi         # (K, D)
     const real* mean_lo         # (K, D)
     const real* factor          # what the covariance type needs to take a distance

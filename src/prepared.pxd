@@ -11,7 +11,7 @@ cdef inline Py_ssize_t prepared_size(const Covariance* c, Py_ssize_t K, Py_ssize
 
 cdef inline void prepare_mixture(
     const Covariance* c,
-    const double* log_constant,         # IN  (K + 1,) see log_normalization in _maximization.pyx
+    const double* log_constant,         # IN  (K + 1,) see log_constants in maximize.pxd
     const double* means,                # IN  (K, D)
     const double* precisions_cholesky,  # IN  the shape of the type
     real* mixture,                      # OUT (prepared_size,)
