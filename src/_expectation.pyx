@@ -101,7 +101,7 @@ def accumulate(
     return answer
 
 
-# Everything inline ends up in these two, once.
+# All that is inline, in one copy for the functions of this file.
 cdef Py_ssize_t accumulate_slice(
     const Pass* job, Py_ssize_t start, Py_ssize_t stop, double* statistics, real* scratch,
 ) noexcept nogil:
