@@ -137,7 +137,7 @@ static inline vec vec_if_less(vec a, vec b, vec x, vec y) { return a < b ? x : y
 
 /* out[0:4] += the sums of a, b, c, d. Neighbours are added while the vectors are interleaved, so that the
  * four sums together cost little more than one. */
-#if VEC_BYTES == 64 && (defined(__clang__) || __GNUC__ >= 12)
+#if VEC_BYTES == 64 && defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 12)
 static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
     dvec32 half[2], target;
 #ifdef GMM_FLOAT32
@@ -169,7 +169,7 @@ static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
 
 /* Element i of row d of out is element d of row i of a: one block of LANES rows and columns. Stage s = 1, 2, 4, …
  * swaps, in each pair of rows that are s apart, the elements off the diagonal of the 2 x 2 blocks of size s. */
-#if defined(__clang__) || __GNUC__ >= 12
+#if defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 12)
 #define LOWER(j, s) ((j) & (s) ? LANES + (j) - (s) : (j))
 #define SAME(j, s) (j)
 #define UPPER(j, s) ((j) & (s) ? LANES + (j) : (j) + (s))
