@@ -109,6 +109,9 @@ class MixtureAttributes(BaseEstimator):
         """Derive those of the three covariance attributes that are not there from one that is."""
         if name in _COVARIANCE_ATTRIBUTES:
             attributes = vars(self)
+            if name != "precisions_cholesky_" and "means_" in attributes:
+                # the methods' factor comes from what was assigned, whatever is read before
+                getattr(self, "precisions_cholesky_", None)
             derived = self._derive(name, attributes)
             if derived is not None:
                 attributes[name] = derived

@@ -40,7 +40,7 @@ def _quota() -> int | None:
         return None
 
 
-def _available() -> int:
+def available() -> int:
     """CPUs that affinity and quota leave to this process."""
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
@@ -72,6 +72,6 @@ def effective_n_threads(n_threads: int | None = None) -> int:
         return 1
     if n_threads is None:
         limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-        allowed = min(_available(), max_threads())
+        allowed = min(available(), max_threads())
         return min(allowed, int(limit)) if limit.isdigit() and int(limit) > 0 else allowed
-    return n_threads if n_threads > 0 else max(1, _available() + 1 + n_threads)
+    return n_threads if n_threads > 0 else max(1, available() + 1 + n_threads)

@@ -197,7 +197,13 @@ class GaussianMixture(MixtureForms):
         -------
         labels : ndarray of shape (n_samples,), int64
         """
-        return self._labels(self._fit(X, sample_weight))
+        before = vars(self).copy()
+        try:
+            return self._labels(self._fit(X, sample_weight))
+        except BaseException:  # Ctrl-C in the prediction too leaves the model as it was
+            vars(self).clear()
+            vars(self).update(before)
+            raise
 
     def _fit(self, X: Any, sample_weight: Any) -> FloatArray:
         check_parameters(self.get_params(), type(self).__name__)

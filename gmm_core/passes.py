@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gmm_core import _dispatch
 from gmm_core._dispatch import check_status
+from gmm_core._threads import available
 from gmm_core.covariance import COVARIANCE_TYPES
 from gmm_core.parameters import Parameters
 from gmm_core.statistics import NoDensityError, Statistics
@@ -85,7 +86,8 @@ class ArrayPass:
         self.chunk_rows = -(-rows // tile_rows) * tile_rows
         self.n_threads = max(1, min(n_threads, -(-len(X) // self.chunk_rows)))
         wave = self.chunk_rows * self.n_threads
-        self.slice_rows = max(1, int(_SLICE_TIME * self.n_threads / _cost(K, D) / wave)) * wave
+        at_once = min(self.n_threads, available()) if self.n_threads > 1 else 1
+        self.slice_rows = max(1, int(_SLICE_TIME * at_once / _cost(K, D) / wave)) * wave
         self._mixture = aligned_empty((1, n_mixture), X.dtype)[0]
         self._scratch = aligned_empty((self.n_threads, n_scratch + 2 * K * D), X.dtype)
         self._partial = np.empty((self.n_threads, self._n_statistics))

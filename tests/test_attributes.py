@@ -226,3 +226,21 @@ def test_last_assignment_wins():
     m.precisions_cholesky_ = m.precisions_cholesky_ / 2
     m.covariances_ = covariances
     assert m.score(X) == pytest.approx(score)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("assigned", ["covariances_", "precisions_"])
+def test_reading_an_attribute_changes_nothing(assigned, covariance_type, dtype):
+    X = np.random.default_rng(0).normal(size=(300, 4)).astype(dtype)
+    X[:, 1] += X[:, 0]
+    names = ("covariances_", "precisions_", "precisions_cholesky_")
+    seen = []
+    for order in (names, names[::-1], ()):
+        model = GaussianMixture(2, covariance_type=covariance_type, random_state=0, tol=10).fit(X)
+        setattr(model, assigned, getattr(model, assigned) * np.array(1.7, dtype))
+        for name in order:
+            getattr(model, name)
+        seen.append([model.score_samples(X), *(getattr(model, name) for name in names)])
+    for other in seen[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(seen[0], other, strict=True))

@@ -13,7 +13,7 @@ import pytest
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
 import gmm_core
-from gmm_core import GaussianMixture, reference
+from gmm_core import GaussianMixture, passes, reference
 
 EPS = np.finfo(np.float64).eps
 TYPES = ["full", "tied", "diag", "spherical"]
@@ -210,3 +210,18 @@ def test_random_state_of_samples():
 
 def test_names_in_the_package():
     assert set(gmm_core.__all__) >= {"GaussianMixture", "build_info", "reference", "__version__"}
+
+
+def test_fit_predict_that_ends_in_its_prediction_changes_nothing(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    model = GaussianMixture(2, random_state=0, tol=10).fit(X)
+    before = vars(model).copy()
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(passes.ArrayPass, "evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit_predict(X + 5)
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[name] is value for name, value in before.items())

@@ -1,9 +1,6 @@
-"""Threads, forks and interrupts; in processes of their own where they could spoil this one."""
+"""How many threads a call uses, and the same bits on any number; test_processes.py has the rest."""
 
-import json
 import os
-import signal
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,22 +18,7 @@ OPENMP = _build_config.OPENMP
 needs_openmp = pytest.mark.skipif(
     not OPENMP, reason="built without OpenMP: everything has one thread"
 )
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-needs_posix = pytest.mark.skipif(
-    os.name != "posix", reason="Windows has no SIGINT for another process"
-)
 Make = Callable[..., Any]  # the fixtures
-
-
-# fit(seed, n_threads) really uses all of them: the data have 18 chunks
-SETUP = """
-from gmm_core import passes
-passes._CHUNK_TIME = 0.0
-rng = np.random.default_rng(0)
-X = rng.normal(size=(9000, 4)) + 4 * rng.integers(2, size=(9000, 1))
-def fit(seed, n_threads=4):
-    return GaussianMixture(2, random_state=seed, n_threads=n_threads).fit(X).means_.tolist()
-"""
 
 
 def attributes(model: GaussianMixture) -> dict[str, Any]:
@@ -76,7 +58,7 @@ def test_rule(
     n_threads: int | None, environment: str, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """None: OMP_NUM_THREADS and the CPUs allowed are bounds; negatives count back from these."""
-    monkeypatch.setattr(_threads, "_available", lambda: 6)
+    monkeypatch.setattr(_threads, "available", lambda: 6)
     monkeypatch.setattr(_threads, "max_threads", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", environment)
     assert effective_n_threads(n_threads) == expected
@@ -84,7 +66,7 @@ def test_rule(
 
 @needs_openmp
 def test_limit_of_threadpoolctl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads, "_available", lambda: 6)
+    monkeypatch.setattr(_threads, "available", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with threadpoolctl.threadpool_limits(3, user_api="openmp"):
         assert effective_n_threads() == 3
@@ -179,14 +161,6 @@ def test_fit_has_the_same_bits_on_any_number_of_threads(
     assert_same(fitted[0], fitted[2])
 
 
-@needs_openmp
-@pytest.mark.parametrize("limit", ["1", "2"])
-def test_fewer_threads_than_asked_for(limit: str, run_python: Make) -> None:
-    """Neither a deadlock nor other bits if the OpenMP runtime gives fewer."""
-    one, seven = run_python(SETUP + "show([fit(0, 1), fit(0, 7)])", OMP_THREAD_LIMIT=limit)
-    assert one == seven
-
-
 @pytest.mark.usefixtures("_many_chunks")
 def test_python_threads_share_a_model() -> None:
     rng = np.random.default_rng(1)
@@ -207,114 +181,10 @@ def test_python_threads_share_a_model() -> None:
             assert_same(fitted, attributes(model))
 
 
-# ---- fork ----------------------------------------------------------------------------------------
-
-FORK = (
-    SETUP
-    + """
-import multiprocessing, signal, warnings
-warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-parallel = fit(0)
-"""
-)
-
-
-@needs_fork
-def test_pool_of_forked_processes_after_a_parallel_fit(run_python: Make) -> None:
-    """With GNU's OpenMP, a parallel section in the child would wait for ever."""
-    parallel, forked = run_python(
-        FORK
-        + """
-with multiprocessing.get_context("fork").Pool(2) as pool:
-    forked = pool.map_async(fit, [0, 0, 0]).get(50)
-show([parallel, forked])
-"""
-    )
-    assert forked == [parallel] * 3
-
-
-@needs_fork
-def test_fork_after_a_parallel_fit(run_python: Make) -> None:
-    code = """
-read, write = os.pipe()
-child = os.fork()
-if child == 0:
-    signal.alarm(30)  # ends it, should it hang
-    os.write(write, json.dumps([effective_n_threads(), effective_n_threads(4), fit(0)]).encode())
-    os._exit(0)
-os.close(write)
-in_child = json.loads(os.fdopen(read).read())
-assert os.waitpid(child, 0)[1] == 0
-show([parallel, in_child, effective_n_threads(4), fit(0)])
-"""
-    parallel, in_child, n_threads, again = run_python(FORK + code)
-    assert in_child == [1, 1, parallel] and again == parallel
-    assert n_threads == (4 if OPENMP else 1)
-
-
-# ---- Ctrl-C --------------------------------------------------------------------------------------
-
-# One pass over X takes seconds, of the E-step and of Lloyd's iteration alike.
-INTERRUPTED = """
-import warnings
-from gmm_core import kmeans, passes
-K, D = 256, 32
-X = np.zeros((300_000, D))
-X[:, 0] = np.arange(300_000) % 977
-model = GaussianMixture(K, random_state=0, tol=0, max_iter=2, reg_covar=1.0, n_threads=1)
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    model.fit(np.random.default_rng(0).normal(size=(2 * K, D)))
-# how much slower a pass is here than the slicing of calls assumes
-data = passes.ArrayPass(X[:5000], None, K, "full", 1)
-start = time.perf_counter()
-data.evaluate(model._parameters(), labels=np.empty(5000, np.int64))
-slowness = (time.perf_counter() - start) / (5000 * passes._cost(K, D) * 1e-9)
-{setup}
-before = {{name: np.copy(value) for name, value in vars(model).items()}}
-show("ready")
-try:
-    {action}
-    interrupted = None
-except KeyboardInterrupt:
-    interrupted = time.monotonic()
-after = vars(model)
-same = after.keys() == before.keys() and all(np.array_equal(after[k], before[k]) for k in before)
-show([interrupted, same, slowness])
-"""
-FROM_PARAMETERS = (
-    "model.set_params(max_iter=10**6, weights_init=model.weights_, means_init=model.means_, "
-    "precisions_init=model.precisions_)"
-)
-SKIP_SEEDING = (
-    "kmeans.seed_rows = lambda data, n_clusters, random_state: np.arange(n_clusters) % 977"
-)
-
-
-@needs_posix
-@pytest.mark.parametrize(
-    ("setup", "action"),
-    [
-        pytest.param(FROM_PARAMETERS, "model.fit(X)", id="em"),
-        pytest.param("", "while True: model.predict(X)", id="predict"),
-        pytest.param("", "model.fit(X)", id="seeding"),
-        pytest.param(
-            SKIP_SEEDING + "; model.set_params(n_components=2000)", "model.fit(X)", id="lloyd"
-        ),
-    ],
-)
-def test_interrupt(setup: str, action: str, start_python: Make) -> None:
-    """Answered within 0.5 s, or on a very slow machine in that of two slices, meant to be 0.1 s."""
-    with start_python(INTERRUPTED.format(setup=setup, action=action)) as child:
-        try:
-            assert child.stdout.readline() == '"ready"\n', child.stderr.read()
-            time.sleep(0.5)
-            sent = time.monotonic()
-            child.send_signal(signal.SIGINT)
-            out, _ = child.communicate(timeout=60)
-        finally:
-            child.kill()
-    answered, same, slowness = json.loads(out)
-    assert answered is not None, "it had ended before the signal"
-    assert answered - sent <= max(0.5, 0.2 * slowness)
-    assert same
+def test_slices_do_not_grow_with_threads_that_have_no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a slice Python sees Ctrl-C: half a second of two CPUs at most."""
+    X = np.zeros((10_000_000, 1), np.float32)
+    monkeypatch.setattr(passes, "available", lambda: 2)
+    data = passes.ArrayPass(X, None, 64, "full", 400)
+    assert data.n_threads == 400
+    assert data.slice_rows * passes._cost(64, 1) < 1e9
