@@ -150,7 +150,7 @@ class MixtureForms(MixtureAttributes):
         from sklearn.mixture import GaussianMixture as Other
 
         self._parameters()
-        params = {k: v for k, v in self.get_params().items() if k != "n_threads"}
+        params = {name: getattr(self, name) for name in Other().get_params()}
         if callable(params["init_params"]):
             del params["init_params"]
         other = Other(**params)

@@ -46,6 +46,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     raise TypeError(f"cannot save a parameter of type {type(value).__name__}: {value!r}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -54,7 +54,9 @@ def expectation_maximization(
     max_iter: int,
     reg_covar: RegCovar,
     previous: float = -np.inf,
+    lower_bounds: Sequence[float] = (),
     report: Callable[[int, float], None] = lambda n_iter, change: None,
+    save: Callable[[Parameters, list[float]], None] = lambda parameters, lower_bounds: None,
 ) -> Fit:
     """Iterate E-steps and M-steps until the mean log-likelihood changes by less than `tol`.
 
@@ -69,26 +71,32 @@ def expectation_maximization(
         Added to the diagonal of every covariance.
     previous : float
         Mean log-likelihood of the iteration before, which the first is compared with.
+    lower_bounds : sequence of float
+        Of iterations already made, after which the loop goes on.
     report : callable
         Told the number of each iteration and the change of the mean log-likelihood.
+    save : callable
+        Told parameters and lower bounds after each iteration that is not the last.
 
     Raises
     ------
     IllDefinedCovarianceError
         If a covariance stops being positive definite.
     """
-    lower_bounds: list[float] = []
+    made = list(lower_bounds)
+    previous = made[-1] if made else previous
     converged = False
-    for n_iter in range(1, max_iter + 1):
+    for n_iter in range(len(made) + 1, max_iter + 1):
         statistics = data.expectation(parameters)
         parameters, _ = maximization_step(
             statistics, reg_covar, data.n_threads, partial(data.expectation, parameters)
         )
-        lower_bounds.append(statistics.log_likelihood / statistics.weight)
-        change = lower_bounds[-1] - previous
-        previous = lower_bounds[-1]
+        made.append(statistics.log_likelihood / statistics.weight)
+        change = made[-1] - previous
+        previous = made[-1]
         report(n_iter, change)
         if abs(change) < tol:
             converged = True
             break
-    return Fit(parameters, lower_bounds, data.mean_log_likelihood(parameters), converged)
+        save(parameters, made)
+    return Fit(parameters, made, data.mean_log_likelihood(parameters), converged)

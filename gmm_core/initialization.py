@@ -32,7 +32,8 @@ class GivenParameters(NamedTuple):
 
 
 def initial_parameters(
-    data: ArrayPass,
+    sample: Callable[[], ArrayPass],
+    covariance_type: str,
     method: str | InitCallable,
     given: GivenParameters,
     random_state: np.random.RandomState,
@@ -42,7 +43,9 @@ def initial_parameters(
 
     Parameters
     ----------
-    data : ArrayPass
+    sample : callable
+        The samples to find it from; called if they are needed.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
     method : {'kmeans', 'k-means++', 'random', 'random_from_data'} or callable
         A callable ``f(X, n_components, random_state)`` returns responsibilities of shape
         (n_samples, n_components) or labels of shape (n_samples,).
@@ -59,23 +62,32 @@ def initial_parameters(
         If a callable returns what is neither responsibilities nor labels.
     """
     if given.weights is not None and given.means is not None and given.precisions is not None:
-        start = None
-    elif method == "random":
-        start = _from_random(data, random_state, reg_covar)
-    elif method == "kmeans":
-        start = _from_kmeans(data, random_state, reg_covar)
-    elif method == "k-means++":
-        start = _from_points(data, seed_rows(data, data.n_components, random_state), reg_covar)
-    elif method == "random_from_data":
-        start = _from_points(data, _distinct_rows(data, random_state), reg_covar)
-    else:
-        assert callable(method)
-        start = _from_callable(data, method, random_state, reg_covar)
-    nothing_given = all(array is None for array in given)
-    return start if start is not None and nothing_given else _merge(data, given, start)
+        return _merge(given, None, covariance_type)
+    start = _find(sample(), method, random_state, reg_covar)
+    if all(array is None for array in given):
+        return start
+    return _merge(given, start, covariance_type)
 
 
-def _merge(data: ArrayPass, given: GivenParameters, start: Parameters | None) -> Parameters:
+def _find(
+    data: ArrayPass,
+    method: str | InitCallable,
+    random_state: np.random.RandomState,
+    reg_covar: RegCovar,
+) -> Parameters:
+    if method == "random":
+        return _from_random(data, random_state, reg_covar)
+    if method == "kmeans":
+        return _from_kmeans(data, random_state, reg_covar)
+    if method == "k-means++":
+        return _from_points(data, seed_rows(data, data.n_components, random_state), reg_covar)
+    if method == "random_from_data":
+        return _from_points(data, _distinct_rows(data, random_state), reg_covar)
+    assert callable(method)
+    return _from_callable(data, method, random_state, reg_covar)
+
+
+def _merge(given: GivenParameters, start: Parameters | None, covariance_type: str) -> Parameters:
     def choose(own: Float64Array | None, name: str) -> Float64Array:
         if own is not None:
             return own
@@ -83,16 +95,16 @@ def _merge(data: ArrayPass, given: GivenParameters, start: Parameters | None) ->
         return found
 
     covariances = None
+    means = choose(given.means, "means")
     if given.precisions is None:
         precisions_cholesky = choose(None, "precisions_cholesky")
         covariances = choose(None, "covariances")
     else:
         precisions_cholesky = precisions_cholesky_of(
-            given.precisions, data.covariance_type, data.X.shape[1], given="precisions"
+            given.precisions, covariance_type, means.shape[1], given="precisions"
         )
     return parameters_from(
-        choose(given.weights, "weights"), choose(given.means, "means"), precisions_cholesky,
-        data.covariance_type, covariances,
+        choose(given.weights, "weights"), means, precisions_cholesky, covariance_type, covariances
     )
 
 
@@ -227,7 +239,7 @@ def _from_callable(
     if made.shape != (n, K):
         raise ValueError(
             f"init_params must return responsibilities of shape {(n, K)} or labels of shape "
-            f"{(n,)}, got shape {made.shape}"
+            f"{(n,)}, those of X or of the subsample (init_size), got shape {made.shape}"
         )
     if made.dtype.kind not in "fiub":
         raise TypeError(

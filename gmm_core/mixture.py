@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import warnings
+import os
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core._forms import MixtureForms
-from gmm_core._threads import effective_n_threads
-from gmm_core.covariance import (
-    nearest_component,
-)
-from gmm_core.em import Fit
-from gmm_core.initialization import GivenParameters, initial_parameters
-from gmm_core.parameter_validation import (
-    check_enough_samples,
-    check_means_init,
-    check_n_samples,
-    check_parameters,
-    check_precisions_init,
-    check_random_state,
-    check_reg_covar,
-    check_weights_init,
-)
-from gmm_core.parameters import Parameters
-from gmm_core.passes import MIN_CHUNK_ROWS, ArrayPass
-from gmm_core.restarts import Schedule, best_of_starts
-from gmm_core.validation import (
-    FloatArray,
-    check_sample_weight,
-    check_X,
-    convergence_warning_class,
-    not_fitted_error,
-)
+from gmm_core._fitting import FittingMethods, is_foreign_map
 
 
-class GaussianMixture(MixtureForms):
+class GaussianMixture(FittingMethods):
     """Gaussian mixture p(x) = Σ_k π_k N(x | μ_k, Σ_k), fitted by expectation-maximisation.
 
     Parameters
@@ -80,6 +53,16 @@ class GaussianMixture(MixtureForms):
         None: what the CPU affinity and the container's quota allow, and no more than
         OMP_NUM_THREADS or a limit of threadpoolctl. Negative numbers count back: -1 is all, -2
         all but one. The results have the same bits for every number of threads.
+    init_size : int, optional
+        Most samples that `init_params` uses; of more it gets a subsample of so many, drawn by
+        weight, one from each of `init_size` equal parts of the data. By default 3,000,000 /
+        (n_features + 4), but at least 10 · n_components · n_features.
+    checkpoint : str or path, optional
+        A file for the state of a fit, which is written after every `checkpoint_interval`-th
+        iteration, in one step, and deleted when the fit has ended. If it is there when a fit of the
+        same model to the same data begins, that goes on from it, and ends with the bits of a fit
+        that was never interrupted. Recognised by a checksum of the data.
+    checkpoint_interval : int, default=10
 
     Attributes
     ----------
@@ -137,6 +120,9 @@ class GaussianMixture(MixtureForms):
         verbose: int = 0,
         verbose_interval: int = 10,
         n_threads: int | None = None,
+        init_size: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: int = 10,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -153,6 +139,9 @@ class GaussianMixture(MixtureForms):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.n_threads = n_threads
+        self.init_size = init_size
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
 
     # --- fitting ----------------------------------------------------------------------------
 
@@ -178,7 +167,39 @@ class GaussianMixture(MixtureForms):
         ValueError, TypeError
             For bad input, and if all starts fail. Then the estimator is as it was before.
         """
-        self._fit(X, sample_weight)
+        if is_foreign_map(X):
+            self._fit_map(X, sample_weight)
+        else:
+            self._fit_array(X, sample_weight)
+        return self
+
+    def fit_batches(self, batches: Any) -> Self:
+        """Fit the mixture to data that come in batches, with the bits of `fit` on all of them.
+
+        Every pass over the data goes through the batches once: one at first, which checks and
+        counts, one or two for the start, one for each iteration, and one at the end.
+
+        Parameters
+        ----------
+        batches : iterable, callable or dataset of pyarrow
+            An iterable that can be gone through again, such as a list; or a callable that returns
+            one, or an iterator, for each pass; or what has `to_batches` or `iter_batches`, as
+            datasets, tables and Parquet files of pyarrow have. A batch is an array-like of shape
+            (n_samples, n_features), of any number of samples, or a tuple (array, sample_weight).
+            If all are float32, the computation is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the batch: those of `fit`; if batches have different features; if
+            they can be gone through only once, or are others in another pass. The estimator is
+            then as it was before.
+        """
+        self._fit_in_batches(batches)
         return self
 
     def fit_predict(
@@ -199,277 +220,8 @@ class GaussianMixture(MixtureForms):
         """
         before = vars(self).copy()
         try:
-            return self._labels(self._fit(X, sample_weight))
+            return self._labels(self._fit_array(X, sample_weight))
         except BaseException:  # Ctrl-C in the prediction too leaves the model as it was
             vars(self).clear()
             vars(self).update(before)
             raise
-
-    def _fit(self, X: Any, sample_weight: Any) -> FloatArray:
-        check_parameters(self.get_params(), type(self).__name__)
-        array, names = check_X(X, min_samples=2)
-        n_samples, n_features = array.shape
-        weight = check_sample_weight(sample_weight, n_samples)
-        check_enough_samples(
-            n_samples if weight is None else int(np.count_nonzero(weight)), self.n_components
-        )
-        if weight is not None:
-            # by a power of 2, which changes no digit: float32 has a narrow range of exponents
-            weight = np.ldexp(weight, -int(np.frexp(weight.max())[1]))
-        given = self._given(n_features)
-        reg_covar = check_reg_covar(self.reg_covar, n_features)
-        random_state = check_random_state(self.random_state)
-        n_threads = effective_n_threads(self.n_threads)
-        data = ArrayPass(array, weight, self.n_components, self.covariance_type, n_threads)
-        schedule = Schedule(
-            self.tol, self.max_iter, reg_covar, self.verbose, self.verbose_interval
-        )
-        if self.warm_start and hasattr(self, "converged_"):
-            parameters = self._parameters_to_continue(data)
-            previous = self.lower_bounds_[-1] if len(self.lower_bounds_) else -np.inf
-            best, restarts = best_of_starts(data, lambda: parameters, 1, schedule, previous)
-        else:
-            best, restarts = best_of_starts(
-                data,
-                lambda: initial_parameters(
-                    data, self.init_params, given, random_state, reg_covar
-                ),
-                self.n_init,
-                schedule,
-            )
-        if not best.converged and self.max_iter > 0:
-            warnings.warn(
-                "Best performing initialization did not converge. Try different init parameters, "
-                "or increase max_iter, tol, or check for degenerate data.",
-                convergence_warning_class(),
-                stacklevel=3,
-            )
-        _warn_of_empty_components(best)
-        self._keep(best, array.dtype, n_features, names)
-        self.restarts_ = restarts
-        return array
-
-    def _given(self, n_features: int) -> GivenParameters:
-        """The checked *_init arrays; the user's own stay what they are."""
-        K = self.n_components
-        weights, means, precisions = self.weights_init, self.means_init, self.precisions_init
-        return GivenParameters(
-            None if weights is None else check_weights_init(weights, K),
-            None if means is None else check_means_init(means, K, n_features),
-            None
-            if precisions is None
-            else check_precisions_init(precisions, self.covariance_type, K, n_features),
-        )
-
-    def _parameters_to_continue(self, data: ArrayPass) -> Parameters:
-        """The fitted parameters, for a warm start."""
-        parameters = self._parameters()
-        K, D = parameters.means.shape
-        if (K, D) != (self.n_components, data.X.shape[1]):
-            raise ValueError(
-                f"warm_start goes on from {K} components and {D} features, but n_components is "
-                f"{self.n_components} and X has {data.X.shape[1]} features; set warm_start=False"
-            )
-        return parameters._replace(covariances=np.asarray(self.covariances_, np.float64))
-
-    # --- using the model --------------------------------------------------------------------
-
-    def _check_input(self, X: Any) -> FloatArray:
-        if not self.__sklearn_is_fitted__():
-            raise not_fitted_error(type(self).__name__)
-        attributes = vars(self)
-        n_features = attributes.get("n_features_in_")
-        array, _ = check_X(
-            X,
-            n_features=np.shape(self.means_)[1] if n_features is None else n_features,
-            feature_names=attributes.get("feature_names_in_"),
-        )
-        if np.asarray(self.means_).dtype != np.float32:
-            array = array.astype(np.float64, copy=False)
-        return array
-
-    def _pass_over(self, X: FloatArray) -> tuple[ArrayPass, Parameters]:
-        parameters = self._parameters()
-        K, D = parameters.means.shape
-        if X.shape[1] != D:
-            raise ValueError(f"X has {X.shape[1]} features, but means_ has {D}")
-        n_threads = effective_n_threads(self.n_threads) if len(X) > MIN_CHUNK_ROWS else 1
-        return ArrayPass(X, None, K, self.covariance_type, n_threads), parameters
-
-    def predict(self, X: Any) -> npt.NDArray[np.int64]:
-        """Component with the largest responsibility for each sample.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int64
-        """
-        return self._labels(self._check_input(X))
-
-    def _labels(self, X: FloatArray) -> npt.NDArray[np.int64]:
-        data, parameters = self._pass_over(X)
-        labels = np.empty(len(X), np.int64)
-        if data.evaluate(parameters, labels=labels):
-            rows = _rows_without_density(data, parameters)
-            labels[rows] = nearest_component(X[rows], parameters)
-        return labels
-
-    def predict_proba(self, X: Any) -> FloatArray:
-        """Responsibilities: the probability of each component given the sample.
-
-        A sample that is too far from all components for its density to be more than 0 belongs to
-        the nearest, which is the limit.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        responsibilities : ndarray of shape (n_samples, n_components)
-        """
-        array = self._check_input(X)
-        data, parameters = self._pass_over(array)
-        out = np.empty((len(array), data.n_components), array.dtype)
-        if data.evaluate(parameters, responsibilities=out):
-            rows = _rows_without_density(data, parameters)
-            out[rows] = np.eye(data.n_components)[nearest_component(array[rows], parameters)]
-        return out
-
-    def score_samples(self, X: Any) -> FloatArray:
-        """Log-likelihood of each sample, log p(x).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        log_likelihood : ndarray of shape (n_samples,)
-        """
-        return self._log_likelihood(self._check_input(X))
-
-    def _log_likelihood(self, X: FloatArray) -> FloatArray:
-        data, parameters = self._pass_over(X)
-        out = np.empty(len(X), X.dtype)
-        data.evaluate(parameters, log_likelihood=out)
-        return out
-
-    def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:
-        """Mean log-likelihood of the samples, weighted if weights are given.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : object
-            Ignored.
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        log_likelihood : float
-        """
-        return self._score(self._check_input(X), sample_weight)[0]
-
-    def _score(self, X: FloatArray, sample_weight: Any) -> tuple[float, float]:
-        """Mean log-likelihood and total weight."""
-        log_likelihood = self._log_likelihood(X)
-        weight = check_sample_weight(sample_weight, len(X))
-        share: Any = 1 / len(X)
-        with np.errstate(over="ignore"):
-            if weight is None:
-                mean, total = float(log_likelihood.mean()), float(len(X))
-            else:
-                present = weight > 0  # 0 times -inf would be NaN
-                total = float(weight.sum())
-                log_likelihood, share = log_likelihood[present], weight[present] / total
-                mean = float((weight[present] * log_likelihood).sum()) / total
-        if math.isinf(mean):  # the sum may be, with a mean that is not
-            mean = float((share * log_likelihood.astype(np.float64)).sum())
-        return mean, total
-
-    def bic(self, X: Any, sample_weight: Any = None) -> float:
-        """Bayesian information criterion, −2 log L + n_parameters · log n (the lower the better).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        sample_weight : array-like of shape (n_samples,), optional
-            With weights, n is their sum.
-
-        Returns
-        -------
-        bic : float
-        """
-        mean, n = self._score(self._check_input(X), sample_weight)
-        return -2 * mean * n + self._n_parameters() * math.log(n)
-
-    def aic(self, X: Any, sample_weight: Any = None) -> float:
-        """Akaike information criterion, −2 log L + 2 n_parameters (the lower the better).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        aic : float
-        """
-        mean, n = self._score(self._check_input(X), sample_weight)
-        return -2 * mean * n + 2 * self._n_parameters()
-
-    def sample(self, n_samples: int = 1) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-        """Draw samples from the mixture, in random order.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features)
-            Of the dtype of `means_`.
-        y : ndarray of shape (n_samples,), int64
-            The component that each was drawn from.
-        """
-        parameters = self._parameters()
-        n = check_n_samples(n_samples)
-        K, D = parameters.means.shape
-        random_state = check_random_state(self.random_state)
-        weights = parameters.weights / parameters.weights.sum()
-        labels = np.repeat(np.arange(K, dtype=np.int64), random_state.multinomial(n, weights))
-        labels = random_state.permutation(labels)
-        X = random_state.standard_normal(size=(n, D))
-        factors = parameters.precisions_cholesky
-        for k in range(K):
-            rows = labels == k
-            if self.covariance_type in ("full", "tied"):
-                factor = factors if self.covariance_type == "tied" else factors[k]
-                # y = Uᵀ (x − μ) is standard normal
-                X[rows] = np.linalg.solve(factor.T, X[rows].T).T
-            else:
-                X[rows] /= factors[k]
-            X[rows] += parameters.means[k]
-        dtype = np.asarray(self.means_).dtype
-        return X.astype(dtype if dtype == np.float32 else np.float64, copy=False), labels
-
-
-def _warn_of_empty_components(fit: Fit) -> None:
-    empty = np.flatnonzero(fit.parameters.weights == 0)
-    if len(empty) and len(fit.lower_bounds):  # without iterations the weights may be the user's
-        warnings.warn(
-            f"component {', '.join(map(str, empty))} has no samples: its weight is 0, its mean "
-            "stays where the last sample left it, its covariance is that of the others, pooled. "
-            "Use fewer components or another start.",
-            stacklevel=4,
-        )
-
-
-def _rows_without_density(data: ArrayPass, parameters: Parameters) -> npt.NDArray[np.intp]:
-    log_likelihood = np.empty(len(data.X), data.X.dtype)
-    data.evaluate(parameters, log_likelihood=log_likelihood)
-    return np.flatnonzero(~(log_likelihood > -np.inf))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -98,6 +99,9 @@ _RULES: dict[str, _Rule] = {
     "verbose": (f"{_int_from(0)[0]}, {_BOOL[0]}", lambda v: _int_from(0)[1](v) or _is_bool(v)),
     "verbose_interval": _int_from(1),
     "n_threads": _or_none(("a non-zero int", _is_thread_count)),
+    "init_size": _or_none((_int_from(2)[0], lambda v: _is_component_count(v) and v > 1)),
+    "checkpoint": _or_none(("a str or a path", lambda v: isinstance(v, (str, os.PathLike)))),
+    "checkpoint_interval": (_int_from(1)[0], _is_component_count),
 }
 
 

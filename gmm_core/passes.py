@@ -1,10 +1,10 @@
-"""Passes over an array: parameters in, statistics or scores out. Here Python calls the E-step."""
+"""Passes over the data: parameters in, statistics or scores out. Here Python calls the E-step."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,14 +53,26 @@ def _absent(dtype: np.dtype[Any]) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-class ArrayPass:
-    """Passes over one array for one size of mixture, with the memory that they need.
+class Block(NamedTuple):
+    """Consecutive rows; `sample_weight` may be empty."""
+
+    rows: slice
+    X: FloatArray
+    sample_weight: Float64Array
+
+
+class KernelPass:
+    """Passes over rows that come in blocks, for one size of mixture, with the memory they need.
+
+    A subclass says where the blocks come from. Chunk boundaries, and so the bits of all sums,
+    follow from the size of the mixture and the dtype alone: blocks hold whole chunks, but for the
+    last.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features), float32 or float64
-        C-contiguous; may be read-only.
-    sample_weight : ndarray of shape (n_samples,), float64, or None
+    n_samples, n_features : int
+    dtype : dtype
+        float32 or float64.
     n_components : int
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     n_threads : int
@@ -68,36 +80,37 @@ class ArrayPass:
 
     def __init__(
         self,
-        X: FloatArray,
-        sample_weight: Float64Array | None,
+        n_samples: int,
+        n_features: int,
+        dtype: np.dtype[Any],
         n_components: int,
         covariance_type: str,
         n_threads: int,
     ) -> None:
-        self.X = X
-        self.sample_weight = _absent(X.dtype)["weight"] if sample_weight is None else sample_weight
+        self.n_samples = n_samples
+        self.n_features = n_features
+        self.dtype = dtype
         self.n_components = n_components
         self.covariance_type = covariance_type
-        self._kernels = _dispatch.expectation(X.dtype)
+        self._kernels = _dispatch.expectation(dtype)
         self._code = COVARIANCE_TYPES[covariance_type].code
-        K, D = n_components, X.shape[1]
+        K, D = n_components, n_features
         self._n_statistics, n_mixture, n_scratch, tile_rows = self._kernels.sizes(self._code, K, D)
         rows = max(MIN_CHUNK_ROWS, int(_CHUNK_TIME / _cost(K, D)))
         self.chunk_rows = -(-rows // tile_rows) * tile_rows
-        self.n_threads = max(1, min(n_threads, -(-len(X) // self.chunk_rows)))
+        self.n_threads = max(1, min(n_threads, -(-n_samples // self.chunk_rows)))
         wave = self.chunk_rows * self.n_threads
         at_once = min(self.n_threads, available()) if self.n_threads > 1 else 1
         self.slice_rows = max(1, int(_SLICE_TIME * at_once / _cost(K, D) / wave)) * wave
-        self._mixture = aligned_empty((1, n_mixture), X.dtype)[0]
-        self._scratch = aligned_empty((self.n_threads, n_scratch + 2 * K * D), X.dtype)
+        self._mixture = aligned_empty((1, n_mixture), dtype)[0]
+        self._scratch = aligned_empty((self.n_threads, n_scratch + 2 * K * D), dtype)
         self._partial = np.empty((self.n_threads, self._n_statistics))
         self._tickets = np.empty(self.n_threads + 2, np.intp)
-        self._none = _absent(X.dtype)
+        self._none = _absent(dtype)
 
-    def slices(self) -> Iterator[slice]:
-        """Consecutive slices of the rows, of bounded time."""
-        for start in range(0, len(self.X), self.slice_rows):
-            yield slice(start, start + self.slice_rows)
+    def blocks(self) -> Iterator[Block]:
+        """All rows in order, in blocks of bounded time."""
+        raise NotImplementedError
 
     def _prepare(self, parameters: Parameters) -> None:
         status = self._kernels.prepare(
@@ -115,10 +128,10 @@ class ArrayPass:
         labels: npt.NDArray[np.int64] | None = None,
     ) -> None:
         partial = self._partial if len(values) > 2 else np.empty((self.n_threads, 2))
-        for rows in self.slices():
+        for rows, X, sample_weight in self.blocks():
             status = self._kernels.accumulate(
-                self.X[rows],
-                self.sample_weight[rows],
+                X,
+                sample_weight,
                 self._none["matrix"] if responsibilities is None else responsibilities(rows),
                 self._none["labels"] if labels is None else labels[rows],
                 mixture, shift, values, partial, self._scratch, self._tickets,
@@ -172,6 +185,45 @@ class ArrayPass:
         values = np.zeros(self._n_statistics)
         self._accumulate(values, shift, self._none["vector"], responsibilities, labels)
         return Statistics(values, shift, self.covariance_type)
+
+
+class ArrayPass(KernelPass):
+    """Passes over one array.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float32 or float64
+        C-contiguous; may be read-only.
+    sample_weight : ndarray of shape (n_samples,), float64, or None
+    n_components : int
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    n_threads : int
+    """
+
+    def __init__(
+        self,
+        X: FloatArray,
+        sample_weight: Float64Array | None,
+        n_components: int,
+        covariance_type: str,
+        n_threads: int,
+    ) -> None:
+        n_samples, n_features = X.shape
+        super().__init__(
+            n_samples, n_features, X.dtype, n_components, covariance_type, n_threads
+        )
+        self.X = X
+        self.sample_weight = self._none["weight"] if sample_weight is None else sample_weight
+
+    def slices(self) -> Iterator[slice]:
+        """Consecutive slices of the rows, of bounded time."""
+        for start in range(0, len(self.X), self.slice_rows):
+            yield slice(start, start + self.slice_rows)
+
+    def blocks(self) -> Iterator[Block]:
+        """The slices with their rows."""
+        for rows in self.slices():
+            yield Block(rows, self.X[rows], self.sample_weight[rows])
 
     def evaluate(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from gmm_core.covariance import smallest_eigenvalue
 from gmm_core.em import Fit, expectation_maximization
 from gmm_core.parameters import Parameters
-from gmm_core.passes import ArrayPass
+from gmm_core.passes import KernelPass
 from gmm_core.statistics import NumericalError, RegCovar
 
 # The best of several starts is called degenerate if the smallest variance of its components is less
@@ -43,6 +44,30 @@ class Restart(NamedTuple):
     smallest_eigenvalue: float
 
 
+class State(NamedTuple):
+    """Where a fit is.
+
+    Attributes
+    ----------
+    start : int
+        The start that is being run.
+    parameters : Parameters
+        After its last iteration.
+    lower_bounds : list of float
+        Of its iterations.
+    restarts : list of Restart
+        What became of the starts before.
+    best : Fit or None
+        The best of them.
+    """
+
+    start: int
+    parameters: Parameters
+    lower_bounds: list[float]
+    restarts: list[Restart]
+    best: Fit | None
+
+
 class Schedule(NamedTuple):
     """How EM is run from each start: the parameters of the estimator of the same names."""
 
@@ -54,23 +79,29 @@ class Schedule(NamedTuple):
 
 
 def best_of_starts(
-    data: ArrayPass,
+    data: KernelPass,
     start: Callable[[], Parameters],
     n_init: int,
     schedule: Schedule,
     previous: float = -np.inf,
+    state: State | None = None,
+    save: Callable[[State], None] | None = None,
 ) -> tuple[Fit, list[Restart]]:
     """Run EM from `n_init` starts, and keep the one with the largest log-likelihood.
 
     Parameters
     ----------
-    data : ArrayPass
+    data : KernelPass
     start : callable
         Makes the parameters to start from, anew at each call.
     n_init : int
     schedule : Schedule
     previous : float
         Mean log-likelihood of the iteration before (for a warm start).
+    state : State or None
+        To go on from.
+    save : callable, optional
+        Told the state after each iteration that is not the last of a start.
 
     Returns
     -------
@@ -87,15 +118,21 @@ def best_of_starts(
     UserWarning
         For each start that fails, if there are several, and if the best looks degenerate.
     """
-    best: Fit | None = None
+    best = None if state is None else state.best
     failure: NumericalError | None = None
-    restarts: list[Restart] = []
-    for i in range(n_init):
+    restarts = [] if state is None else list(state.restarts)
+    for i in range(len(restarts), n_init):
         progress = _Progress(schedule, i)
+        made: list[float] = []
         try:
+            if state is not None and state.start == i:
+                parameters, made = state.parameters, state.lower_bounds
+            else:
+                parameters = start()
             fit = expectation_maximization(
-                data, start(), tol=schedule.tol, max_iter=schedule.max_iter,
-                reg_covar=schedule.reg_covar, previous=previous, report=progress.iteration,
+                data, parameters, tol=schedule.tol, max_iter=schedule.max_iter,
+                reg_covar=schedule.reg_covar, previous=previous, lower_bounds=made,
+                report=progress.iteration, save=partial(_tell, save, restarts, best),
             )  # fmt: skip
         except NumericalError as error:
             failure = error
@@ -114,6 +151,17 @@ def best_of_starts(
         raise failure
     _warn_of_degeneracy(restarts)
     return best, restarts
+
+
+def _tell(
+    save: Callable[[State], None] | None,
+    restarts: list[Restart],
+    best: Fit | None,
+    parameters: Parameters,
+    lower_bounds: list[float],
+) -> None:
+    if save is not None:
+        save(State(len(restarts), parameters, lower_bounds, restarts, best))
 
 
 def _warn_of_degeneracy(restarts: list[Restart]) -> None:

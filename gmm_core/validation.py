@@ -143,7 +143,9 @@ def check_X(
     return array, names
 
 
-def check_sample_weight(sample_weight: object, n_samples: int) -> npt.NDArray[np.float64] | None:
+def check_sample_weight(
+    sample_weight: object, n_samples: int, *, may_be_zero: bool = False
+) -> npt.NDArray[np.float64] | None:
     """Check the weights of the samples.
 
     Parameters
@@ -151,6 +153,8 @@ def check_sample_weight(sample_weight: object, n_samples: int) -> npt.NDArray[np
     sample_weight : None, number or array-like of shape (n_samples,)
         A number is the weight of every sample.
     n_samples : int
+    may_be_zero : bool
+        Whether all may be zero.
 
     Returns
     -------
@@ -183,7 +187,7 @@ def check_sample_weight(sample_weight: object, n_samples: int) -> npt.NDArray[np
         raise ValueError(
             f"Negative values in data passed to `sample_weight`: the least is {array.min()}"
         )
-    if not array.any():
+    if not may_be_zero and not array.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     with np.errstate(over="ignore"):
         if np.isinf(array.sum()):
@@ -230,8 +234,10 @@ def as_float_array(value: object, name: str, *, allow_strings: bool = True) -> F
         raise TypeError(f"np.matrix is not supported: pass np.asarray({name})")
     if _is_pandas_frame(value):
         return _pandas_to_array(value, name)
-    if not allow_strings and not isinstance(getattr(value, "dtype", None), np.dtype):
-        value = np.asarray(value)  # finds out whether a list holds strings
+    if not isinstance(getattr(value, "dtype", None), np.dtype) and (
+        hasattr(value, "__array__") or not allow_strings
+    ):
+        value = np.asarray(value)  # a frame may be of float32; a list may hold strings
     dtype = getattr(value, "dtype", None)
     if isinstance(dtype, np.dtype):
         _check_kind(value, dtype, name, allow_strings)
@@ -353,10 +359,10 @@ def _check_finite(array: FloatArray, name: str, advice: str = "") -> None:
 
 def _get_feature_names(X: object) -> Names | None:
     """Read the column names of a data frame, if it is one and all of them are strings."""
-    table = getattr(sys.modules.get("pyarrow"), "Table", None)
+    pyarrow: Any = sys.modules.get("pyarrow")
     columns: Iterable[object]
-    if table is not None and isinstance(X, table):
-        columns = getattr(X, "column_names", ())  # its `columns` are the data
+    if pyarrow is not None and isinstance(X, (pyarrow.Table, pyarrow.RecordBatch)):
+        columns = X.schema.names  # their `columns` are the data
     elif hasattr(X, "iloc") or hasattr(X, "__arrow_c_stream__"):
         columns = getattr(X, "columns", ())
     else:

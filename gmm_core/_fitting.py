@@ -1,0 +1,213 @@
+"""How the estimator fits: what it was given, checked; its starts; its attributes at the end."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core._methods import MixtureMethods
+from gmm_core._threads import effective_n_threads
+from gmm_core.batches import Batches, BatchPass
+from gmm_core.checkpoints import Checkpoint, checksum
+from gmm_core.em import Fit
+from gmm_core.initialization import GivenParameters, initial_parameters
+from gmm_core.parameter_validation import (
+    check_enough_samples,
+    check_means_init,
+    check_parameters,
+    check_precisions_init,
+    check_random_state,
+    check_reg_covar,
+    check_weights_init,
+)
+from gmm_core.parameters import Parameters
+from gmm_core.passes import ArrayPass, KernelPass
+from gmm_core.restarts import Schedule, best_of_starts
+from gmm_core.subsample import NOTHING, Extent, sample_size, subsample, together
+from gmm_core.validation import (
+    FloatArray,
+    Names,
+    check_sample_weight,
+    check_X,
+    convergence_warning_class,
+)
+
+_MAP_BYTES = 1 << 23
+
+
+class FittingMethods(MixtureMethods):
+    """The fits of arrays and batches; the constructor is that of GaussianMixture."""
+
+    n_components: int
+    tol: float
+    reg_covar: float | npt.ArrayLike
+    max_iter: int
+    n_init: int
+    init_params: Any
+    init_size: int | None
+    weights_init: npt.ArrayLike | None
+    means_init: npt.ArrayLike | None
+    precisions_init: npt.ArrayLike | None
+    warm_start: bool
+    verbose: int
+    verbose_interval: int
+    checkpoint: str | os.PathLike[str] | None
+    checkpoint_interval: int
+
+    def _fit_map(self, X: npt.NDArray[Any], sample_weight: Any) -> None:
+        """Fit a map of another type or order than the kernels read, part by part."""
+        weight = check_sample_weight(sample_weight, len(X))
+        size = max(1, _MAP_BYTES // (8 * max(1, X.shape[1])))
+        parts = [slice(start, start + size) for start in range(0, len(X), size)]
+        self._fit_in_batches(
+            [X[part] if weight is None else (X[part], weight[part]) for part in parts]
+        )
+
+    def _fit_array(self, X: Any, sample_weight: Any) -> FloatArray:
+        check_parameters(self.get_params(), type(self).__name__)
+        array, names = check_X(X, min_samples=2)
+        weight = check_sample_weight(sample_weight, len(array))
+        extent = NOTHING.and_rows(len(array), np.empty(0) if weight is None else weight)
+        if weight is not None and extent.exponent:
+            weight = np.ldexp(weight, -extent.exponent)
+        n_threads = effective_n_threads(self.n_threads)
+        data = ArrayPass(array, weight, self.n_components, self.covariance_type, n_threads)
+        self._fit_pass(data, extent, names)
+        return array
+
+    def _fit_in_batches(self, batches: Any) -> None:
+        check_parameters(self.get_params(), type(self).__name__)
+        checked = Batches(batches, self.verbose)
+        data = BatchPass(
+            checked, self.n_components, self.covariance_type, effective_n_threads(self.n_threads)
+        )
+        self._fit_pass(data, checked.extent, checked.names)
+
+    def _fit_pass(self, data: KernelPass, extent: Extent, names: Names | None) -> None:
+        """Fit, however the passes are made, and set the attributes."""
+        check_enough_samples(extent.n_present, self.n_components)
+        given = self._given(data.n_features)
+        reg_covar = check_reg_covar(self.reg_covar, data.n_features)
+        random_state = check_random_state(self.random_state)
+        schedule = Schedule(self.tol, self.max_iter, reg_covar, self.verbose, self.verbose_interval)
+        size = sample_size(self.init_size, self.n_components, data.n_features)
+        sample_seed = random_state.randint(2**31) if extent.n_samples > size else None
+        checkpoint = self._checkpoint(data, given, random_state, sample_seed)
+        state = None if checkpoint is None else checkpoint.load()
+        if checkpoint is not None:
+            sample_seed = checkpoint.sample_seed
+        sample = functools.cache(lambda: _sample(data, extent, size, sample_seed))
+
+        def start() -> Parameters:
+            return initial_parameters(
+                sample, self.covariance_type, self.init_params, given, random_state, reg_covar
+            )
+
+        n_init, previous = self.n_init, -np.inf
+        if self.warm_start and hasattr(self, "converged_"):
+            parameters = self._parameters_to_continue(data.n_features)
+            n_init, start = 1, lambda: parameters
+            previous = self.lower_bounds_[-1] if len(self.lower_bounds_) else -np.inf
+        best, restarts = best_of_starts(
+            data, start, n_init, schedule, previous, state,
+            None if checkpoint is None else checkpoint.save,
+        )  # fmt: skip
+        if not best.converged and self.max_iter > 0:
+            warnings.warn(
+                "Best performing initialization did not converge. Try different init parameters, "
+                "or increase max_iter, tol, or check for degenerate data.",
+                convergence_warning_class(),
+                stacklevel=4,
+            )
+        _warn_of_empty_components(best)
+        self._keep(best, data.dtype, data.n_features, names)
+        self.restarts_ = restarts
+        if checkpoint is not None:
+            checkpoint.remove()
+
+    def _checkpoint(
+        self,
+        data: KernelPass,
+        given: GivenParameters,
+        random_state: np.random.RandomState,
+        sample_seed: int | None,
+    ) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        identity = {
+            "n_components": self.n_components,
+            "covariance_type": self.covariance_type,
+            "reg_covar": np.asarray(self.reg_covar, np.float64).tolist(),
+            "n_init": self.n_init,
+            "init_params": self.init_params if isinstance(self.init_params, str) else "callable",
+            "init_size": self.init_size,
+            **{
+                f"{name}_init": None if a is None else a.tolist()
+                for name, a in given._asdict().items()
+            },
+            "n_samples": data.n_samples,
+            "n_features": data.n_features,
+            "dtype": data.dtype.name,
+            "checksum of the data": checksum(data.blocks()),
+        }
+        return Checkpoint(
+            self.checkpoint, self.checkpoint_interval, identity, random_state, sample_seed
+        )
+
+    def _given(self, n_features: int) -> GivenParameters:
+        """The checked *_init arrays; the user's own stay what they are."""
+        K = self.n_components
+        weights, means, precisions = self.weights_init, self.means_init, self.precisions_init
+        return GivenParameters(
+            None if weights is None else check_weights_init(weights, K),
+            None if means is None else check_means_init(means, K, n_features),
+            None
+            if precisions is None
+            else check_precisions_init(precisions, self.covariance_type, K, n_features),
+        )
+
+    def _parameters_to_continue(self, n_features: int) -> Parameters:
+        """The fitted parameters, for a warm start."""
+        parameters = self._parameters()
+        K, D = parameters.means.shape
+        if (K, D) != (self.n_components, n_features):
+            raise ValueError(
+                f"warm_start goes on from {K} components and {D} features, but n_components is "
+                f"{self.n_components} and X has {n_features} features; set warm_start=False"
+            )
+        return parameters._replace(covariances=np.asarray(self.covariances_, np.float64))
+
+
+def _warn_of_empty_components(fit: Fit) -> None:
+    empty = np.flatnonzero(fit.parameters.weights == 0)
+    if len(empty) and len(fit.lower_bounds):  # without iterations the weights may be the user's
+        warnings.warn(
+            f"component {', '.join(map(str, empty))} has no samples: its weight is 0, its mean "
+            "stays where the last sample left it, its covariance is that of the others, pooled. "
+            "Use fewer components or another start.",
+            stacklevel=5,
+        )
+
+
+def _sample(data: KernelPass, extent: Extent, size: int, seed: int | None) -> ArrayPass:
+    """The samples that starts are found from; without a seed, all."""
+    weight = None
+    if seed is not None:
+        X = subsample(data.blocks(), extent, size, np.random.RandomState(seed))
+    elif isinstance(data, ArrayPass):
+        return data
+    else:
+        X, weight = together(data.blocks())
+    return ArrayPass(X, weight, data.n_components, data.covariance_type, data.n_threads)
+
+
+def is_foreign_map(X: object) -> bool:
+    """Whether X is mapped from a file and would have to be copied for the kernels."""
+    if not isinstance(X, np.memmap) or X.ndim != 2 or X.dtype.kind not in "biuf":
+        return False
+    return not (X.dtype in (np.float32, np.float64) and X.flags.c_contiguous and X.flags.aligned)

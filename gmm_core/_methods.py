@@ -1,0 +1,216 @@
+"""What a fitted mixture is used for: labels, responsibilities, log-likelihoods, samples."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core._forms import MixtureForms
+from gmm_core._threads import effective_n_threads
+from gmm_core.covariance import nearest_component
+from gmm_core.parameter_validation import check_n_samples, check_random_state
+from gmm_core.parameters import Parameters
+from gmm_core.passes import MIN_CHUNK_ROWS, ArrayPass
+from gmm_core.statistics import NoDensityError
+from gmm_core.validation import FloatArray, check_sample_weight, check_X, not_fitted_error
+
+
+class MixtureMethods(MixtureForms):
+    """The methods that need a fitted mixture; the constructor is that of GaussianMixture."""
+
+    n_threads: int | None
+    random_state: int | np.random.RandomState | None
+
+    def _check_input(self, X: Any) -> FloatArray:
+        if not self.__sklearn_is_fitted__():
+            raise not_fitted_error(type(self).__name__)
+        attributes = vars(self)
+        n_features = attributes.get("n_features_in_")
+        array, _ = check_X(
+            X,
+            n_features=np.shape(self.means_)[1] if n_features is None else n_features,
+            feature_names=attributes.get("feature_names_in_"),
+        )
+        if np.asarray(self.means_).dtype != np.float32:
+            array = array.astype(np.float64, copy=False)
+        return array
+
+    def _pass_over(
+        self, X: FloatArray, sample_weight: npt.NDArray[np.float64] | None = None
+    ) -> tuple[ArrayPass, Parameters]:
+        parameters = self._parameters()
+        K, D = parameters.means.shape
+        if X.shape[1] != D:
+            raise ValueError(f"X has {X.shape[1]} features, but means_ has {D}")
+        n_threads = effective_n_threads(self.n_threads) if len(X) > MIN_CHUNK_ROWS else 1
+        return ArrayPass(X, sample_weight, K, self.covariance_type, n_threads), parameters
+
+    def predict(self, X: Any) -> npt.NDArray[np.int64]:
+        """Component with the largest responsibility for each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+        """
+        return self._labels(self._check_input(X))
+
+    def _labels(self, X: FloatArray) -> npt.NDArray[np.int64]:
+        data, parameters = self._pass_over(X)
+        labels = np.empty(len(X), np.int64)
+        if data.evaluate(parameters, labels=labels):
+            rows = _rows_without_density(data, parameters)
+            labels[rows] = nearest_component(X[rows], parameters)
+        return labels
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Responsibilities: the probability of each component given the sample.
+
+        A sample that is too far from all components for its density to be more than 0 belongs to
+        the nearest, which is the limit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_components)
+        """
+        array = self._check_input(X)
+        data, parameters = self._pass_over(array)
+        out = np.empty((len(array), data.n_components), array.dtype)
+        if data.evaluate(parameters, responsibilities=out):
+            rows = _rows_without_density(data, parameters)
+            out[rows] = np.eye(data.n_components)[nearest_component(array[rows], parameters)]
+        return out
+
+    def score_samples(self, X: Any) -> FloatArray:
+        """Log-likelihood of each sample, log p(x).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,)
+        """
+        return self._log_likelihood(self._check_input(X))
+
+    def _log_likelihood(self, X: FloatArray) -> FloatArray:
+        data, parameters = self._pass_over(X)
+        out = np.empty(len(X), X.dtype)
+        data.evaluate(parameters, log_likelihood=out)
+        return out
+
+    def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:
+        """Mean log-likelihood of the samples, weighted if weights are given.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : object
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        log_likelihood : float
+        """
+        return self._score(self._check_input(X), sample_weight)[0]
+
+    def _score(self, X: FloatArray, sample_weight: Any) -> tuple[float, float]:
+        """Mean log-likelihood and total weight."""
+        weight = check_sample_weight(sample_weight, len(X))
+        total = float(len(X)) if weight is None else float(weight.sum())
+        data, parameters = self._pass_over(X, weight)
+        with contextlib.suppress(NoDensityError):
+            mean = data.mean_log_likelihood(parameters)
+            if math.isfinite(mean):
+                return mean, total
+        # A sample may have no density; or the sum may overflow, with a mean that does not.
+        log_likelihood = self._log_likelihood(X).astype(np.float64)
+        if weight is None:
+            return float((log_likelihood / total).sum()), total
+        present = weight > 0  # 0 times -inf would be NaN
+        return float((weight[present] / total * log_likelihood[present]).sum()), total
+
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
+        """Bayesian information criterion, −2 log L + n_parameters · log n (the lower the better).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+            With weights, n is their sum.
+
+        Returns
+        -------
+        bic : float
+        """
+        mean, n = self._score(self._check_input(X), sample_weight)
+        return -2 * mean * n + self._n_parameters() * math.log(n)
+
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
+        """Akaike information criterion, −2 log L + 2 n_parameters (the lower the better).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        aic : float
+        """
+        mean, n = self._score(self._check_input(X), sample_weight)
+        return -2 * mean * n + 2 * self._n_parameters()
+
+    def sample(self, n_samples: int = 1) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+        """Draw samples from the mixture, in random order.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Of the dtype of `means_`.
+        y : ndarray of shape (n_samples,), int64
+            The component that each was drawn from.
+        """
+        parameters = self._parameters()
+        n = check_n_samples(n_samples)
+        K, D = parameters.means.shape
+        random_state = check_random_state(self.random_state)
+        weights = parameters.weights / parameters.weights.sum()
+        labels = np.repeat(np.arange(K, dtype=np.int64), random_state.multinomial(n, weights))
+        labels = random_state.permutation(labels)
+        X = random_state.standard_normal(size=(n, D))
+        factors = parameters.precisions_cholesky
+        for k in range(K):
+            rows = labels == k
+            if self.covariance_type in ("full", "tied"):
+                factor = factors if self.covariance_type == "tied" else factors[k]
+                # y = Uᵀ (x − μ) is standard normal
+                X[rows] = np.linalg.solve(factor.T, X[rows].T).T
+            else:
+                X[rows] /= factors[k]
+            X[rows] += parameters.means[k]
+        dtype = np.asarray(self.means_).dtype
+        return X.astype(dtype if dtype == np.float32 else np.float64, copy=False), labels
+
+
+def _rows_without_density(data: ArrayPass, parameters: Parameters) -> npt.NDArray[np.intp]:
+    log_likelihood = np.empty(len(data.X), data.X.dtype)
+    data.evaluate(parameters, log_likelihood=log_likelihood)
+    return np.flatnonzero(~(log_likelihood > -np.inf))

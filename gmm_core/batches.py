@@ -1,0 +1,175 @@
+"""Passes over data that come in batches: what `GaussianMixture.fit_batches` is given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.passes import Block, KernelPass
+from gmm_core.subsample import NOTHING, Extent
+from gmm_core.validation import FloatArray, Names, check_sample_weight, check_X
+
+Float64Array = npt.NDArray[np.float64]
+
+_BUFFER_BYTES = 1 << 23
+_NONE = np.empty(0)
+_EXPECTED = (
+    "batches should be an iterable that can be gone through again (such as a list), a callable "
+    "that returns an iterable of batches, or a dataset of pyarrow; a batch is an array of shape "
+    "(n_samples, n_features) or a tuple (array, sample_weight)"
+)
+
+
+class Batches:
+    """What the user calls batches, checked, and gone through once for each pass.
+
+    Parameters
+    ----------
+    batches : iterable, callable or dataset of pyarrow
+        See `GaussianMixture.fit_batches`.
+    verbose : int
+        2 and more print the number of rows seen in a pass, each second.
+
+    Attributes
+    ----------
+    extent : Extent
+    n_features : int
+    dtype : dtype
+        float32 if all batches are, else float64.
+    names : ndarray of object, or None
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the batch, if one is not what it should be; if there are none.
+    """
+
+    def __init__(self, batches: Any, verbose: int = 0) -> None:
+        self._batches = batches
+        self._verbose = verbose
+        self.n_features = 0  # before the first batch
+        self.names: Names | None = None
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+        self.extent: Extent = NOTHING
+        for X, sample_weight in self._checked():
+            self.n_features = X.shape[1]
+            if (
+                len(X)
+                and self.extent.n_samples
+                and self.extent.weighted != bool(len(sample_weight))
+            ):
+                raise ValueError("some batches have a sample_weight, and others have none")
+            if X.dtype != np.float32:
+                self.dtype = np.dtype(np.float64)
+            self.extent = self.extent.and_rows(len(X), sample_weight)
+        if self.extent.n_samples < 2:
+            raise ValueError(
+                f"batches have {self.extent.n_samples} rows in all, at least 2 are needed"
+            )
+
+    def _open(self) -> Iterator[Any]:
+        source = self._batches() if callable(self._batches) else self._batches
+        for method in ("to_batches", "iter_batches"):  # dataset, table and file of pyarrow
+            if hasattr(source, method):
+                return iter(getattr(source, method)())
+        if source is self._batches and hasattr(source, "__next__"):
+            raise ValueError(f"batches can be gone through only once: {_EXPECTED}")
+        if isinstance(source, (str, bytes, dict)) or not hasattr(source, "__iter__"):
+            raise TypeError(f"got {type(source).__name__}; {_EXPECTED}")
+        if getattr(source, "ndim", 3) < 3:
+            raise ValueError(f"got one array of shape {np.shape(source)}; {_EXPECTED}")
+        return iter(source)
+
+    def _checked(self) -> Iterator[tuple[FloatArray, Float64Array]]:
+        n_rows, told = 0, time.monotonic()
+        for i, batch in enumerate(self._open()):
+            X, sample_weight = (
+                batch if isinstance(batch, tuple) and len(batch) == 2 else (batch, None)
+            )
+            try:
+                array, names = check_X(
+                    X, n_features=self.n_features or None, feature_names=self.names, min_samples=0
+                )
+                weight = check_sample_weight(sample_weight, len(array), may_be_zero=True)
+            except (ValueError, TypeError) as error:
+                raise type(error)(f"batch {i}: {error}") from error
+            if not self.n_features:
+                self.names = names
+            yield array, _NONE if weight is None else weight
+            n_rows += len(array)
+            if self._verbose > 1 and time.monotonic() > told + 1:
+                print(f"  {n_rows} rows seen")
+                told = time.monotonic()
+
+    def arrays(self) -> Iterator[tuple[FloatArray, Float64Array]]:
+        """Batches for the kernels: of one dtype, with weights of at most 1, or none."""
+        n_rows = 0
+        for X, sample_weight in self._checked():
+            n_rows += len(X)
+            if n_rows > self.extent.n_samples:
+                break
+            weight = np.ldexp(sample_weight, -self.extent.exponent)
+            yield X.astype(self.dtype, copy=False), weight
+        if n_rows != self.extent.n_samples:
+            raise ValueError(
+                f"batches have {n_rows} rows or more in this pass, and had "
+                f"{self.extent.n_samples} in the first: they must be the same in every pass"
+            )
+
+
+class BatchPass(KernelPass):
+    """Passes over batches, in blocks of whole chunks: the bits are those of one array.
+
+    Parameters
+    ----------
+    batches : Batches
+    n_components : int
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    n_threads : int
+    """
+
+    def __init__(
+        self, batches: Batches, n_components: int, covariance_type: str, n_threads: int
+    ) -> None:
+        D = batches.n_features
+        super().__init__(
+            batches.extent.n_samples, D, batches.dtype, n_components, covariance_type, n_threads
+        )
+        self._batches = batches
+        wave = self.chunk_rows * self.n_threads
+        fitting = _BUFFER_BYTES // (D * batches.dtype.itemsize)
+        self._buffer_rows = min(max(wave, fitting // wave * wave), self.slice_rows)
+
+    def blocks(self) -> Iterator[Block]:
+        """The rows in blocks: parts of a batch where it has whole chunks, else through a buffer."""
+        n, wave = self._buffer_rows, self.chunk_rows * self.n_threads
+        weighted = self._batches.extent.weighted
+        buffer = np.empty((n, self.n_features), self.dtype)
+        buffer_weight = np.empty(n if weighted else 0)
+        start = filled = 0
+        for X, sample_weight in self._batches.arrays():
+            at = 0
+            while at < len(X):
+                left = len(X) - at
+                if not filled and left >= wave:
+                    stop = at + min(left // wave * wave, self.slice_rows)
+                    size = stop - at
+                    yield Block(slice(start, start + size), X[at:stop], sample_weight[at:stop])
+                    start += size
+                else:
+                    stop = at + min(n - filled, left)
+                    size = stop - at
+                    buffer[filled : filled + size] = X[at:stop]
+                    if weighted:
+                        buffer_weight[filled : filled + size] = sample_weight[at:stop]
+                    filled += size
+                    if filled == n:
+                        yield Block(slice(start, start + n), buffer, buffer_weight)
+                        start, filled = start + n, 0
+                at = stop
+        if filled:
+            yield Block(slice(start, start + filled), buffer[:filled], buffer_weight[:filled])
