@@ -110,7 +110,7 @@ class FittingMethods(MixtureMethods):
 
         n_init, previous = self.n_init, -np.inf
         if self.warm_start and hasattr(self, "converged_"):
-            parameters = self._parameters_to_continue(data.n_features)
+            parameters = self._parameters_to_continue(data.n_features, "warm_start")
             n_init, start = 1, lambda: parameters
             previous = self.lower_bounds_[-1] if len(self.lower_bounds_) else -np.inf
         best, restarts = best_of_starts(
@@ -127,6 +127,9 @@ class FittingMethods(MixtureMethods):
         _warn_of_empty_components(best)
         self._keep(best, data.dtype, data.n_features, names)
         self.restarts_ = restarts
+        self.n_samples_seen_ = extent.total
+        for name in ("_collected", "_position"):    # of partial_fit
+            vars(self).pop(name, None)
         if checkpoint is not None:
             checkpoint.remove()
 
@@ -171,14 +174,15 @@ class FittingMethods(MixtureMethods):
             else check_precisions_init(precisions, self.covariance_type, K, n_features),
         )
 
-    def _parameters_to_continue(self, n_features: int) -> Parameters:
-        """The fitted parameters, for a warm start."""
+    def _parameters_to_continue(self, n_features: int, why: str) -> Parameters:
+        """The fitted parameters, for a warm start or a stream."""
         parameters = self._parameters()
         K, D = parameters.means.shape
         if (K, D) != (self.n_components, n_features):
             raise ValueError(
-                f"warm_start goes on from {K} components and {D} features, but n_components is "
-                f"{self.n_components} and X has {n_features} features; set warm_start=False"
+                f"{why} goes on from {K} components and {D} features, but n_components is "
+                f"{self.n_components} and X has {n_features} features; set warm_start=False, or "
+                "make another model"
             )
         return parameters._replace(covariances=np.asarray(self.covariances_, np.float64))
 

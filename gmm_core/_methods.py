@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from typing import Any
 
@@ -15,8 +14,9 @@ from gmm_core.covariance import nearest_component
 from gmm_core.parameter_validation import check_n_samples, check_random_state
 from gmm_core.parameters import Parameters
 from gmm_core.passes import MIN_CHUNK_ROWS, ArrayPass
-from gmm_core.statistics import NoDensityError
 from gmm_core.validation import FloatArray, check_sample_weight, check_X, not_fitted_error
+
+_SCORED_ROWS = 1 << 20
 
 
 class MixtureMethods(MixtureForms):
@@ -39,15 +39,13 @@ class MixtureMethods(MixtureForms):
             array = array.astype(np.float64, copy=False)
         return array
 
-    def _pass_over(
-        self, X: FloatArray, sample_weight: npt.NDArray[np.float64] | None = None
-    ) -> tuple[ArrayPass, Parameters]:
+    def _pass_over(self, X: FloatArray) -> tuple[ArrayPass, Parameters]:
         parameters = self._parameters()
         K, D = parameters.means.shape
         if X.shape[1] != D:
             raise ValueError(f"X has {X.shape[1]} features, but means_ has {D}")
         n_threads = effective_n_threads(self.n_threads) if len(X) > MIN_CHUNK_ROWS else 1
-        return ArrayPass(X, sample_weight, K, self.covariance_type, n_threads), parameters
+        return ArrayPass(X, None, K, self.covariance_type, n_threads), parameters
 
     def predict(self, X: Any) -> npt.NDArray[np.int64]:
         """Component with the largest responsibility for each sample.
@@ -131,17 +129,14 @@ class MixtureMethods(MixtureForms):
         """Mean log-likelihood and total weight."""
         weight = check_sample_weight(sample_weight, len(X))
         total = float(len(X)) if weight is None else float(weight.sum())
-        data, parameters = self._pass_over(X, weight)
-        with contextlib.suppress(NoDensityError):
-            mean = data.mean_log_likelihood(parameters)
-            if math.isfinite(mean):
-                return mean, total
-        # A sample may have no density; or the sum may overflow, with a mean that does not.
-        log_likelihood = self._log_likelihood(X).astype(np.float64)
-        if weight is None:
-            return float((log_likelihood / total).sum()), total
-        present = weight > 0  # 0 times -inf would be NaN
-        return float((weight[present] / total * log_likelihood[present]).sum()), total
+        mean = 0.0
+        for start in range(0, len(X), _SCORED_ROWS):
+            rows = slice(start, start + _SCORED_ROWS)
+            log_likelihood = self._log_likelihood(X[rows])
+            part = np.ones(len(log_likelihood)) if weight is None else weight[rows]
+            if part.any():  # or else the mean would be 0 / 0
+                mean += part.sum() / total * _weighted_mean(log_likelihood, part)
+        return float(mean), total
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
         """Bayesian information criterion, −2 log L + n_parameters · log n (the lower the better).
@@ -208,6 +203,19 @@ class MixtureMethods(MixtureForms):
             X[rows] += parameters.means[k]
         dtype = np.asarray(self.means_).dtype
         return X.astype(dtype if dtype == np.float32 else np.float64, copy=False), labels
+
+
+def _weighted_mean(log_likelihood: FloatArray, weight: npt.NDArray[np.float64]) -> float:
+    with np.errstate(over="ignore"):
+        if (weight == 1).all():
+            mean = float(log_likelihood.mean())
+        else:
+            present = weight > 0  # 0 times -inf would be NaN
+            log_likelihood, weight = log_likelihood[present], weight[present]
+            mean = float((weight * log_likelihood).sum() / weight.sum())
+    if math.isinf(mean):  # the sum may be, with a mean that is not
+        mean = float((weight / weight.sum() * log_likelihood.astype(np.float64)).sum())
+    return mean
 
 
 def _rows_without_density(data: ArrayPass, parameters: Parameters) -> npt.NDArray[np.intp]:

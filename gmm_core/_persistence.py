@@ -12,7 +12,9 @@ from gmm_core.restarts import Restart
 
 FORMAT_VERSION = 1
 ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
-SCALARS = ("converged_", "n_iter_", "lower_bound_", "lower_bounds_", "n_features_in_")
+SCALARS = (
+    "converged_", "n_iter_", "lower_bound_", "lower_bounds_", "n_features_in_", "n_samples_seen_",
+)  # fmt: skip
 ATTRIBUTES = (*ARRAYS, *SCALARS, "feature_names_in_")
 _INITS = ("weights_init", "means_init", "precisions_init")
 

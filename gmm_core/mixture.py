@@ -8,10 +8,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core._fitting import FittingMethods, is_foreign_map
+from gmm_core._fitting import is_foreign_map
+from gmm_core._streaming import StreamingMethods
 
 
-class GaussianMixture(FittingMethods):
+class GaussianMixture(StreamingMethods):
     """Gaussian mixture p(x) = Σ_k π_k N(x | μ_k, Σ_k), fitted by expectation-maximisation.
 
     Parameters
@@ -63,6 +64,11 @@ class GaussianMixture(FittingMethods):
         same model to the same data begins, that goes on from it, and ends with the bits of a fit
         that was never interrupted. Recognised by a checksum of the data.
     checkpoint_interval : int, default=10
+    learning_decay : float in (0.5, 1], default=0.6
+        α of the step sizes of `partial_fit`.
+    forget_factor : float in (0, 1], optional
+        For drifting data: in `partial_fit` each sample counts this much less for each sample after
+        it, so that some 1 / (1 - forget_factor) samples are remembered; replaces the step sizes.
 
     Attributes
     ----------
@@ -77,6 +83,8 @@ class GaussianMixture(FittingMethods):
         Upper triangular U with U Uᵀ = precision (full, tied), or reciprocal standard deviations.
         Methods use it together with `weights_` and `means_`. The last assignment to one of the
         three attributes wins; the others are derived from it.
+    n_samples_seen_ : float
+        Weight of the samples that `fit`, or `partial_fit` since then, has seen.
     converged_ : bool
         Whether EM came to its end before `max_iter`.
     n_iter_ : int
@@ -123,6 +131,8 @@ class GaussianMixture(FittingMethods):
         init_size: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_interval: int = 10,
+        learning_decay: float = 0.6,
+        forget_factor: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -142,6 +152,8 @@ class GaussianMixture(FittingMethods):
         self.init_size = init_size
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
+        self.learning_decay = learning_decay
+        self.forget_factor = forget_factor
 
     # --- fitting ----------------------------------------------------------------------------
 
@@ -225,3 +237,44 @@ class GaussianMixture(FittingMethods):
             vars(self).clear()
             vars(self).update(before)
             raise
+
+    def partial_fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:
+        """Learn from further samples, by stepwise EM; none of them are kept.
+
+        The statistics of the mixture are a running mean, s ← (1 − γ) s + γ s(X), of which each call
+        makes parameters. A sample has the step γ(n) = 1 / n up to n₀ = 10 times the number of free
+        parameters, and n₀^(α − 1) / n^α after that, n being the samples seen, α `learning_decay`; a
+        batch has the steps of its samples, so their division into batches hardly matters.
+
+        The first samples are collected. The mixture is fitted to them once there are as many as
+        components, again whenever they have grown by half, and for the last time at 20 ·
+        n_components · n_features, each time from ten starts at least. After `fit`,
+        `from_parameters` or `load` it goes on from there.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Any number of samples; a single one is slow.
+        y : object
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+            `lower_bound_` is the mean log-likelihood of the last samples before they were learned
+            from.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input. Then the estimator is as it was before.
+
+        References
+        ----------
+        O. Cappé, E. Moulines, On-line expectation-maximization algorithm for latent data models,
+        J. R. Statist. Soc. B 71 (2009). P. Liang, D. Klein, Online EM for unsupervised models,
+        NAACL (2009).
+        """
+        self._learn(X, sample_weight)
+        return self

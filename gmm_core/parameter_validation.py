@@ -46,6 +46,10 @@ def _is_non_negative_float(value: Any) -> bool:
     return isinstance(value, numbers.Real) and _is_from(0, value)
 
 
+def _is_share(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not _is_bool(value) and bool(0 < value <= 1)
+
+
 def _is_array_like(value: object) -> bool:
     if is_sparse(value) or np.isscalar(value):
         return False
@@ -101,6 +105,8 @@ _RULES: dict[str, _Rule] = {
     "n_threads": _or_none(("a non-zero int", _is_thread_count)),
     "init_size": _or_none((_int_from(2)[0], lambda v: _is_component_count(v) and v > 1)),
     "checkpoint": _or_none(("a str or a path", lambda v: isinstance(v, (str, os.PathLike)))),
+    "learning_decay": ("a float in the range (0.5, 1.0]", lambda v: _is_share(v) and v > 0.5),
+    "forget_factor": _or_none(("a float in the range (0.0, 1.0]", _is_share)),
     "checkpoint_interval": (_int_from(1)[0], _is_component_count),
 }
 

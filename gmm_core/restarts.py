@@ -138,7 +138,7 @@ def best_of_starts(
             failure = error
             restarts.append(Restart(np.nan, 0, False, str(error), np.nan))
             if n_init > 1:
-                warnings.warn(f"start {i} of {n_init} failed: {error}", stacklevel=4)
+                warnings.warn(f"start {i} of {n_init} failed: {error}", stacklevel=5)
             continue
         progress.end(fit)
         variance = smallest_eigenvalue(fit.parameters.covariances, data.covariance_type)
@@ -172,7 +172,7 @@ def _warn_of_degeneracy(restarts: list[Restart]) -> None:
             "The start with the largest log-likelihood has a component that nearly collapsed "
             f"(smallest variance {best.smallest_eigenvalue:.3g}; see restarts_): raise reg_covar, "
             "or use fewer components.",
-            stacklevel=5,
+            stacklevel=6,
         )
 
 

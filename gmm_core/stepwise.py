@@ -1,0 +1,102 @@
+"""Stepwise EM: statistics that follow a stream (Cappé & Moulines 2009, Liang & Klein 2009).
+
+A running mean of the statistics of a sample, s ← (1 − γ) s + γ s(batch), takes the place of their
+sum, and every batch is followed by an M-step.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.covariance import COVARIANCE_TYPES
+from gmm_core.parameters import Parameters
+from gmm_core.statistics import RegCovar, Statistics
+
+Float64Array = npt.NDArray[np.float64]
+
+
+def rows_of_a_start(n_components: int, n_features: int) -> int:
+    """Samples to collect before the stream begins, and the most between two M-steps."""
+    return 20 * n_components * n_features
+
+
+def step_size(seen: float, weight: float, knee: float, learning_decay: float) -> float:
+    """How much a batch counts against the past.
+
+    A sample has the step γ(n) = 1 / n until n = knee, then knee^(α − 1) / n^α. A batch is many such
+    steps at once: 1 − γ = Π (1 − γ(n)) ≈ exp(−∫ γ(n) dn), whatever the batches are.
+    """
+
+    def integral(n: float) -> float:
+        if n <= knee or learning_decay == 1:
+            return math.log(n)
+        rate = 1 - learning_decay
+        return math.log(knee) + ((n / knee) ** rate - 1) / rate
+
+    return -math.expm1(integral(seen) - integral(seen + weight))
+
+
+def about_means(statistics: Statistics, means: Float64Array) -> Statistics:
+    """The same statistics with the means that they have as origins, so with first moments of 0.
+
+    Σ r (x − μ)(x − μ)ᵀ = Σ r (x − c)(x − c)ᵀ − s sᵀ / N for μ = c + s / N.
+    """
+    K, D = statistics.shift.shape
+    counts, first, second = np.split(statistics.values[2:], [K, K + K * D])
+    s = first.reshape(K, D)
+    move = np.divide(s, counts[:, None], out=np.zeros((K, D)), where=counts[:, None] > 0)
+    i, j = np.tril_indices(D)
+    if statistics.covariance_type == "tied":
+        # T + Σ Q_kl (c_k − c_l)(c_k − c_l)ᵀ is the scatter about the origins (src/tied.pxd)
+        T, Q = second[: len(i)], second[len(i) :]
+        k, other = np.tril_indices(K)
+        apart = statistics.shift[k] - statistics.shift[other]
+        within = T + np.einsum("p,pt,pt->t", Q, apart[:, i], apart[:, j])
+        within -= np.einsum("kt,kt->t", s[:, i], move[:, j])
+        moments = np.concatenate([within, np.zeros(len(Q))])
+    elif statistics.covariance_type == "full":
+        moments = second - (s[:, i] * move[:, j]).ravel()
+    elif statistics.covariance_type == "diag":
+        moments = second - (s * move).ravel()
+    else:
+        moments = second - np.einsum("kd,kd->k", s, move)
+    values = np.concatenate([statistics.values[:2], counts, np.zeros(K * D), moments])
+    return Statistics(values, means, statistics.covariance_type)
+
+
+def statistics_of(parameters: Parameters, reg_covar: RegCovar) -> Statistics:
+    """The statistics, for a weight of 1, that the M-step makes these parameters of."""
+    weights, kind = parameters.weights, parameters.covariance_type
+    K, D = parameters.means.shape
+    i, j = np.tril_indices(D)
+    regular = np.full(D, reg_covar, np.float64)
+    covariances = parameters.covariances
+    if kind == "tied":
+        moments = np.concatenate(
+            [(covariances - np.diag(regular))[i, j], np.zeros(K * (K + 1) // 2)]
+        )
+    elif kind == "full":
+        moments = (weights[:, None] * (covariances - np.diag(regular))[:, i, j]).ravel()
+    elif kind == "diag":
+        moments = (weights[:, None] * (covariances - regular)).ravel()
+    else:
+        moments = weights * D * (covariances - regular.mean())
+    values = np.concatenate([[0.0, 1.0], weights, np.zeros(K * D), moments])
+    return Statistics(values, parameters.means, kind)
+
+
+def n_parameters(covariance_type: str, n_components: int, n_features: int) -> int:
+    """Free parameters of a mixture."""
+    kind = COVARIANCE_TYPES[covariance_type]
+    return (
+        kind.n_parameters(n_components, n_features) + n_components * n_features + n_components - 1
+    )
+
+
+def mixed(past: Statistics, batch: Statistics, step: float) -> Statistics:
+    """(1 − γ) past + γ batch, for statistics about the same origins, of a sample each."""
+    values = (1 - step) * past.values + step / batch.weight * batch.values
+    return Statistics(values, past.shift, past.covariance_type)
