@@ -7,7 +7,7 @@ has the weights, and of means and covariances the parts μ_o and Σ_oo.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,13 +88,9 @@ def patterns_of(X: FloatArray, sample_weight: Float64Array | None = None) -> lis
     for group in np.split(rows, starts):
         holes = np.isnan(X[group[0]])
         observed = np.flatnonzero(~holes)
-        patterns.append(
-            Pattern(
-                group, observed, np.flatnonzero(holes),
-                np.ascontiguousarray(X[group[:, None], observed]),
-                None if sample_weight is None else sample_weight[group],
-            )
-        )
+        values: npt.NDArray[Any] = np.ascontiguousarray(X[group[:, None], observed])
+        weight = None if sample_weight is None else sample_weight[group]
+        patterns.append(Pattern(group, observed, np.flatnonzero(holes), values, weight))
     return sorted(patterns, key=lambda pattern: len(pattern.missing))
 
 

@@ -252,11 +252,12 @@ def _packed_index(n: int) -> IntArray:
     """Where the entries of a symmetric matrix stand in its lower triangle, stored by rows."""
     i = np.arange(n)
     high, low = np.maximum(i[:, None], i), np.minimum(i[:, None], i)
-    return high * (high + 1) // 2 + low
+    index: IntArray = high * (high + 1) // 2 + low
+    return index
 
 
 def _pooled_scatter(packed: Float64Array, origin: Float64Array) -> Float64Array:
-    """Scatter about the components' origins (P, K, q) from T and Q of src/tied.pxd: (P, 1, q, q)."""
+    """Scatter (P, 1, q, q) about the components' origins (P, K, q), by T and Q of src/tied.pxd."""
     # T + Σ_k>l Q_kl (c_k − c_l)(c_k − c_l)ᵀ
     K, q = origin.shape[1:]
     k, j = np.tril_indices(K, -1)
