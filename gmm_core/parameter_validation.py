@@ -16,6 +16,7 @@ Float64Array = npt.NDArray[np.float64]
 _Rule = tuple[str, Callable[[Any], bool]]
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+MISSING = ("error", "marginalize")
 INIT_METHODS = ("kmeans", "k-means++", "random", "random_from_data")
 _MAX_SEED = 2**32 - 1
 _RANDOM_STATE = "numpy.random.mtrand.RandomState"
@@ -98,6 +99,7 @@ _RULES: dict[str, _Rule] = {
     "verbose": (f"{_int_from(0)[0]}, {_BOOL[0]}", lambda v: _int_from(0)[1](v) or _is_bool(v)),
     "verbose_interval": _int_from(1),
     "n_threads": _or_none(("a non-zero int", _is_thread_count)),
+    "missing": _one_of(MISSING),
 }
 
 
