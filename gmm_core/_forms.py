@@ -150,7 +150,8 @@ class MixtureForms(MixtureAttributes):
         from sklearn.mixture import GaussianMixture as Other
 
         self._parameters()
-        params = {k: v for k, v in self.get_params().items() if k != "n_threads"}
+        ours = ("n_threads", "missing")
+        params = {k: v for k, v in self.get_params().items() if k not in ours}
         if callable(params["init_params"]):
             del params["init_params"]
         other = Other(**params)

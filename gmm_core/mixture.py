@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from gmm_core._forms import MixtureForms
 from gmm_core._threads import effective_n_threads
-from gmm_core.covariance import (
-    nearest_component,
-)
+from gmm_core.covariance import precisions_and_covariances
 from gmm_core.em import Fit
+from gmm_core.impute import fill, fill_for_start
 from gmm_core.initialization import GivenParameters, initial_parameters
+from gmm_core.marginal import has_missing, nearest_by_pattern
+from gmm_core.missing import MissingPass
 from gmm_core.parameter_validation import (
     check_enough_samples,
     check_means_init,
@@ -36,6 +37,9 @@ from gmm_core.validation import (
     convergence_warning_class,
     not_fitted_error,
 )
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 
 class GaussianMixture(MixtureForms):
@@ -80,6 +84,10 @@ class GaussianMixture(MixtureForms):
         None: what the CPU affinity and the container's quota allow, and no more than
         OMP_NUM_THREADS or a limit of threadpoolctl. Negative numbers count back: -1 is all, -2
         all but one. The results have the same bits for every number of threads.
+    missing : {'error', 'marginalize'}, default='error'
+        What NaN in X is: an error; or a value that is missing at random, which is integrated out,
+        exactly, in `fit` and in all that uses the model. A callable `init_params` gets X with the
+        means of the features in place of NaN. Without NaN nothing differs.
 
     Attributes
     ----------
@@ -137,6 +145,7 @@ class GaussianMixture(MixtureForms):
         verbose: int = 0,
         verbose_interval: int = 10,
         n_threads: int | None = None,
+        missing: str = "error",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -153,6 +162,7 @@ class GaussianMixture(MixtureForms):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.n_threads = n_threads
+        self.missing = missing
 
     # --- fitting ----------------------------------------------------------------------------
 
@@ -207,7 +217,8 @@ class GaussianMixture(MixtureForms):
 
     def _fit(self, X: Any, sample_weight: Any) -> FloatArray:
         check_parameters(self.get_params(), type(self).__name__)
-        array, names = check_X(X, min_samples=2)
+        allow_nan = self.missing == "marginalize"
+        array, names = check_X(X, min_samples=2, allow_nan=allow_nan)
         n_samples, n_features = array.shape
         weight = check_sample_weight(sample_weight, n_samples)
         check_enough_samples(
@@ -220,7 +231,15 @@ class GaussianMixture(MixtureForms):
         reg_covar = check_reg_covar(self.reg_covar, n_features)
         random_state = check_random_state(self.random_state)
         n_threads = effective_n_threads(self.n_threads)
-        data = ArrayPass(array, weight, self.n_components, self.covariance_type, n_threads)
+        size = (self.n_components, self.covariance_type, n_threads)
+        data: ArrayPass | MissingPass
+        start_reg_covar = reg_covar
+        if allow_nan and has_missing(array):
+            filled, variances = fill_for_start(array, weight)
+            data = MissingPass(array, weight, *size)
+            sample, start_reg_covar = ArrayPass(filled, weight, *size), reg_covar + variances
+        else:
+            data = sample = ArrayPass(array, weight, *size)
         schedule = Schedule(
             self.tol, self.max_iter, reg_covar, self.verbose, self.verbose_interval
         )
@@ -232,7 +251,7 @@ class GaussianMixture(MixtureForms):
             best, restarts = best_of_starts(
                 data,
                 lambda: initial_parameters(
-                    data, self.init_params, given, random_state, reg_covar
+                    sample, self.init_params, given, random_state, start_reg_covar
                 ),
                 self.n_init,
                 schedule,
@@ -249,6 +268,12 @@ class GaussianMixture(MixtureForms):
         self.restarts_ = restarts
         return array
 
+    def __sklearn_tags__(self) -> Tags:
+        """Describe the estimator to scikit-learn, with whether it takes NaN."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "marginalize"
+        return tags
+
     def _given(self, n_features: int) -> GivenParameters:
         """The checked *_init arrays; the user's own stay what they are."""
         K = self.n_components
@@ -261,7 +286,7 @@ class GaussianMixture(MixtureForms):
             else check_precisions_init(precisions, self.covariance_type, K, n_features),
         )
 
-    def _parameters_to_continue(self, data: ArrayPass) -> Parameters:
+    def _parameters_to_continue(self, data: ArrayPass | MissingPass) -> Parameters:
         """The fitted parameters, for a warm start."""
         parameters = self._parameters()
         K, D = parameters.means.shape
@@ -274,7 +299,7 @@ class GaussianMixture(MixtureForms):
 
     # --- using the model --------------------------------------------------------------------
 
-    def _check_input(self, X: Any) -> FloatArray:
+    def _check_input(self, X: Any, allow_nan: bool = False) -> FloatArray:
         if not self.__sklearn_is_fitted__():
             raise not_fitted_error(type(self).__name__)
         attributes = vars(self)
@@ -283,18 +308,30 @@ class GaussianMixture(MixtureForms):
             X,
             n_features=np.shape(self.means_)[1] if n_features is None else n_features,
             feature_names=attributes.get("feature_names_in_"),
+            allow_nan=allow_nan or self.missing == "marginalize",
         )
         if np.asarray(self.means_).dtype != np.float32:
             array = array.astype(np.float64, copy=False)
         return array
 
-    def _pass_over(self, X: FloatArray) -> tuple[ArrayPass, Parameters]:
+    def _pass_over(
+        self, X: FloatArray, allow_nan: bool = False
+    ) -> tuple[ArrayPass | MissingPass, Parameters]:
         parameters = self._parameters()
         K, D = parameters.means.shape
         if X.shape[1] != D:
             raise ValueError(f"X has {X.shape[1]} features, but means_ has {D}")
         n_threads = effective_n_threads(self.n_threads) if len(X) > MIN_CHUNK_ROWS else 1
-        return ArrayPass(X, None, K, self.covariance_type, n_threads), parameters
+        if not ((allow_nan or self.missing == "marginalize") and has_missing(X)):
+            return ArrayPass(X, None, K, self.covariance_type, n_threads), parameters
+        # the fitted attribute may be rounded to float32: the methods go by the factors
+        _, covariances = precisions_and_covariances(
+            parameters.precisions_cholesky, self.covariance_type
+        )
+        return (
+            MissingPass(X, None, K, self.covariance_type, n_threads),
+            parameters._replace(covariances=covariances),
+        )
 
     def predict(self, X: Any) -> npt.NDArray[np.int64]:
         """Component with the largest responsibility for each sample.
@@ -314,7 +351,7 @@ class GaussianMixture(MixtureForms):
         labels = np.empty(len(X), np.int64)
         if data.evaluate(parameters, labels=labels):
             rows = _rows_without_density(data, parameters)
-            labels[rows] = nearest_component(X[rows], parameters)
+            labels[rows] = nearest_by_pattern(X[rows], parameters)
         return labels
 
     def predict_proba(self, X: Any) -> FloatArray:
@@ -331,13 +368,47 @@ class GaussianMixture(MixtureForms):
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
         """
-        array = self._check_input(X)
-        data, parameters = self._pass_over(array)
-        out = np.empty((len(array), data.n_components), array.dtype)
+        return self._responsibilities(self._check_input(X))[0]
+
+    def _responsibilities(
+        self, X: FloatArray, allow_nan: bool = False
+    ) -> tuple[FloatArray, Parameters]:
+        """Responsibilities, and the parameters that they were taken under."""
+        data, parameters = self._pass_over(X, allow_nan)
+        out = np.empty((len(X), data.n_components), X.dtype)
         if data.evaluate(parameters, responsibilities=out):
             rows = _rows_without_density(data, parameters)
-            out[rows] = np.eye(data.n_components)[nearest_component(array[rows], parameters)]
-        return out
+            out[rows] = np.eye(data.n_components)[nearest_by_pattern(X[rows], parameters)]
+        return out, parameters
+
+    def impute(self, X: Any, sample: bool = False) -> FloatArray:
+        """Fill missing values by what the model says of them, given the rest of the sample.
+
+        NaN is a missing value here, whatever `missing` says.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample : bool, default=False
+            False: by the conditional mean. True: by a draw from the conditional distribution,
+            with `random_state`.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            A copy; what was not NaN is as it was.
+
+        Raises
+        ------
+        TypeError
+            If `sample` is not a bool.
+        """
+        if not isinstance(sample, (bool, np.bool_)):
+            raise TypeError(f"sample must be True or False, got {sample!r}")
+        array = self._check_input(X, allow_nan=True)
+        responsibilities, parameters = self._responsibilities(array, allow_nan=True)
+        random_state = check_random_state(self.random_state) if sample else None
+        return fill(array, parameters, responsibilities, random_state)
 
     def score_samples(self, X: Any) -> FloatArray:
         """Log-likelihood of each sample, log p(x).
@@ -469,7 +540,9 @@ def _warn_of_empty_components(fit: Fit) -> None:
         )
 
 
-def _rows_without_density(data: ArrayPass, parameters: Parameters) -> npt.NDArray[np.intp]:
+def _rows_without_density(
+    data: ArrayPass | MissingPass, parameters: Parameters
+) -> npt.NDArray[np.intp]:
     log_likelihood = np.empty(len(data.X), data.X.dtype)
     data.evaluate(parameters, log_likelihood=log_likelihood)
     return np.flatnonzero(~(log_likelihood > -np.inf))
