@@ -46,12 +46,12 @@ def reference_parameters(model):
 # --- the interface --------------------------------------------------------------------------
 
 
-def test_constructor_is_that_of_sklearn_and_then_n_threads():
+def test_constructor_is_that_of_sklearn_and_then_our_own():
     ours = list(inspect.signature(GaussianMixture.__init__).parameters.values())
     theirs = list(inspect.signature(SklearnMixture.__init__).parameters.values())
-    assert ours[-1].name == "n_threads"
-    assert ours[-1].kind is inspect.Parameter.KEYWORD_ONLY and ours[-1].default is None
-    assert [(p.name, p.kind, p.default) for p in ours[:-1]] == [
+    assert [(p.name, p.default) for p in ours[-2:]] == [("n_threads", None), ("missing", "error")]
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in ours[-2:])
+    assert [(p.name, p.kind, p.default) for p in ours[:-2]] == [
         (p.name, p.kind, p.default) for p in theirs
     ]
 
@@ -81,7 +81,7 @@ def test_attributes_and_results_have_the_shapes_and_dtypes_of_sklearn(covariance
     X = data(dtype=dtype)
     ours = fitted(covariance_type, dtype)
     theirs = fitted(covariance_type, dtype, SklearnMixture)
-    assert set(vars(ours)) == set(vars(theirs)) | {"n_threads", "restarts_"}
+    assert set(vars(ours)) == set(vars(theirs)) | {"n_threads", "missing", "restarts_"}
     for name in ("weights_", "means_", *COVARIANCES):
         mine, other = getattr(ours, name), getattr(theirs, name)
         assert (mine.shape, mine.dtype) == (other.shape, other.dtype), name

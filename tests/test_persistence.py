@@ -266,7 +266,8 @@ def test_to_sklearn_is_the_same_model(covariance_type, dtype):
     other = model.to_sklearn()
     assert type(other) is SklearnMixture
     ours = model.get_params()
-    assert ours.pop("n_threads") == 2 and other.get_params() == ours
+    assert ours.pop("n_threads") == 2 and ours.pop("missing") == "error"
+    assert other.get_params() == ours
     for name in FITTED:
         np.testing.assert_array_equal(getattr(other, name), getattr(model, name))
     # log-densities down to -20, of a few terms; scikit-learn's diag form cancels by (μ/σ)² < 100
