@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,11 @@ from gmm_core._methods import MixtureMethods
 from gmm_core._threads import effective_n_threads
 from gmm_core.batches import Batches, BatchPass
 from gmm_core.checkpoints import Checkpoint, checksum
-from gmm_core.em import Fit
+from gmm_core.em import Fit, Pass
+from gmm_core.impute import fill_for_start
 from gmm_core.initialization import GivenParameters, initial_parameters
+from gmm_core.marginal import has_missing
+from gmm_core.missing import MissingPass
 from gmm_core.parameter_validation import (
     check_enough_samples,
     check_means_init,
@@ -26,7 +30,7 @@ from gmm_core.parameter_validation import (
     check_weights_init,
 )
 from gmm_core.parameters import Parameters
-from gmm_core.passes import ArrayPass, KernelPass
+from gmm_core.passes import ArrayPass, Block
 from gmm_core.restarts import Schedule, best_of_starts
 from gmm_core.subsample import NOTHING, Extent, sample_size, subsample, together
 from gmm_core.validation import (
@@ -38,6 +42,18 @@ from gmm_core.validation import (
 )
 
 _MAP_BYTES = 1 << 23
+
+
+class DataPass(Pass, Protocol):
+    """A pass, and the data that it goes over."""
+
+    n_samples: int
+    n_features: int
+    dtype: np.dtype[Any]
+    n_components: int
+
+    def blocks(self) -> Iterator[Block]:
+        """All rows in order."""
 
 
 class FittingMethods(MixtureMethods):
@@ -70,13 +86,15 @@ class FittingMethods(MixtureMethods):
 
     def _fit_array(self, X: Any, sample_weight: Any) -> FloatArray:
         check_parameters(self.get_params(), type(self).__name__)
-        array, names = check_X(X, min_samples=2)
+        allow_nan = self.missing == "marginalize"
+        array, names = check_X(X, min_samples=2, allow_nan=allow_nan)
         weight = check_sample_weight(sample_weight, len(array))
         extent = NOTHING.and_rows(len(array), np.empty(0) if weight is None else weight)
         if weight is not None and extent.exponent:
             weight = np.ldexp(weight, -extent.exponent)
         n_threads = effective_n_threads(self.n_threads)
-        data = ArrayPass(array, weight, self.n_components, self.covariance_type, n_threads)
+        kind = MissingPass if allow_nan and has_missing(array) else ArrayPass
+        data = kind(array, weight, self.n_components, self.covariance_type, n_threads)
         self._fit_pass(data, extent, names)
         return array
 
@@ -88,7 +106,7 @@ class FittingMethods(MixtureMethods):
         )
         self._fit_pass(data, checked.extent, checked.names)
 
-    def _fit_pass(self, data: KernelPass, extent: Extent, names: Names | None) -> None:
+    def _fit_pass(self, data: DataPass, extent: Extent, names: Names | None) -> None:
         """Fit, however the passes are made, and set the attributes."""
         check_enough_samples(extent.n_present, self.n_components)
         given = self._given(data.n_features)
@@ -135,7 +153,7 @@ class FittingMethods(MixtureMethods):
 
     def _checkpoint(
         self,
-        data: KernelPass,
+        data: DataPass,
         given: GivenParameters,
         random_state: np.random.RandomState,
         sample_seed: int | None,
@@ -198,16 +216,23 @@ def _warn_of_empty_components(fit: Fit) -> None:
         )
 
 
-def _sample(data: KernelPass, extent: Extent, size: int, seed: int | None) -> ArrayPass:
-    """The samples that starts are found from; without a seed, all."""
-    weight = None
+def _sample(
+    data: DataPass, extent: Extent, size: int, seed: int | None
+) -> tuple[ArrayPass, float | npt.NDArray[np.float64]]:
+    """The samples that starts are found from (without a seed, all), and the variance they lack."""
+    weight: npt.NDArray[np.float64] | None = None
+    lacking: float | npt.NDArray[np.float64] = 0.0
     if seed is not None:
         X = subsample(data.blocks(), extent, size, np.random.RandomState(seed))
     elif isinstance(data, ArrayPass):
-        return data
+        return data, 0.0
+    elif isinstance(data, MissingPass):
+        X, weight = data.X, data.sample_weight if len(data.sample_weight) else None
     else:
         X, weight = together(data.blocks())
-    return ArrayPass(X, weight, data.n_components, data.covariance_type, data.n_threads)
+    if isinstance(data, MissingPass):
+        X, lacking = fill_for_start(X, weight)
+    return ArrayPass(X, weight, data.n_components, data.covariance_type, data.n_threads), lacking
 
 
 def is_foreign_map(X: object) -> bool:

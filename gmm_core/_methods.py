@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gmm_core._forms import MixtureForms
 from gmm_core._threads import effective_n_threads
-from gmm_core.covariance import nearest_component
+from gmm_core.covariance import precisions_and_covariances
+from gmm_core.impute import fill
+from gmm_core.marginal import has_missing, nearest_by_pattern
+from gmm_core.missing import MissingPass
 from gmm_core.parameter_validation import check_n_samples, check_random_state
 from gmm_core.parameters import Parameters
 from gmm_core.passes import MIN_CHUNK_ROWS, ArrayPass
 from gmm_core.validation import FloatArray, check_sample_weight, check_X, not_fitted_error
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 _SCORED_ROWS = 1 << 20
 
@@ -22,10 +28,17 @@ _SCORED_ROWS = 1 << 20
 class MixtureMethods(MixtureForms):
     """The methods that need a fitted mixture; the constructor is that of GaussianMixture."""
 
+    missing: str
     n_threads: int | None
     random_state: int | np.random.RandomState | None
 
-    def _check_input(self, X: Any) -> FloatArray:
+    def __sklearn_tags__(self) -> Tags:
+        """Describe the estimator to scikit-learn, with whether it takes NaN."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "marginalize"
+        return tags
+
+    def _check_input(self, X: Any, allow_nan: bool | None = None) -> FloatArray:
         if not self.__sklearn_is_fitted__():
             raise not_fitted_error(type(self).__name__)
         attributes = vars(self)
@@ -34,18 +47,30 @@ class MixtureMethods(MixtureForms):
             X,
             n_features=np.shape(self.means_)[1] if n_features is None else n_features,
             feature_names=attributes.get("feature_names_in_"),
+            allow_nan=self.missing == "marginalize" if allow_nan is None else allow_nan,
         )
         if np.asarray(self.means_).dtype != np.float32:
             array = array.astype(np.float64, copy=False)
         return array
 
-    def _pass_over(self, X: FloatArray) -> tuple[ArrayPass, Parameters]:
+    def _pass_over(
+        self, X: FloatArray, allow_nan: bool = False
+    ) -> tuple[ArrayPass | MissingPass, Parameters]:
         parameters = self._parameters()
         K, D = parameters.means.shape
         if X.shape[1] != D:
             raise ValueError(f"X has {X.shape[1]} features, but means_ has {D}")
         n_threads = effective_n_threads(self.n_threads) if len(X) > MIN_CHUNK_ROWS else 1
-        return ArrayPass(X, None, K, self.covariance_type, n_threads), parameters
+        if not ((allow_nan or self.missing == "marginalize") and has_missing(X)):
+            return ArrayPass(X, None, K, self.covariance_type, n_threads), parameters
+        # the fitted attribute may be rounded to float32: the methods go by the factors
+        _, covariances = precisions_and_covariances(
+            parameters.precisions_cholesky, self.covariance_type
+        )
+        return (
+            MissingPass(X, None, K, self.covariance_type, n_threads),
+            parameters._replace(covariances=covariances),
+        )
 
     def predict(self, X: Any) -> npt.NDArray[np.int64]:
         """Component with the largest responsibility for each sample.
@@ -65,7 +90,7 @@ class MixtureMethods(MixtureForms):
         labels = np.empty(len(X), np.int64)
         if data.evaluate(parameters, labels=labels):
             rows = _rows_without_density(data, parameters)
-            labels[rows] = nearest_component(X[rows], parameters)
+            labels[rows] = nearest_by_pattern(X[rows], parameters)
         return labels
 
     def predict_proba(self, X: Any) -> FloatArray:
@@ -82,13 +107,47 @@ class MixtureMethods(MixtureForms):
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
         """
-        array = self._check_input(X)
-        data, parameters = self._pass_over(array)
-        out = np.empty((len(array), data.n_components), array.dtype)
+        return self._responsibilities(self._check_input(X))[0]
+
+    def _responsibilities(
+        self, X: FloatArray, allow_nan: bool = False
+    ) -> tuple[FloatArray, Parameters]:
+        """Responsibilities, and the parameters that they were taken under."""
+        data, parameters = self._pass_over(X, allow_nan)
+        out = np.empty((len(X), data.n_components), X.dtype)
         if data.evaluate(parameters, responsibilities=out):
             rows = _rows_without_density(data, parameters)
-            out[rows] = np.eye(data.n_components)[nearest_component(array[rows], parameters)]
-        return out
+            out[rows] = np.eye(data.n_components)[nearest_by_pattern(X[rows], parameters)]
+        return out, parameters
+
+    def impute(self, X: Any, sample: bool = False) -> FloatArray:
+        """Fill missing values by what the model says of them, given the rest of the sample.
+
+        NaN is a missing value here, whatever `missing` says.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample : bool, default=False
+            False: by the conditional mean. True: by a draw from the conditional distribution,
+            with `random_state`.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            A copy; what was not NaN is as it was.
+
+        Raises
+        ------
+        TypeError
+            If `sample` is not a bool.
+        """
+        if not isinstance(sample, (bool, np.bool_)):
+            raise TypeError(f"sample must be True or False, got {sample!r}")
+        array = self._check_input(X, allow_nan=True)
+        responsibilities, parameters = self._responsibilities(array, allow_nan=True)
+        random_state = check_random_state(self.random_state) if sample else None
+        return fill(array, parameters, responsibilities, random_state)
 
     def score_samples(self, X: Any) -> FloatArray:
         """Log-likelihood of each sample, log p(x).
@@ -218,7 +277,9 @@ def _weighted_mean(log_likelihood: FloatArray, weight: npt.NDArray[np.float64]) 
     return mean
 
 
-def _rows_without_density(data: ArrayPass, parameters: Parameters) -> npt.NDArray[np.intp]:
+def _rows_without_density(
+    data: ArrayPass | MissingPass, parameters: Parameters
+) -> npt.NDArray[np.intp]:
     log_likelihood = np.empty(len(data.X), data.X.dtype)
     data.evaluate(parameters, log_likelihood=log_likelihood)
     return np.flatnonzero(~(log_likelihood > -np.inf))

@@ -75,7 +75,7 @@ class StreamingMethods(FittingMethods):
             D, names = collected.X.shape[1], collected.names
             array, _ = check_X(X, n_features=D, feature_names=names)
         elif self.__sklearn_is_fitted__():
-            array, names = self._check_input(X), vars(self).get("feature_names_in_")
+            array, names = self._check_input(X, False), vars(self).get("feature_names_in_")
         else:
             array, names = check_X(X)
         weight = check_sample_weight(sample_weight, len(array), may_be_zero=True)
@@ -182,8 +182,8 @@ class StreamingMethods(FittingMethods):
             log_likelihood = batch.log_likelihood / batch.weight
         if not n_steps:
             return
-        n_iter = n_steps + (self.n_iter_ if "_position" in vars(self) else 0)
+        n_before = vars(self)["n_iter_"] if "_position" in vars(self) else 0
         fit = Fit(parameters, [], log_likelihood, False)
         self._keep(fit, dtype, D, vars(self).get("feature_names_in_"))
-        self.n_iter_, self.n_samples_seen_ = n_iter, seen
+        self.n_iter_, self.n_samples_seen_ = n_before + n_steps, seen
         self._position = Stream(parameters, statistics, memory)

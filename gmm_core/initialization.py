@@ -32,7 +32,7 @@ class GivenParameters(NamedTuple):
 
 
 def initial_parameters(
-    sample: Callable[[], ArrayPass],
+    sample: Callable[[], tuple[ArrayPass, RegCovar]],
     covariance_type: str,
     method: str | InitCallable,
     given: GivenParameters,
@@ -44,7 +44,8 @@ def initial_parameters(
     Parameters
     ----------
     sample : callable
-        The samples to find it from; called if they are needed.
+        The samples to find it from, and what is to be added to their variances for what they
+        lack; called if they are needed.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     method : {'kmeans', 'k-means++', 'random', 'random_from_data'} or callable
         A callable ``f(X, n_components, random_state)`` returns responsibilities of shape
@@ -63,7 +64,8 @@ def initial_parameters(
     """
     if given.weights is not None and given.means is not None and given.precisions is not None:
         return _merge(given, None, covariance_type)
-    start = _find(sample(), method, random_state, reg_covar)
+    data, lacking = sample()
+    start = _find(data, method, random_state, reg_covar + lacking)
     if all(array is None for array in given):
         return start
     return _merge(given, start, covariance_type)

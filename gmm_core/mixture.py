@@ -54,6 +54,11 @@ class GaussianMixture(StreamingMethods):
         None: what the CPU affinity and the container's quota allow, and no more than
         OMP_NUM_THREADS or a limit of threadpoolctl. Negative numbers count back: -1 is all, -2
         all but one. The results have the same bits for every number of threads.
+    missing : {'error', 'marginalize'}, default='error'
+        What NaN in X is: an error; or a value that is missing at random, which is integrated out,
+        exactly, in `fit` and in all that uses the model. A callable `init_params` gets X with the
+        means of the features in place of NaN. Without NaN nothing differs. For arrays:
+        `fit_batches` and `partial_fit` refuse NaN.
     init_size : int, optional
         Most samples that `init_params` uses; of more it gets a subsample of so many, drawn by
         weight, one from each of `init_size` equal parts of the data. By default 3,000,000 /
@@ -128,6 +133,7 @@ class GaussianMixture(StreamingMethods):
         verbose: int = 0,
         verbose_interval: int = 10,
         n_threads: int | None = None,
+        missing: str = "error",
         init_size: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_interval: int = 10,
@@ -149,6 +155,7 @@ class GaussianMixture(StreamingMethods):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.n_threads = n_threads
+        self.missing = missing
         self.init_size = init_size
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval

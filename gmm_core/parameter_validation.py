@@ -17,6 +17,7 @@ Float64Array = npt.NDArray[np.float64]
 _Rule = tuple[str, Callable[[Any], bool]]
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+MISSING = ("error", "marginalize")
 INIT_METHODS = ("kmeans", "k-means++", "random", "random_from_data")
 _MAX_SEED = 2**32 - 1
 _RANDOM_STATE = "numpy.random.mtrand.RandomState"
@@ -47,7 +48,7 @@ def _is_non_negative_float(value: Any) -> bool:
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not _is_bool(value) and bool(0 < value <= 1)
+    return isinstance(value, numbers.Real) and not _is_bool(value) and bool(0 < float(value) <= 1)
 
 
 def _is_array_like(value: object) -> bool:
@@ -103,6 +104,7 @@ _RULES: dict[str, _Rule] = {
     "verbose": (f"{_int_from(0)[0]}, {_BOOL[0]}", lambda v: _int_from(0)[1](v) or _is_bool(v)),
     "verbose_interval": _int_from(1),
     "n_threads": _or_none(("a non-zero int", _is_thread_count)),
+    "missing": _one_of(MISSING),
     "init_size": _or_none((_int_from(2)[0], lambda v: _is_component_count(v) and v > 1)),
     "checkpoint": _or_none(("a str or a path", lambda v: isinstance(v, (str, os.PathLike)))),
     "learning_decay": ("a float in the range (0.5, 1.0]", lambda v: _is_share(v) and v > 0.5),

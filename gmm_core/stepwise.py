@@ -34,7 +34,7 @@ def step_size(seen: float, weight: float, knee: float, learning_decay: float) ->
         if n <= knee or learning_decay == 1:
             return math.log(n)
         rate = 1 - learning_decay
-        return math.log(knee) + ((n / knee) ** rate - 1) / rate
+        return math.log(knee) + (math.pow(n / knee, rate) - 1) / rate
 
     return -math.expm1(integral(seen) - integral(seen + weight))
 

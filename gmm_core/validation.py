@@ -72,6 +72,7 @@ def check_X(
     n_features: int | None = None,
     feature_names: Names | None = None,
     min_samples: int = 1,
+    allow_nan: bool = False,
     estimator_name: str = "GaussianMixture",
 ) -> tuple[FloatArray, Names | None]:
     """Check the samples given to a method and make them an array for the kernels.
@@ -87,6 +88,8 @@ def check_X(
         The feature names of the fitted model; None if it has none, and while fitting.
     min_samples : int
         The fewest rows allowed.
+    allow_nan : bool
+        Whether NaN passes, as a value that is missing.
     estimator_name : str
         The class that the messages speak of.
 
@@ -103,7 +106,7 @@ def check_X(
     ValueError
         If `X` is not two-dimensional, has too few samples, no features or another number of
         features than the model, other feature names or names in another order, values that
-        are NaN, infinite, complex, or text that is not a number.
+        are NaN (unless allowed), infinite, complex, or text that is not a number.
     TypeError
         If `X` is sparse, a `numpy.matrix`, holds dates or objects that are not numbers, or
         mixes names that are strings with others.
@@ -128,7 +131,10 @@ def check_X(
             f"(n_samples, n_features), not {array.shape}."
         )
     array = _for_kernels(array)
-    _check_finite(array, "X", f"{estimator_name} does not accept missing values.")
+    if allow_nan:
+        _check_not_infinite(array, "X")
+    else:
+        _check_finite(array, "X", f"{estimator_name} does not accept missing values.")
     for axis, (what, minimum) in enumerate((("sample", min_samples), ("feature", 1))):
         if array.shape[axis] < minimum:
             raise ValueError(
@@ -344,14 +350,31 @@ def _check_finite(array: FloatArray, name: str, advice: str = "") -> None:
         finite = np.isfinite(flat[start : start + _BLOCK])
         if not finite.all():
             index = start + int(np.argmin(finite))
-            at = ", ".join(map(str, np.unravel_index(index, array.shape)))
             if np.isnan(flat[index]):
                 advice = f"\n{advice}" if advice else ""
+                at = _at(index, array)
                 raise ValueError(f"Input {name} contains NaN.{advice} The first is {name}[{at}].")
-            raise ValueError(
-                f"Input {name} contains infinity or a value too large for {array.dtype!r}. "
-                f"The first is {name}[{at}]."
-            )
+            raise _infinite_error(index, array, name)
+
+
+def _check_not_infinite(array: FloatArray, name: str) -> None:
+    """Raise ValueError if an array (C-contiguous) has an infinite value."""
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        infinite = np.isinf(flat[start : start + _BLOCK])
+        if infinite.any():
+            raise _infinite_error(start + int(np.argmax(infinite)), array, name)
+
+
+def _at(index: int, array: FloatArray) -> str:
+    return ", ".join(map(str, np.unravel_index(index, array.shape)))
+
+
+def _infinite_error(index: int, array: FloatArray, name: str) -> ValueError:
+    return ValueError(
+        f"Input {name} contains infinity or a value too large for {array.dtype!r}. "
+        f"The first is {name}[{_at(index, array)}]."
+    )
 
 
 # --- feature names --------------------------------------------------------------------------
