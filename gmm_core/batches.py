@@ -66,6 +66,10 @@ class Batches:
             if X.dtype != np.float32:
                 self.dtype = np.dtype(np.float64)
             self.extent = self.extent.and_rows(len(X), sample_weight)
+        if self.extent.weighted and not 0 < self.extent.total < np.inf:
+            raise ValueError(
+                f"the sum of sample_weight is {self.extent.total}, expected a positive number"
+            )
         if self.extent.n_samples < 2:
             raise ValueError(
                 f"batches have {self.extent.n_samples} rows in all, at least 2 are needed"

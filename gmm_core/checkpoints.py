@@ -45,6 +45,8 @@ class Checkpoint:
         sample_seed: int | None,
     ) -> None:
         self.path = Path(path)
+        if not self.path.parent.is_dir():   # or the first writing would fail, in mid-fit
+            raise ValueError(f"checkpoint={str(path)!r}: there is no such folder")
         self.interval = interval
         self.identity = identity
         self.random_state = random_state
