@@ -5,14 +5,36 @@ import shutil
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).parents[1]
+
+
+def blocks_of(text, section):
+    body = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return re.findall(r"^```python\n(.*?)^```", body, re.DOTALL | re.MULTILINE)
+
+
+def test_large_data(tmp_path, monkeypatch, capsys):
+    """The lines print that the bits are the same, a small loss, and a filled sample."""
+    X = np.random.RandomState(0).randn(50_000, 2) + 5 * np.random.RandomState(1).randint(0, 3, (50_000, 1))
+    np.save(tmp_path / "samples.npy", X)
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks_of((ROOT / "README.md").read_text(encoding="utf-8"), "Large data")
+    exec(compile(code, "README.md", "exec"), {})
+    same, loss, filled = capsys.readouterr().out.splitlines()
+    assert same == "True" and abs(float(loss)) < 0.01
+    numbers = [float(x) for x in re.findall(r"-?\d+\.\d+", filled)]
+    assert len(numbers) == 4 and numbers[1] == numbers[3]
+    assert [path.name for path in tmp_path.iterdir()] == ["samples.npy"]
 
 
 def test_python_examples(tmp_path, monkeypatch, capsys):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    blocks = [block for section in ("Python", "What goes wrong elsewhere, and what happens here")
+              for block in blocks_of(text, section)]
     assert len(blocks) == 3
     exec(compile("\n".join(blocks), "README.md", "exec"), {})
     printed = capsys.readouterr().out
