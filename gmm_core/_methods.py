@@ -84,12 +84,14 @@ class MixtureMethods(MixtureForms):
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
         """
-        array = self._check_input(X)
-        data, parameters = self._pass_over(array)
-        out = np.empty((len(array), data.n_components), array.dtype)
+        return self._responsibilities(self._check_input(X))
+
+    def _responsibilities(self, X: FloatArray) -> FloatArray:
+        data, parameters = self._pass_over(X)
+        out = np.empty((len(X), data.n_components), X.dtype)
         if data.evaluate(parameters, responsibilities=out):
             rows = _rows_without_density(data, parameters)
-            out[rows] = np.eye(data.n_components)[nearest_component(array[rows], parameters)]
+            out[rows] = np.eye(data.n_components)[nearest_component(X[rows], parameters)]
         return out
 
     def score_samples(self, X: Any) -> FloatArray:

@@ -19,6 +19,7 @@ class Pass(Protocol):
     """What turns parameters into statistics, by going over the data once."""
 
     n_threads: int
+    covariance_type: str
 
     def expectation(self, parameters: Parameters, shift: Float64Array | None = None) -> Statistics:
         """E-step: statistics about the shift, or about the means."""

@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gmm_core.covariance import smallest_eigenvalue
-from gmm_core.em import Fit, expectation_maximization
+from gmm_core.em import Fit, Pass, expectation_maximization
 from gmm_core.parameters import Parameters
-from gmm_core.passes import KernelPass
 from gmm_core.statistics import NumericalError, RegCovar
 
 # The best of several starts is called degenerate if the smallest variance of its components is less
@@ -79,7 +78,7 @@ class Schedule(NamedTuple):
 
 
 def best_of_starts(
-    data: KernelPass,
+    data: Pass,
     start: Callable[[], Parameters],
     n_init: int,
     schedule: Schedule,
@@ -91,7 +90,7 @@ def best_of_starts(
 
     Parameters
     ----------
-    data : KernelPass
+    data : Pass
     start : callable
         Makes the parameters to start from, anew at each call.
     n_init : int
