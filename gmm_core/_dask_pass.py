@@ -251,7 +251,7 @@ def _lean(parameters: Parameters) -> Parameters:
 
 def as_dask_array(collection: Any) -> Any:
     """Turn a dask series or data frame into an array; arrays are ones."""
-    if hasattr(collection, "to_dask_array"):
+    if hasattr(type(collection), "to_dask_array"):
         return collection.to_dask_array()
     return collection
 

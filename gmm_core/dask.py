@@ -172,9 +172,9 @@ def _checked_collection(
         if X.ndim == 2 and np.isnan(X.shape[1]):
             raise ValueError("X has an unknown number of features: call X.compute_chunk_sizes()")
         example: Any = np.empty((0, *X.shape[1:]), X.dtype)
-    elif hasattr(X, "to_dask_array"):
+    elif hasattr(type(X), "to_dask_array"):  # Delayed has any attribute
         example = X._meta
-    else:
+    else:  # Delayed, Bag
         raise TypeError(f"X is a {type(X).__name__}, expected a dask array or dask data frame")
     like, names = check_X(
         example, n_features=n_features, feature_names=feature_names, min_samples=0
@@ -193,14 +193,14 @@ def _checked_collection(
 def _current_client() -> distributed.Client:
     try:
         client = distributed.get_client()
-    except ValueError as error:
+        found = "asynchronous" if client.asynchronous else client.status
+    except ValueError:
+        found = "not there"
+    if found != "running":
         raise RuntimeError(
-            "fit of a dask collection needs a client: start one with distributed.Client(), for "
-            "this machine, or distributed.Client(address of a scheduler)"
-        ) from error
-    if client.status != "running" or client.asynchronous:
-        how = "asynchronous" if client.asynchronous else client.status
-        raise RuntimeError(f"the current client, {client}, is {how}; expected one that is running")
+            f"fit of a dask collection needs a client, but the current one is {found}: start one "
+            "with distributed.Client(), for this machine, or distributed.Client(scheduler_address)"
+        )
     return client
 
 
