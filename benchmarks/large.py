@@ -115,7 +115,7 @@ def compare_starts() -> None:
         Workload("colours of a photograph", 300_000, 3, 8, source="colour"),
         Workload("patches of photographs", 100_000, 64, 16, source="patches"),
     ]
-    print("\nmean log-likelihood at the end of fits from a start by all samples, and what others lose")
+    print("\nmean log-likelihood of fits from a start by all samples, and what is lost by others")
     print("(nats per sample; median, and the worst of 5 seeds, against the median by all samples)")
     for workload in workloads:
         try:

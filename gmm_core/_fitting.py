@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,9 +13,8 @@ import numpy.typing as npt
 from gmm_core._methods import MixtureMethods
 from gmm_core._threads import effective_n_threads
 from gmm_core.batches import Batches, BatchPass
-from gmm_core.checkpoints import Checkpoint, checksum
+from gmm_core.checkpoints import Checkpoint
 from gmm_core.em import Fit, Pass
-from gmm_core.impute import fill_for_start
 from gmm_core.initialization import GivenParameters, initial_parameters
 from gmm_core.marginal import has_missing
 from gmm_core.missing import MissingPass
@@ -30,9 +28,9 @@ from gmm_core.parameter_validation import (
     check_weights_init,
 )
 from gmm_core.parameters import Parameters
-from gmm_core.passes import ArrayPass, Block
+from gmm_core.passes import ArrayPass
 from gmm_core.restarts import Schedule, best_of_starts
-from gmm_core.subsample import NOTHING, Extent, sample_size, subsample, together
+from gmm_core.subsample import NOTHING, Extent, sample_size
 from gmm_core.validation import (
     FloatArray,
     Names,
@@ -44,16 +42,23 @@ from gmm_core.validation import (
 _MAP_BYTES = 1 << 23
 
 
-class DataPass(Pass, Protocol):
-    """A pass, and the data that it goes over."""
+class FitPass(Pass, Protocol):
+    """Passes over data that a mixture can be fitted to from the start."""
 
     n_samples: int
     n_features: int
     dtype: np.dtype[Any]
-    n_components: int
 
-    def blocks(self) -> Iterator[Block]:
-        """All rows in order."""
+    def sample(
+        self, extent: Extent, size: int, seed: int | None
+    ) -> tuple[ArrayPass, float | npt.NDArray[np.float64]]:
+        """The samples that starts are found from: `size` of them; without a seed, all.
+
+        And what is to be added to their variances, for values that they lack.
+        """
+
+    def checksum(self) -> int:
+        """CRC-32 of all samples and weights."""
 
 
 class FittingMethods(MixtureMethods):
@@ -106,7 +111,7 @@ class FittingMethods(MixtureMethods):
         )
         self._fit_pass(data, checked.extent, checked.names)
 
-    def _fit_pass(self, data: DataPass, extent: Extent, names: Names | None) -> None:
+    def _fit_pass(self, data: FitPass, extent: Extent, names: Names | None) -> None:
         """Fit, however the passes are made, and set the attributes."""
         check_enough_samples(extent.n_present, self.n_components)
         given = self._given(data.n_features)
@@ -119,7 +124,7 @@ class FittingMethods(MixtureMethods):
         state = None if checkpoint is None else checkpoint.load()
         if checkpoint is not None:
             sample_seed = checkpoint.sample_seed
-        sample = functools.cache(lambda: _sample(data, extent, size, sample_seed))
+        sample = functools.cache(lambda: data.sample(extent, size, sample_seed))
 
         def start() -> Parameters:
             return initial_parameters(
@@ -153,7 +158,7 @@ class FittingMethods(MixtureMethods):
 
     def _checkpoint(
         self,
-        data: DataPass,
+        data: FitPass,
         given: GivenParameters,
         random_state: np.random.RandomState,
         sample_seed: int | None,
@@ -174,7 +179,7 @@ class FittingMethods(MixtureMethods):
             "n_samples": data.n_samples,
             "n_features": data.n_features,
             "dtype": data.dtype.name,
-            "checksum of the data": checksum(data.blocks()),
+            "checksum of the data": data.checksum(),
         }
         return Checkpoint(
             self.checkpoint, self.checkpoint_interval, identity, random_state, sample_seed
@@ -214,25 +219,6 @@ def _warn_of_empty_components(fit: Fit) -> None:
             "Use fewer components or another start.",
             stacklevel=5,
         )
-
-
-def _sample(
-    data: DataPass, extent: Extent, size: int, seed: int | None
-) -> tuple[ArrayPass, float | npt.NDArray[np.float64]]:
-    """The samples that starts are found from (without a seed, all), and the variance they lack."""
-    weight: npt.NDArray[np.float64] | None = None
-    lacking: float | npt.NDArray[np.float64] = 0.0
-    if seed is not None:
-        X = subsample(data.blocks(), extent, size, np.random.RandomState(seed))
-    elif isinstance(data, ArrayPass):
-        return data, 0.0
-    elif isinstance(data, MissingPass):
-        X, weight = data.X, data.sample_weight if len(data.sample_weight) else None
-    else:
-        X, weight = together(data.blocks())
-    if isinstance(data, MissingPass):
-        X, lacking = fill_for_start(X, weight)
-    return ArrayPass(X, weight, data.n_components, data.covariance_type, data.n_threads), lacking
 
 
 def is_foreign_map(X: object) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import numpy as np
 
 from gmm_core.em import Fit
 from gmm_core.parameters import Parameters
-from gmm_core.passes import Block
 from gmm_core.restarts import Restart, State
 
 FORMAT = "gmm_core.checkpoint"
@@ -146,12 +143,3 @@ def _read(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             f"its version is {header['version']}, this gmm_core reads up to {FORMAT_VERSION}"
         )
     return header, arrays
-
-
-def checksum(blocks: Iterable[Block]) -> int:
-    """CRC-32 of all samples and weights, whatever blocks they come in."""
-    of_samples = of_weights = 0
-    for _, X, sample_weight in blocks:
-        of_samples = zlib.crc32(X, of_samples)  # type: ignore[arg-type]
-        of_weights = zlib.crc32(sample_weight, of_weights)  # type: ignore[arg-type]
-    return of_samples ^ of_weights

@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gmm_core.covariance import COVARIANCE_TYPES
+from gmm_core.impute import fill_for_start
 from gmm_core.marginal import Pattern, PatternBlock, blocks, patterns_of, regression
 from gmm_core.parameters import Parameters
-from gmm_core.passes import ArrayPass, Block, FloatArray
+from gmm_core.passes import ArrayPass, Block, FloatArray, checksum
 from gmm_core.statistics import NoDensityError, Statistics
+from gmm_core.subsample import Extent, subsample
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -61,6 +63,21 @@ class MissingPass:
         for start in range(0, self.n_samples, _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
             yield Block(rows, self.X[rows], self.sample_weight[rows])
+
+    def sample(
+        self, extent: Extent, size: int, seed: int | None
+    ) -> tuple[ArrayPass, Float64Array]:
+        """The samples that starts are found from, filled, and the variance that they lack."""
+        X, weight = self.X, self.sample_weight if len(self.sample_weight) else None
+        if seed is not None:
+            X, weight = subsample(self.blocks(), extent, size, np.random.RandomState(seed)), None
+        filled, lacking = fill_for_start(X, weight)
+        kind = self.covariance_type
+        return ArrayPass(filled, weight, self.n_components, kind, self.n_threads), lacking
+
+    def checksum(self) -> int:
+        """CRC-32 of all samples and weights."""
+        return checksum(self.blocks())
 
     def _over(self, pattern: Pattern) -> ArrayPass:
         # made anew each time: kept for thousands of patterns, their scratch would fill the memory

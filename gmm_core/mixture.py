@@ -58,7 +58,7 @@ class GaussianMixture(StreamingMethods):
         What NaN in X is: an error; or a value that is missing at random, which is integrated out,
         exactly, in `fit` and in all that uses the model. A callable `init_params` gets X with the
         means of the features in place of NaN. Without NaN nothing differs. For arrays:
-        `fit_batches` and `partial_fit` refuse NaN.
+        `fit_batches`, `partial_fit` and fits of collections of dask refuse NaN.
     init_size : int, optional
         Most samples that `init_params` uses; of more it gets a subsample of so many, drawn by
         weight, one from each of `init_size` equal parts of the data. By default 3,000,000 /

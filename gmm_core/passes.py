@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from gmm_core._threads import available
 from gmm_core.covariance import COVARIANCE_TYPES
 from gmm_core.parameters import Parameters
 from gmm_core.statistics import NoDensityError, Statistics
+from gmm_core.subsample import Extent, subsample, together
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Float64Array = npt.NDArray[np.float64]
@@ -59,6 +61,23 @@ class Block(NamedTuple):
     rows: slice
     X: FloatArray
     sample_weight: Float64Array
+
+
+def checksums(
+    X: FloatArray, sample_weight: Float64Array, before: tuple[int, int] = (0, 0)
+) -> tuple[int, int]:
+    """CRC-32 of samples and of weights, after those of the rows before."""
+    of_samples = zlib.crc32(X, before[0])  # type: ignore[arg-type]
+    of_weights = zlib.crc32(sample_weight, before[1])  # type: ignore[arg-type]
+    return of_samples, of_weights
+
+
+def checksum(blocks: Iterable[Block]) -> int:
+    """One number of them for all rows."""
+    crc = (0, 0)
+    for _, X, sample_weight in blocks:
+        crc = checksums(X, sample_weight, crc)
+    return crc[0] ^ crc[1]
 
 
 class KernelPass:
@@ -165,12 +184,17 @@ class KernelPass:
         origin = parameters.means if shift is None else shift
         return Statistics(values, origin, self.covariance_type)
 
-    def mean_log_likelihood(self, parameters: Parameters) -> float:
-        """Weighted mean of the samples' log-likelihoods."""
+    def log_likelihood(self, parameters: Parameters) -> Float64Array:
+        """Weighted log-likelihood, summed over the samples, and their total weight."""
         self._prepare(parameters)
         values = np.zeros(2)
         self._accumulate(values, self._none["shift"], self._mixture)
-        return float(values[0] / values[1])
+        return values
+
+    def mean_log_likelihood(self, parameters: Parameters) -> float:
+        """Weighted mean of the samples' log-likelihoods."""
+        total, weight = self.log_likelihood(parameters)
+        return float(total / weight)
 
     def statistics(
         self,
@@ -185,6 +209,25 @@ class KernelPass:
         values = np.zeros(self._n_statistics)
         self._accumulate(values, shift, self._none["vector"], responsibilities, labels)
         return Statistics(values, shift, self.covariance_type)
+
+    def sample(
+        self, extent: Extent, size: int, seed: int | None
+    ) -> tuple[ArrayPass, float | Float64Array]:
+        """The samples that starts are found from: `size` of them; without a seed, all.
+
+        And what is to be added to their variances: nothing.
+        """
+        weight = None
+        if seed is None:
+            X, weight = together(self.blocks())
+        else:
+            X = subsample(self.blocks(), extent, size, np.random.RandomState(seed))
+        kind = self.covariance_type
+        return ArrayPass(X, weight, self.n_components, kind, self.n_threads), 0.0
+
+    def checksum(self) -> int:
+        """CRC-32 of all samples and weights, whatever blocks they come in."""
+        return checksum(self.blocks())
 
 
 class ArrayPass(KernelPass):
@@ -224,6 +267,12 @@ class ArrayPass(KernelPass):
         """The slices with their rows."""
         for rows in self.slices():
             yield Block(rows, self.X[rows], self.sample_weight[rows])
+
+    def sample(
+        self, extent: Extent, size: int, seed: int | None
+    ) -> tuple[ArrayPass, float | Float64Array]:
+        """As that of `KernelPass`; all samples are this pass itself."""
+        return (self, 0.0) if seed is None else super().sample(extent, size, seed)
 
     def evaluate(
         self,

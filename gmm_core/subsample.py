@@ -7,12 +7,13 @@ of rows (or their weights), the size of the subsample and the random numbers alo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core.passes import Block, FloatArray
+if TYPE_CHECKING:
+    from gmm_core.passes import Block, FloatArray
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -101,13 +102,16 @@ class Cursor:
         From `draw_positions`.
     extent : Extent
         Of all rows, with the weights as they were given.
+    before : Extent
+        Of the rows before those that it goes over.
     """
 
-    def __init__(self, positions: Float64Array, extent: Extent) -> None:
-        total = float(np.ldexp(extent.total, -extent.exponent)) if extent.weighted else extent.total
+    def __init__(self, positions: Float64Array, extent: Extent, before: Extent = NOTHING) -> None:
+        exponent = extent.exponent if extent.weighted else 0
+        total, passed = np.ldexp([extent.total, before.total], -exponent)
         self._targets = np.minimum(positions * total, np.nextafter(total, 0))
-        self._next = 0  # the first position not yet reached
-        self._before = 0.0  # weight of the rows passed
+        self._before = float(passed)  # weight of the rows passed
+        self._next = int(np.searchsorted(self._targets, passed))  # first position not yet reached
 
     def advance(self, n_rows: int, sample_weight: Float64Array) -> npt.NDArray[np.intp]:
         """Pass the next rows (`sample_weight` may be empty); which of them are drawn, in order.
