@@ -155,7 +155,7 @@ def test_subsample_is_that_of_fit(
         original = owner.sample
 
         def sample(self: Any, *arguments: Any, original: Any = original) -> Any:
-            drawn.append(original(self, *arguments).X)
+            drawn.append(original(self, *arguments)[0].X)
             return original(self, *arguments)
 
         monkeypatch.setattr(owner, "sample", sample)
