@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -20,13 +22,21 @@ def test_large_data(tmp_path, monkeypatch, capsys):
     X = np.random.RandomState(0).randn(50_000, 2) + 5 * np.random.RandomState(1).randint(0, 3, (50_000, 1))
     np.save(tmp_path / "samples.npy", X)
     monkeypatch.chdir(tmp_path)
-    (code,) = blocks_of((ROOT / "README.md").read_text(encoding="utf-8"), "Large data")
+    code, on_cluster = blocks_of((ROOT / "README.md").read_text(encoding="utf-8"), "Large data")
     exec(compile(code, "README.md", "exec"), {})
     same, loss, filled = capsys.readouterr().out.splitlines()
     assert same == "True" and abs(float(loss)) < 0.01
     numbers = [float(x) for x in re.findall(r"-?\d+\.\d+", filled)]
     assert len(numbers) == 4 and numbers[1] == numbers[3]
     assert [path.name for path in tmp_path.iterdir()] == ["samples.npy"]
+    # a process of its own, as the workers import the script
+    (tmp_path / "script.py").write_text(on_cluster)
+    made = subprocess.run(
+        [sys.executable, "-P", "script.py"], capture_output=True, text=True, timeout=100
+    )
+    assert made.returncode == 0, made.stderr
+    lazy, computed = made.stdout.splitlines()
+    assert lazy.startswith("dask.array<") and re.fullmatch(r"\[\d \d \d\] -\d\.\d+", computed)
 
 
 def test_python_examples(tmp_path, monkeypatch, capsys):
