@@ -14,7 +14,7 @@ from gmm_core import GaussianMixture
 
 ATTRIBUTES = ("weights_", "means_", "covariances_", "precisions_cholesky_")
 PARAMS = {"tol": 0, "max_iter": 40, "n_init": 2, "init_params": "random_from_data"}
-pytestmark = pytest.mark.filterwarnings("ignore:Best performing:gmm_core.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:Best performing")
 
 
 def data():

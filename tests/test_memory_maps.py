@@ -12,7 +12,7 @@ from gmm_core import GaussianMixture
 from gmm_core.passes import ArrayPass
 
 PARAMETERS = ("weights_", "means_", "covariances_")
-pytestmark = pytest.mark.filterwarnings("ignore:Best performing:gmm_core.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:Best performing")
 MB = 1 << 20
 
 
