@@ -32,7 +32,7 @@ from gmm_core.dask import GaussianMixture
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="Windows has no alarm, and no SIGKILL"),
-    pytest.mark.filterwarnings("ignore::gmm_core.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:Best performing"),
     # distributed leaves one open where it looks for its own address
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
@@ -434,7 +434,7 @@ def test_no_warning_of_large_graphs(weighted: bool, client: Client) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(rows, sample_weight=np.linspace(0, 1, n) if weighted else None)
-    told = [str(w.message) for w in caught if w.category is not gmm_core.ConvergenceWarning]
+    told = [str(w.message) for w in caught if "did not converge" not in str(w.message)]
     assert not told
     assert weighted or model.precisions_cholesky_.nbytes > 33_000_000
 

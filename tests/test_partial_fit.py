@@ -220,6 +220,7 @@ def test_drifting_data_are_followed_with_a_forgetting_factor():
 # --- the stream's state ---------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:Best performing")
 def test_the_first_samples_are_collected():
     X = blobs(1_000)
     model = GaussianMixture(4, random_state=0)
