@@ -145,9 +145,9 @@ class DaskChunks:
             finally:
                 self._tasks = []
         raise RuntimeError(
-            f"workers were lost in each of {_ATTEMPTS} attempts to run a pass over the data, or "
-            "the data themselves were lost with one, as nothing tells how to make them again "
-            "(such as arrays that were scattered)"
+            f"{_ATTEMPTS} attempts to run a pass over the data failed, as workers were lost: none "
+            "is left, or the data were lost with one, and nothing tells how to make them again "
+            f"(such as scattered arrays). The last error: {type(lost).__name__}: {lost}"
         ) from lost
 
     def sum(
