@@ -1,6 +1,7 @@
 """EM over the rows of a Spark data frame: a recipe, to be adapted.
 
-Run with PySpark 4.3.0 on OpenJDK 17, NumPy 2.4.6 and Python 3.11. The executors need gmm_core too.
+Run with PySpark 4.3.0 on OpenJDK 17, NumPy 2.4.6 and Python 3.11. The executors need gmm_core too:
+PYSPARK_PYTHON names their interpreter.
 """
 
 from collections.abc import Iterator
@@ -45,8 +46,8 @@ def fit(parts, sample: np.ndarray) -> GaussianMixture:
 def main() -> None:
     spark = SparkSession.builder.master("local[2]").getOrCreate()
     rng = np.random.default_rng(0)
-    means = np.array([[0, 0], [4, 0], [0, 6]])
-    X = rng.normal(size=(100_000, 2)) + means[rng.integers(K, size=100_000)]
+    centers = np.array([[0, 0], [4, 0], [0, 6]])
+    X = rng.normal(size=(100_000, 2)) + centers[rng.integers(K, size=100_000)]
     table = spark.createDataFrame(X.tolist(), COLUMNS).repartition(8)
     parts = table.select(COLUMNS).rdd.mapPartitions(arrays).cache()
     mixture = fit(parts, np.array(table.select(COLUMNS).sample(0.1, seed=0).collect()))

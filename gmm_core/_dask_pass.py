@@ -60,7 +60,6 @@ class DaskChunks:
         self.dtype = dtype
         self.n_features = int(X.shape[1])
         self._tasks: list[Future] = []
-        self._sent_weights: list[Float64Array] | None = None
         chunks = _persist(client, X)
         if X.dtype != dtype:
             chunks = self._submit_each(_converted, chunks, range(len(chunks)), dtype=dtype)
@@ -90,15 +89,12 @@ class DaskChunks:
         else:
             weight = check_sample_weight(sample_weight, n)
             assert weight is not None
-            self._sent_weights = np.split(weight, self._starts[1:-1])
-            self._send_weights()
+            parts = np.split(weight, self._starts[1:-1])
+            self._weights = [self._send(part) for part in parts]
+            self._tasks = []
         extents = self.run(lambda: list(self._submit_extents()))
         self._befores = [NOTHING, *extents]
         self.extent = extents[-1]
-
-    def _send_weights(self) -> None:
-        if self._sent_weights is not None:
-            self._weights = self.client.scatter(self._sent_weights, hash=False)
 
     def _submit_extents(self) -> Iterator[Future]:
         # One after the other, as is the rule for subsamples: sums depend on the order.
@@ -108,6 +104,14 @@ class DaskChunks:
             yield previous
 
     # --- tasks ------------------------------------------------------------------------------
+
+    def _send(self, value: Any) -> Future:
+        """A value as what a task makes: unlike one that is scattered it is not lost with a worker.
+
+        It may have megabytes, which the scheduler keeps; a warning of that would be of no use.
+        """
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PB"}):
+            return self._submit(_itself, value)
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
         self._tasks.append(self.client.submit(function, *arguments, key=_key(function), pure=False))
@@ -124,14 +128,13 @@ class DaskChunks:
     def run(self, submit: Callable[[], list[Future]]) -> list[Any]:
         """The results of the tasks that `submit` makes, and makes again if they are lost.
 
-        The scheduler itself runs tasks again that a dead worker had. What it cannot make again is
-        what the client had sent to that worker alone: parameters and weights.
+        The scheduler itself runs tasks again that a dead worker had. What it cannot make again are
+        data that the user sent to that worker alone.
         """
         for attempt in range(_ATTEMPTS):
             try:
                 if attempt:
                     time.sleep(attempt - 1)
-                    self._send_weights()
                 results: list[Any] = self.client.gather(submit())
                 return results
             except _LOST as error:
@@ -145,9 +148,9 @@ class DaskChunks:
             finally:
                 self._tasks = []
         raise RuntimeError(
-            f"workers were lost in each of {_ATTEMPTS} attempts to run a pass over the data, or "
-            "the data themselves were lost with one, as nothing tells how to make them again "
-            "(such as arrays that were scattered)"
+            f"{_ATTEMPTS} attempts to run a pass over the data failed, as workers were lost: none "
+            "is left, or the data were lost with one, and nothing tells how to make them again "
+            f"(such as scattered arrays). The last error: {type(lost).__name__}: {lost}"
         ) from lost
 
     def sum(
@@ -158,12 +161,11 @@ class DaskChunks:
         """The sum over the chunks of what the function makes of one and the arguments."""
 
         def submit() -> list[Future]:
-            # Once, not with each task: parameters may have megabytes. A copy for each worker at
-            # once, as the only one would be lost with its worker.
-            sent = self.client.scatter([arguments], broadcast=True, hash=False)
+            # once, not with each task: parameters may have megabytes
+            sent = self._send(arguments)
             parts = self._submit_each(
                 function, self._chunks, self._weights, self._starts[:-1],
-                arguments=sent[0], exponent=self.extent.exponent, dtype=self.dtype,
+                arguments=sent, exponent=self.extent.exponent, dtype=self.dtype,
             )  # fmt: skip
             while len(parts) > 1:
                 groups = [parts[i : i + _FAN_IN] for i in range(0, len(parts), _FAN_IN)]
@@ -352,6 +354,10 @@ def _log_likelihood(
     parameters, _ = arguments
     X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
     return _ChunkPass(X, weight, start, parameters).log_likelihood(parameters)
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _sum(parts: list[Float64Array]) -> Float64Array:
