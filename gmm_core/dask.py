@@ -52,8 +52,9 @@ class GaussianMixture(mixture.GaussianMixture):
     with the same instruction sets). EM starts from the rows that `fit` would draw
     (see `init_size`), which are brought to the client.
 
-    A worker may die: the scheduler makes again what it had. A task that four workers died of ends the fit with the `KilledWorker` of
-    distributed, by the scheduler's setting ``distributed.scheduler.allowed-failures``.
+    A worker may die: the scheduler makes again what it had. A task that four workers died of ends
+    the fit with the `KilledWorker` of distributed, by the scheduler's setting
+    ``distributed.scheduler.allowed-failures``.
 
     `predict`, `predict_proba` and `score_samples` of a collection are dask arrays, which nothing
     has been computed of; they need no client. `score`, `bic` and `aic` are numbers, computed by
