@@ -21,7 +21,7 @@ WORKLOADS = [
     Workload("blobs", 100_000, 8, 16),
     Workload("blobs", 100_000, 16, 16, "diag"),
     Workload("colours of a photograph", 300_000, 3, 8, source="colour"),
-    Workload("patches of photographs", 50_000, 64, 16, source="patches"),
+    Workload("patches of photographs", 50_000, 64, 8, source="patches"),
 ]
 BATCHES = (10, 100, 1_000, 10_000)
 ORDERS = 3

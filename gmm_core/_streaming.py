@@ -22,7 +22,7 @@ from gmm_core.validation import FloatArray, Names, check_sample_weight, check_X
 Float64Array = npt.NDArray[np.float64]
 
 
-# So few samples are quickly fitted, and the stream hardly leaves the optimum that it begins at.
+# The stream hardly leaves the optimum that it begins at.
 _STARTS = 10
 
 
@@ -101,7 +101,7 @@ class StreamingMethods(FittingMethods):
         if n_samples < max(2, self.n_components, min(enough, 1.5 * collected.n_fitted)):
             self._collected = collected
             return
-        n_init = max(_STARTS, self.n_init)
+        n_init = max(_STARTS, self.n_init) if n_samples >= enough else self.n_init
         params = {
             **self.get_params(), "checkpoint": None, "warm_start": False, "n_init": n_init
         }  # fmt: skip

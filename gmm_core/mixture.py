@@ -254,9 +254,9 @@ class GaussianMixture(StreamingMethods):
         batch has the steps of its samples, so their division into batches hardly matters.
 
         The first samples are collected. The mixture is fitted to them once there are as many as
-        components, again whenever they have grown by half, and for the last time at 20 ·
-        n_components · n_features, each time from ten starts at least. After `fit`,
-        `from_parameters` or `load` it goes on from there.
+        components, again whenever they have grown by half, and for the last time, from ten starts
+        at least, at 20 · n_components · n_features. After `fit`, `from_parameters` or `load` it
+        goes on from there.
 
         Parameters
         ----------
