@@ -37,9 +37,14 @@ class MixtureAttributes(BaseEstimator):
     covariance_type: str
 
     def _keep(
-        self, fit: Fit, dtype: np.dtype[Any], n_features: int, names: npt.NDArray[np.object_] | None
+        self,
+        fit: Fit,
+        dtype: np.dtype[Any],
+        n_features: int,
+        names: npt.NDArray[np.object_] | None,
+        **others: Any,
     ) -> None:
-        """Set the fitted attributes, all at once.
+        """Set the fitted attributes, all at once; None takes an attribute of the others away.
 
         Raises
         ------
@@ -63,18 +68,20 @@ class MixtureAttributes(BaseEstimator):
             if not np.isfinite(array).all() or (positive and not entries.all()):
                 advice = "scale the data" + (" or use float64" if dtype == np.float32 else "")
                 raise NumericalError(f"{name} would be beyond the range of {dtype}: {advice}")
-        attributes = vars(self)
-        attributes.update(
-            arrays,
-            converged_=fit.converged,
-            n_iter_=len(fit.lower_bounds),
-            lower_bound_=fit.lower_bound,
-            lower_bounds_=fit.lower_bounds,
-            n_features_in_=n_features,
-            feature_names_in_=names,
-        )
-        if names is None:
-            del attributes["feature_names_in_"]
+        attributes = {
+            **arrays,
+            "converged_": fit.converged,
+            "n_iter_": len(fit.lower_bounds),
+            "lower_bound_": fit.lower_bound,
+            "lower_bounds_": fit.lower_bounds,
+            "n_features_in_": n_features,
+            "feature_names_in_": names,
+            **others,
+        }
+        vars(self).update({k: v for k, v in attributes.items() if v is not None})
+        for name, value in attributes.items():
+            if value is None:
+                vars(self).pop(name, None)
 
     def __setattr__(self, name: str, value: object) -> None:
         # The last assignment wins: the other two attributes that say the same are dropped, and

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import numbers
 import os
 import warnings
+import zlib
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +16,7 @@ from gmm_core._methods import MixtureMethods
 from gmm_core._threads import effective_n_threads
 from gmm_core.batches import Batches, BatchPass
 from gmm_core.checkpoints import Checkpoint
+from gmm_core.covariance import precisions_and_covariances
 from gmm_core.em import Fit, Pass
 from gmm_core.initialization import GivenParameters, initial_parameters
 from gmm_core.marginal import has_missing
@@ -80,15 +83,6 @@ class FittingMethods(MixtureMethods):
     checkpoint: str | os.PathLike[str] | None
     checkpoint_interval: int
 
-    def _fit_map(self, X: npt.NDArray[Any], sample_weight: Any) -> None:
-        """Fit a map of another type or order than the kernels read, part by part."""
-        weight = check_sample_weight(sample_weight, len(X))
-        size = max(1, _MAP_BYTES // (8 * max(1, X.shape[1])))
-        parts = [slice(start, start + size) for start in range(0, len(X), size)]
-        self._fit_in_batches(
-            [X[part] if weight is None else (X[part], weight[part]) for part in parts]
-        )
-
     def _fit_array(self, X: Any, sample_weight: Any) -> FloatArray:
         check_parameters(self.get_params(), type(self).__name__)
         allow_nan = self.missing == "marginalize"
@@ -103,9 +97,9 @@ class FittingMethods(MixtureMethods):
         self._fit_pass(data, extent, names)
         return array
 
-    def _fit_in_batches(self, batches: Any) -> None:
+    def _fit_in_batches(self, batches: Any, parts_of: str = "") -> None:
         check_parameters(self.get_params(), type(self).__name__)
-        checked = Batches(batches, self.verbose)
+        checked = Batches(batches, self.verbose, parts_of)
         data = BatchPass(
             checked, self.n_components, self.covariance_type, effective_n_threads(self.n_threads)
         )
@@ -118,24 +112,35 @@ class FittingMethods(MixtureMethods):
         reg_covar = check_reg_covar(self.reg_covar, data.n_features)
         random_state = check_random_state(self.random_state)
         schedule = Schedule(self.tol, self.max_iter, reg_covar, self.verbose, self.verbose_interval)
+        if self.init_size is not None and self.init_size < self.n_components:
+            raise ValueError(
+                f"init_size={self.init_size}, expected at least n_components={self.n_components}"
+            )
+        warm: Parameters | None = None
+        n_init, previous = self.n_init, -np.inf
+        if self.warm_start and hasattr(self, "converged_"):
+            warm = self._parameters_to_continue(
+                data.n_features, "warm_start", "set warm_start=False"
+            )
+            n_init, previous = 1, self.lower_bounds_[-1] if len(self.lower_bounds_) else -np.inf
+        if self.checkpoint is not None and self.random_state is None:
+            # going on sets the generator, which should not be everybody's
+            random_state = np.random.RandomState(random_state.randint(2**31))
         size = sample_size(self.init_size, self.n_components, data.n_features)
         sample_seed = random_state.randint(2**31) if extent.n_samples > size else None
-        checkpoint = self._checkpoint(data, given, random_state, sample_seed)
+        checkpoint = self._checkpoint(data, given, warm, random_state, sample_seed)
         state = None if checkpoint is None else checkpoint.load()
         if checkpoint is not None:
             sample_seed = checkpoint.sample_seed
         sample = functools.cache(lambda: data.sample(extent, size, sample_seed))
 
         def start() -> Parameters:
+            if warm is not None:
+                return warm
             return initial_parameters(
                 sample, self.covariance_type, self.init_params, given, random_state, reg_covar
             )
 
-        n_init, previous = self.n_init, -np.inf
-        if self.warm_start and hasattr(self, "converged_"):
-            parameters = self._parameters_to_continue(data.n_features, "warm_start")
-            n_init, start = 1, lambda: parameters
-            previous = self.lower_bounds_[-1] if len(self.lower_bounds_) else -np.inf
         best, restarts = best_of_starts(
             data, start, n_init, schedule, previous, state,
             None if checkpoint is None else checkpoint.save,
@@ -148,11 +153,10 @@ class FittingMethods(MixtureMethods):
                 stacklevel=4,
             )
         _warn_of_empty_components(best)
-        self._keep(best, data.dtype, data.n_features, names)
-        self.restarts_ = restarts
-        self.n_samples_seen_ = extent.total
-        for name in ("_collected", "_position"):    # of partial_fit
-            vars(self).pop(name, None)
+        self._keep(
+            best, data.dtype, data.n_features, names,
+            restarts_=restarts, n_samples_seen_=extent.total, _collected=None, _position=None,
+        )  # fmt: skip
         if checkpoint is not None:
             checkpoint.remove()
 
@@ -160,22 +164,23 @@ class FittingMethods(MixtureMethods):
         self,
         data: FitPass,
         given: GivenParameters,
+        warm: Parameters | None,
         random_state: np.random.RandomState,
         sample_seed: int | None,
     ) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
+        seed, init = self.random_state, self.init_params
         identity = {
             "n_components": self.n_components,
             "covariance_type": self.covariance_type,
-            "reg_covar": np.asarray(self.reg_covar, np.float64).tolist(),
+            "reg_covar": np.asarray(self.reg_covar, np.float64),
             "n_init": self.n_init,
-            "init_params": self.init_params if isinstance(self.init_params, str) else "callable",
+            "init_params": f"{init.__module__}.{init.__qualname__}" if callable(init) else init,
             "init_size": self.init_size,
-            **{
-                f"{name}_init": None if a is None else a.tolist()
-                for name, a in given._asdict().items()
-            },
+            **{f"{name}_init": array for name, array in given._asdict().items()},
+            "random_state": seed if isinstance(seed, numbers.Integral) else None,
+            "warm start": None if warm is None else zlib.crc32(b"".join(map(bytes, warm[:4]))),
             "n_samples": data.n_samples,
             "n_features": data.n_features,
             "dtype": data.dtype.name,
@@ -197,17 +202,21 @@ class FittingMethods(MixtureMethods):
             else check_precisions_init(precisions, self.covariance_type, K, n_features),
         )
 
-    def _parameters_to_continue(self, n_features: int, why: str) -> Parameters:
+    def _parameters_to_continue(self, n_features: int, why: str, remedy: str) -> Parameters:
         """The fitted parameters, for a warm start or a stream."""
         parameters = self._parameters()
         K, D = parameters.means.shape
         if (K, D) != (self.n_components, n_features):
             raise ValueError(
                 f"{why} goes on from {K} components and {D} features, but n_components is "
-                f"{self.n_components} and X has {n_features} features; set warm_start=False, or "
-                "make another model"
+                f"{self.n_components} and X has {n_features} features; {remedy}"
             )
-        return parameters._replace(covariances=np.asarray(self.covariances_, np.float64))
+        covariances = np.asarray(self.covariances_)
+        if covariances.dtype == np.float32:     # the factors have lost less by rounding
+            _, covariances = precisions_and_covariances(
+                parameters.precisions_cholesky, self.covariance_type
+            )
+        return parameters._replace(covariances=covariances.astype(np.float64, copy=False))
 
 
 def _warn_of_empty_components(fit: Fit) -> None:
@@ -223,6 +232,14 @@ def _warn_of_empty_components(fit: Fit) -> None:
 
 def is_foreign_map(X: object) -> bool:
     """Whether X is mapped from a file and would have to be copied for the kernels."""
-    if not isinstance(X, np.memmap) or X.ndim != 2 or X.dtype.kind not in "biuf":
+    if not isinstance(X, np.memmap) or X.ndim != 2 or X.dtype.kind not in "biuf" or len(X) < 2:
         return False
     return not (X.dtype in (np.float32, np.float64) and X.flags.c_contiguous and X.flags.aligned)
+
+
+def parts_of_map(X: npt.NDArray[Any], sample_weight: Any) -> list[Any]:
+    """Batches of a map."""
+    weight = check_sample_weight(sample_weight, len(X))
+    size = max(1, _MAP_BYTES // (8 * max(1, X.shape[1])))
+    parts = [slice(start, start + size) for start in range(0, len(X), size)]
+    return [X[part] if weight is None else (X[part], weight[part]) for part in parts]

@@ -9,6 +9,7 @@ from typing import IO, Any
 import numpy as np
 
 from gmm_core.restarts import Restart
+from gmm_core.stepwise import Collected
 
 FORMAT_VERSION = 1
 ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
@@ -40,12 +41,17 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "restarts_": getattr(model, "restarts_", []),
         "feature_names_in_": None if names is None else list(names),
     }
-    text = json.dumps(header, default=_plain)
+    collected = vars(model).get("_collected")   # of partial_fit
+    if collected is not None:
+        header["collected"] = collected.n_fitted
+        arrays["collected_X"] = np.concatenate(collected.X)
+        arrays["collected_weight"] = np.concatenate(collected.sample_weight)
+    text = json.dumps(header, default=plain)
     with open(path, "wb") as file:
         np.savez(file, allow_pickle=False, header=np.array(text), **arrays)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     if isinstance(value, os.PathLike):
@@ -85,4 +91,9 @@ def _read(file: IO[bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
     attributes["restarts_"] = [Restart(*restart) for restart in header["restarts_"]]
     if header["feature_names_in_"] is not None:
         attributes["feature_names_in_"] = np.array(header["feature_names_in_"], dtype=object)
+    if "collected" in header:
+        samples, weight = [arrays["collected_X"]], [arrays["collected_weight"]]
+        attributes["_collected"] = Collected(
+            samples, weight, header["collected"], attributes.get("feature_names_in_")
+        )
     return params, attributes

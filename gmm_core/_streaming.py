@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from typing import Any, NamedTuple
@@ -15,8 +16,21 @@ from gmm_core.em import Fit
 from gmm_core.parameter_validation import check_parameters, check_reg_covar
 from gmm_core.parameters import Parameters
 from gmm_core.passes import ArrayPass
-from gmm_core.statistics import NumericalError, Statistics, maximization_step
-from gmm_core.stepwise import about_means, mixed, rows_of_a_start, statistics_of, step_size
+from gmm_core.statistics import (
+    NoDensityError,
+    NumericalError,
+    RegCovar,
+    Statistics,
+    maximization_step,
+)
+from gmm_core.stepwise import (
+    Collected,
+    about_means,
+    mixed,
+    rows_of_a_start,
+    statistics_of,
+    step_size,
+)
 from gmm_core.validation import FloatArray, Names, check_sample_weight, check_X
 
 Float64Array = npt.NDArray[np.float64]
@@ -43,24 +57,6 @@ class Stream(NamedTuple):
     memory: float
 
 
-class Collected(NamedTuple):
-    """The first samples of a stream, until they are enough for a start.
-
-    Attributes
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    sample_weight : ndarray of shape (n_samples,)
-    n_fitted : int
-        Samples that the present parameters were found from; 0 before there are any.
-    names : ndarray of object, or None
-    """
-
-    X: FloatArray
-    sample_weight: Float64Array
-    n_fitted: int
-    names: Names | None
-
-
 class StreamingMethods(FittingMethods):
     """Stepwise EM; the constructor is that of GaussianMixture."""
 
@@ -70,100 +66,115 @@ class StreamingMethods(FittingMethods):
     def _learn(self, X: Any, sample_weight: Any) -> None:
         check_parameters(self.get_params(), type(self).__name__)
         collected: Collected | None = vars(self).get("_collected")
-        names: Names | None
+        fitted = self.__sklearn_is_fitted__()
+        names: Names | None = None
         if collected is not None:
-            D, names = collected.X.shape[1], collected.names
-            array, _ = check_X(X, n_features=D, feature_names=names)
-        elif self.__sklearn_is_fitted__():
-            array, names = self._check_input(X, False), vars(self).get("feature_names_in_")
+            D, dtype = collected.X[0].shape[1], collected.X[0].dtype
+            array, _ = check_X(X, n_features=D, feature_names=collected.names)
+        elif fitted:
+            array, dtype = self._check_input(X, False), np.asarray(self.means_).dtype
         else:
             array, names = check_X(X)
+            dtype = array.dtype
         weight = check_sample_weight(sample_weight, len(array), may_be_zero=True)
-        if weight is None:
-            weight = np.ones(len(array))
-        array, weight = array[weight > 0], weight[weight > 0]
-        if collected is None and self.__sklearn_is_fitted__():
+        array = _cast(array, dtype)
+        if collected is None and fitted:
             self._follow(array, weight)
-        elif collected is None:
-            self._collect(Collected(array, weight, 0, names))
-        else:
-            self._collect(
-                collected._replace(
-                    X=np.concatenate([collected.X, array.astype(collected.X.dtype, copy=False)]),
-                    sample_weight=np.concatenate([collected.sample_weight, weight]),
-                )
+            return
+        if collected is None:
+            collected = Collected([], [], 0, names)
+        weight = np.ones(len(array)) if weight is None else weight
+        rows = weight > 0
+        self._collect(
+            collected._replace(
+                X=[*collected.X, array[rows]],
+                sample_weight=[*collected.sample_weight, weight[rows]],
             )
+        )
 
     def _collect(self, collected: Collected) -> None:
         """Fit what there is, when it has grown by half, and begin when it is enough."""
-        n_samples, n_features = collected.X.shape
+        n_samples, n_features = collected.n_samples, collected.X[0].shape[1]
         enough = rows_of_a_start(self.n_components, n_features)
         if n_samples < max(2, self.n_components, min(enough, 1.5 * collected.n_fitted)):
             self._collected = collected
             return
-        n_init = max(_STARTS, self.n_init) if n_samples >= enough else self.n_init
-        params = {
-            **self.get_params(), "checkpoint": None, "warm_start": False, "n_init": n_init
-        }  # fmt: skip
-        start = type(self)(**params)
+        X: npt.NDArray[Any] = np.concatenate(collected.X)
+        weight = np.concatenate(collected.sample_weight)
+        start = copy.copy(self)
+        for name in [name for name in vars(start) if name.endswith("_") or name[0] == "_"]:
+            del vars(start)[name]
+        start.checkpoint, start.warm_start = None, False
+        start.n_init = max(_STARTS, self.n_init) if n_samples >= enough else self.n_init
+        learned: dict[str, Any] = {}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what so few samples cannot be
-                start.fit(collected.X[:enough], sample_weight=collected.sample_weight[:enough])
+                start.fit(X[:enough], sample_weight=weight[:enough])
         except NumericalError:
             if n_samples >= enough:
                 raise
         else:
-            n_fitted = min(enough, n_samples)
-            vars(start)["n_samples_seen_"] = float(collected.sample_weight[:n_fitted].sum())
+            collected = collected._replace(n_fitted=min(enough, n_samples))
             if collected.names is not None:
-                vars(start)["feature_names_in_"] = collected.names
+                start.feature_names_in_ = collected.names
             if n_samples > enough:
-                start._follow(collected.X[enough:], collected.sample_weight[enough:])
-            collected = collected._replace(n_fitted=n_fitted)
-        vars(self).update((k, v) for k, v in vars(start).items() if k not in params)
+                start._follow(X[enough:], weight[enough:])
+            learned = {k: v for k, v in vars(start).items() if k[-1] == "_" or k[0] == "_"}
         if n_samples < enough:
-            self._collected = collected
+            vars(self).update(learned, _collected=collected)
         else:
+            vars(self).update(learned)
             vars(self).pop("_collected", None)
 
-    def _stream(self) -> tuple[Stream, float]:
+    def _stream(self, reg_covar: RegCovar) -> tuple[Stream, float]:
         """Where the stream is, and the weight of the samples seen.
 
         After `fit` or an assignment to an attribute: at the parameters that there are now.
         """
         stream: Stream | None = vars(self).get("_position")
-        parameters = self._parameters_to_continue(np.shape(self.means_)[1], "partial_fit")
+        parameters = self._parameters_to_continue(
+            np.shape(self.means_)[1], "partial_fit", "for another mixture, make another model"
+        )
         seen = vars(self).get("n_samples_seen_", rows_of_a_start(*parameters.means.shape))
-        if stream is not None and all(
-            np.array_equal(now, then.astype(now.dtype))
-            for now, then in (
-                (self.weights_, stream.parameters.weights),
-                (self.means_, stream.parameters.means),
-                (self.precisions_cholesky_, stream.parameters.precisions_cholesky),
+        if (
+            stream is not None
+            and stream.parameters.covariance_type == self.covariance_type
+            and all(
+                np.array_equal(now, then.astype(np.asarray(now).dtype))
+                for now, then in (
+                    (self.weights_, stream.parameters.weights),
+                    (self.means_, stream.parameters.means),
+                    (self.precisions_cholesky_, stream.parameters.precisions_cholesky),
+                )
             )
         ):
             return stream, seen
-        statistics = statistics_of(parameters, self._reg_covar(parameters))
         forget = self.forget_factor
         memory = seen if forget in (None, 1) else (1 - forget**seen) / (1 - forget)
-        return Stream(parameters, statistics, memory), seen
+        return Stream(parameters, statistics_of(parameters, reg_covar), memory), seen
 
-    def _reg_covar(self, parameters: Parameters) -> float | Float64Array:
-        return check_reg_covar(self.reg_covar, parameters.means.shape[1])
-
-    def _follow(self, X: FloatArray, sample_weight: Float64Array) -> None:
+    def _follow(self, X: FloatArray, sample_weight: Float64Array | None) -> None:
         """A step for each part of the samples."""
-        (parameters, statistics, memory), seen = self._stream()
-        K, D = parameters.means.shape
-        dtype = np.asarray(self.means_).dtype
-        reg_covar, n_threads = self._reg_covar(parameters), effective_n_threads(self.n_threads)
+        K, D = np.shape(self.means_)
+        reg_covar = check_reg_covar(self.reg_covar, D)
+        (parameters, statistics, memory), seen = self._stream(reg_covar)
+        n_threads = effective_n_threads(self.n_threads)
         at_once = rows_of_a_start(K, D)
         n_steps, log_likelihood = 0, math.nan
         for first in range(0, len(X), at_once):
-            part = X[first : first + at_once].astype(dtype, copy=False)
-            weight = sample_weight[first : first + at_once]
+            part = X[first : first + at_once]
+            weight = np.ones(len(part))
+            if sample_weight is not None:
+                weight = sample_weight[first : first + at_once]
+            rows = np.flatnonzero(weight)
+            if not len(rows):
+                continue
+            if len(rows) < len(part):
+                part, weight = part[rows], weight[rows]
             total = float(weight.sum())
+            if not math.isfinite(seen + total):
+                raise ValueError("the sum of all sample_weight is too large for a float64")
             if self.forget_factor is None:
                 step = step_size(seen, total, 10 * self._n_parameters(), self.learning_decay)
             else:
@@ -173,7 +184,10 @@ class StreamingMethods(FittingMethods):
                 step = float(weight.sum()) / memory
             scaled = np.ldexp(weight, -int(np.frexp(weight.max())[1]))  # for float32, as in `fit`
             data = ArrayPass(part, scaled, K, self.covariance_type, n_threads)
-            batch = data.expectation(parameters)
+            try:
+                batch = data.expectation(parameters)
+            except NoDensityError as error:
+                raise NoDensityError(first + int(rows[error.row])) from error
             statistics = mixed(statistics, batch, step)
             parameters, _ = maximization_step(statistics, reg_covar, data.n_threads)
             statistics = about_means(statistics, parameters.means)
@@ -183,7 +197,16 @@ class StreamingMethods(FittingMethods):
         if not n_steps:
             return
         n_before = vars(self)["n_iter_"] if "_position" in vars(self) else 0
-        fit = Fit(parameters, [], log_likelihood, False)
-        self._keep(fit, dtype, D, vars(self).get("feature_names_in_"))
-        self.n_iter_, self.n_samples_seen_ = n_before + n_steps, seen
-        self._position = Stream(parameters, statistics, memory)
+        self._keep(
+            Fit(parameters, [], log_likelihood, False), np.asarray(self.means_).dtype, D,
+            vars(self).get("feature_names_in_"), n_iter_=n_before + n_steps, n_samples_seen_=seen,
+            _position=Stream(parameters, statistics, memory),
+        )  # fmt: skip
+
+
+def _cast(X: FloatArray, dtype: np.dtype[Any]) -> FloatArray:
+    with np.errstate(over="ignore"):
+        cast: FloatArray = X.astype(dtype, copy=False)
+    if cast is not X and not np.isfinite(cast).all():
+        raise ValueError(f"X has values beyond the range of {dtype}, which the model is of")
+    return cast

@@ -33,6 +33,8 @@ class Batches:
         See `GaussianMixture.fit_batches`.
     verbose : int
         2 and more print the number of rows seen in a pass, each second.
+    parts_of : str, optional
+        The argument that the batches are parts of, if the user has not made them.
 
     Attributes
     ----------
@@ -48,9 +50,10 @@ class Batches:
         Naming the batch, if one is not what it should be; if there are none.
     """
 
-    def __init__(self, batches: Any, verbose: int = 0) -> None:
+    def __init__(self, batches: Any, verbose: int = 0, parts_of: str = "") -> None:
         self._batches = batches
         self._verbose = verbose
+        self._parts_of = parts_of
         self.n_features = 0  # before the first batch
         self.names: Names | None = None
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
@@ -84,7 +87,7 @@ class Batches:
             raise ValueError(f"batches can be gone through only once: {_EXPECTED}")
         if isinstance(source, (str, bytes, dict)) or not hasattr(source, "__iter__"):
             raise TypeError(f"got {type(source).__name__}; {_EXPECTED}")
-        if getattr(source, "ndim", 3) < 3:
+        if getattr(source, "ndim", 3) < 3 or hasattr(source, "columns"):
             raise ValueError(f"got one array of shape {np.shape(source)}; {_EXPECTED}")
         return iter(source)
 
@@ -100,7 +103,9 @@ class Batches:
                 )
                 weight = check_sample_weight(sample_weight, len(array), may_be_zero=True)
             except (ValueError, TypeError) as error:
-                raise type(error)(f"batch {i}: {error}") from error
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                where = f"{self._parts_of}[{n_rows}:]" if self._parts_of else f"batch {i}"
+                raise kind(f"{where}: {error}") from error
             if not self.n_features:
                 self.names = names
             yield array, _NONE if weight is None else weight
@@ -111,17 +116,19 @@ class Batches:
 
     def arrays(self) -> Iterator[tuple[FloatArray, Float64Array]]:
         """Batches for the kernels: of one dtype, with weights of at most 1, or none."""
-        n_rows = 0
+        seen, expected = NOTHING, self.extent
         for X, sample_weight in self._checked():
-            n_rows += len(X)
-            if n_rows > self.extent.n_samples:
+            if not len(X):
+                continue
+            seen = seen.and_rows(len(X), sample_weight)
+            if seen.n_samples > expected.n_samples or seen.weighted != expected.weighted:
                 break
-            weight = np.ldexp(sample_weight, -self.extent.exponent)
-            yield X.astype(self.dtype, copy=False), weight
-        if n_rows != self.extent.n_samples:
+            yield X.astype(self.dtype, copy=False), np.ldexp(sample_weight, -expected.exponent)
+        if seen != expected:
             raise ValueError(
-                f"batches have {n_rows} rows or more in this pass, and had "
-                f"{self.extent.n_samples} in the first: they must be the same in every pass"
+                f"batches have {seen.n_samples} rows or more in this pass, of weight {seen.total}, "
+                f"and had {expected.n_samples}, of weight {expected.total}, in the first: they "
+                "must be the same in every pass"
             )
 
 

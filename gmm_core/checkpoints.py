@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gmm_core._persistence import plain
 from gmm_core.em import Fit
 from gmm_core.parameters import Parameters
 from gmm_core.restarts import Restart, State
@@ -41,20 +43,25 @@ class Checkpoint:
         random_state: np.random.RandomState,
         sample_seed: int | None,
     ) -> None:
-        self.path = Path(path)
-        if not self.path.parent.is_dir():   # or the first writing would fail, in mid-fit
-            raise ValueError(f"checkpoint={str(path)!r}: there is no such folder")
+        self.path = Path(os.path.realpath(path))
+        # or the first writing would fail, in mid-fit
+        if not self.path.parent.is_dir():
+            raise ValueError(f"checkpoint={os.fspath(path)!r}: there is no such folder")
+        if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
+            raise ValueError(f"checkpoint={os.fspath(path)!r} is a folder, or in a read-only one")
         self.interval = interval
-        self.identity = identity
+        self.identity: dict[str, Any] = json.loads(json.dumps(identity, default=plain))
+        self._n_unsaved = 0
         self.random_state = random_state
         self.sample_seed = sample_seed
 
     def save(self, state: State) -> None:
-        """Replace the file in one step, if it is time to.
+        """Replace the file in one step, at every `interval`-th call.
 
         At any moment it is the old one or the new one, whole.
         """
-        if len(state.lower_bounds) % self.interval:
+        self._n_unsaved += 1
+        if self._n_unsaved < self.interval:
             return
         best = state.best
         name, keys, *position = self.random_state.get_state(legacy=True)
@@ -69,15 +76,22 @@ class Checkpoint:
             "sample_seed": self.sample_seed,
             "best": None if best is None else [best.lower_bounds, best.lower_bound, best.converged],
         }
-        arrays = {"random_keys": keys, **_arrays("current", state.parameters)}
+        arrays = {"random_keys": keys, "header": np.array(json.dumps(header, default=plain))}
+        if state.parameters is not None:
+            arrays |= _arrays("current", state.parameters)
         if best is not None:
             arrays |= _arrays("best", best.parameters)
-        temporary = self.path.with_name(self.path.name + ".new")
-        with open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)
+        temporary = self.path.with_name(f"{self.path.name}.new")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        self._n_unsaved = 0
 
     def load(self) -> State | None:
         """Go on from the file: its state, and the random numbers; None if there is no file.
@@ -98,7 +112,7 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         for name, here in self.identity.items():
-            there = header["identity"].get(name)
+            there = header.get("identity", {}).get(name)
             if there != here:
                 raise ValueError(
                     f"the checkpoint {self.path} is of another fit: its {name} is {there}, and "
@@ -111,7 +125,7 @@ class Checkpoint:
         self.sample_seed = header["sample_seed"]
         return State(
             header["start"],
-            _parameters("current", arrays, kind),
+            _parameters("current", arrays, kind) if "current_means" in arrays else None,
             header["lower_bounds"],
             [Restart(*restart) for restart in header["restarts"]],
             None if best is None else Fit(_parameters("best", arrays, kind), *best),
@@ -119,7 +133,10 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Delete the file: the fit has ended."""
-        self.path.unlink(missing_ok=True)
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            warnings.warn(f"the checkpoint could not be deleted: {error}", stacklevel=5)
 
 
 def _arrays(prefix: str, parameters: Parameters) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gmm_core.covariance import COVARIANCE_TYPES, nearest_component, precisions_cholesky_of
 from gmm_core.parameters import Parameters, parameters_from
 from gmm_core.passes import FloatArray
-from gmm_core.statistics import NOT_POSITIVE_DEFINITE, IllDefinedCovarianceError
+from gmm_core.statistics import IllDefinedCovarianceError
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -154,7 +154,10 @@ def _ordered_factors(parameters: Parameters, order: IntArray) -> Float64Array:
     try:
         factors = precisions_cholesky_of(stack.reshape(-1, D, D), "full", D, given="covariances")
     except ValueError as error:
-        raise IllDefinedCovarianceError(NOT_POSITIVE_DEFINITE) from error
+        raise IllDefinedCovarianceError(
+            "a covariance is too near to singular for samples that lack features: with these last, "
+            "it is not positive definite. Raise reg_covar, or scale the data."
+        ) from error
     return factors.reshape(stack.shape)
 
 

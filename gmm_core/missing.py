@@ -126,9 +126,8 @@ class MissingPass:
         """Statistics of the rows of a pattern in the features that they have."""
         K = self.n_components
         if len(pattern.observed) == 0:
-            second = {"full": 0, "tied": K * (K + 1) // 2, "diag": 0, "spherical": K}
             prior = mixture.weights / mixture.weights.sum()
-            moments = np.zeros(second[self.covariance_type])
+            moments = np.zeros(_n_second_moments(self.covariance_type, K, 0))
             return np.concatenate([[0, pattern.weight], pattern.weight * prior, moments])
         origin = None if shift is None else np.ascontiguousarray(shift[:, pattern.observed])
         try:
@@ -137,21 +136,18 @@ class MissingPass:
             log_likelihood = np.empty(len(pattern.rows), self.X.dtype)
             self._over(pattern).evaluate(mixture, log_likelihood=log_likelihood)
             row = pattern.rows[np.argmin(log_likelihood)]
-            raise NoDensityError(
-                f"X[{row}], in the features that it has, has probability 0 under every component: "
-                "it is too far from all of them for floating-point numbers. Scale the data, or "
-                "start from other means."
-            ) from error
+            raise NoDensityError(int(row), ", in the features that it has,") from error
 
     def mean_log_likelihood(self, parameters: Parameters) -> float:
         """Weighted mean of the log-likelihoods of what was observed of the samples."""
-        total = 0.0
+        sums = np.zeros(2)
         for block in blocks(self.patterns, parameters):
             for pattern, mixture in zip(block.patterns, block.mixtures, strict=True):
                 if len(pattern.observed):
-                    mean = self._over(pattern).mean_log_likelihood(mixture)
-                    total += pattern.weight * mean
-        return total / sum(pattern.weight for pattern in self.patterns)
+                    sums += self._over(pattern).log_likelihood(mixture)
+                else:
+                    sums[1] += pattern.weight
+        return float(sums[0] / sums[1])
 
     def evaluate(
         self,
@@ -189,6 +185,14 @@ class MissingPass:
         return count
 
 
+def _n_second_moments(covariance_type: str, K: int, D: int) -> int:
+    """Numbers that the second moments are packed in."""
+    triangle = D * (D + 1) // 2
+    return {
+        "full": K * triangle, "tied": triangle + K * (K + 1) // 2, "diag": K * D, "spherical": K
+    }[covariance_type]  # fmt: skip
+
+
 class _Sums:
     """Statistics of complete samples, to which those of patterns are added in expectation.
 
@@ -200,12 +204,9 @@ class _Sums:
 
     def __init__(self, parameters: Parameters, origin: Float64Array) -> None:
         K, D = origin.shape
-        triangle = D * (D + 1) // 2
         self.parameters, self.origin = parameters, origin
-        second = {
-            "full": K * triangle, "tied": triangle + K * (K + 1) // 2, "diag": K * D, "spherical": K
-        }
-        self.values = np.zeros(2 + K + K * D + second[parameters.covariance_type])
+        n_second = _n_second_moments(parameters.covariance_type, K, D)
+        self.values = np.zeros(2 + K + K * D + n_second)
         self.first = self.values[2 + K : 2 + K + K * D].reshape(K, D)
         self.second = self.values[2 + K + K * D :]
 

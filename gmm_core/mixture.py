@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core._fitting import is_foreign_map
+from gmm_core._fitting import is_foreign_map, parts_of_map
 from gmm_core._streaming import StreamingMethods
 
 
@@ -67,7 +67,8 @@ class GaussianMixture(StreamingMethods):
         A file for the state of a fit, which is written after every `checkpoint_interval`-th
         iteration, in one step, and deleted when the fit has ended. If it is there when a fit of the
         same model to the same data begins, that goes on from it, and ends with the bits of a fit
-        that was never interrupted. Recognised by a checksum of the data.
+        that was never interrupted. Data are known by a checksum, which takes a pass over them;
+        callable starts by their names. One file is for one fit: not for several in parallel.
     checkpoint_interval : int, default=10
     learning_decay : float in (0.5, 1], default=0.6
         α of the step sizes of `partial_fit`.
@@ -186,8 +187,8 @@ class GaussianMixture(StreamingMethods):
         ValueError, TypeError
             For bad input, and if all starts fail. Then the estimator is as it was before.
         """
-        if is_foreign_map(X):
-            self._fit_map(X, sample_weight)
+        if self.missing == "error" and is_foreign_map(X):
+            self._fit_in_batches(parts_of_map(X, sample_weight), "X")
         else:
             self._fit_array(X, sample_weight)
         return self
@@ -215,8 +216,8 @@ class GaussianMixture(StreamingMethods):
         ------
         ValueError, TypeError
             For bad input, naming the batch: those of `fit`; if batches have different features; if
-            they can be gone through only once, or are others in another pass. The estimator is
-            then as it was before.
+            they can be gone through only once, or have another number of samples or other weights
+            in another pass. The estimator is then as it was before.
         """
         self._fit_in_batches(batches)
         return self

@@ -157,11 +157,7 @@ class KernelPass:
                 self._code, self.n_components, self.chunk_rows, self.n_threads,
             )
             if status > 0:
-                raise NoDensityError(
-                    f"X[{rows.start + status - 1}] has probability 0 under every component: it is "
-                    "too far from all of them for floating-point numbers. Scale the data, or "
-                    "start from other means."
-                )
+                raise NoDensityError(rows.start + status - 1)
             check_status(status)
 
     def expectation(self, parameters: Parameters, shift: Float64Array | None = None) -> Statistics:

@@ -50,8 +50,8 @@ class State(NamedTuple):
     ----------
     start : int
         The start that is being run.
-    parameters : Parameters
-        After its last iteration.
+    parameters : Parameters or None
+        After its last iteration; None before the first.
     lower_bounds : list of float
         Of its iterations.
     restarts : list of Restart
@@ -61,7 +61,7 @@ class State(NamedTuple):
     """
 
     start: int
-    parameters: Parameters
+    parameters: Parameters | None
     lower_bounds: list[float]
     restarts: list[Restart]
     best: Fit | None
@@ -100,7 +100,7 @@ def best_of_starts(
     state : State or None
         To go on from.
     save : callable, optional
-        Told the state after each iteration that is not the last of a start.
+        Told the state after each iteration, and after each start; not at the end.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def best_of_starts(
         progress = _Progress(schedule, i)
         made: list[float] = []
         try:
-            if state is not None and state.start == i:
+            if state is not None and state.start == i and state.parameters is not None:
                 parameters, made = state.parameters, state.lower_bounds
             else:
                 parameters = start()
@@ -145,6 +145,8 @@ def best_of_starts(
         restarts.append(Restart(fit.lower_bound, n_iter, fit.converged, None, variance))
         if best is None or fit.lower_bound > best.lower_bound:
             best = fit
+        if i < n_init - 1:
+            _tell(save, restarts, best, None, [])
     if best is None:
         assert failure is not None
         raise failure
@@ -156,7 +158,7 @@ def _tell(
     save: Callable[[State], None] | None,
     restarts: list[Restart],
     best: Fit | None,
-    parameters: Parameters,
+    parameters: Parameters | None,
     lower_bounds: list[float],
 ) -> None:
     if save is not None:

@@ -37,6 +37,17 @@ class IllDefinedCovarianceError(NumericalError):
 class NoDensityError(NumericalError):
     """A sample has probability 0 under every component."""
 
+    def __init__(self, row: int, condition: str = "") -> None:
+        super().__init__(row, condition)    # so that it can be pickled
+        self.row, self.condition = row, condition
+
+    def __str__(self) -> str:
+        return (
+            f"X[{self.row}]{self.condition} has probability 0 under every component: it is too far "
+            "from all of them for floating-point numbers. Scale the data, or start from other "
+            "means."
+        )
+
 
 @dataclass(slots=True)
 class Statistics:

@@ -7,15 +7,41 @@ sum, and every batch is followed by an M-step.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core.covariance import COVARIANCE_TYPES
 from gmm_core.parameters import Parameters
 from gmm_core.statistics import RegCovar, Statistics
+from gmm_core.validation import FloatArray, Names
 
 Float64Array = npt.NDArray[np.float64]
+
+_FAINTEST = 1e-8    # share of the samples
+
+
+class Collected(NamedTuple):
+    """The first samples of a stream, until they are enough for a start.
+
+    Attributes
+    ----------
+    X : list of ndarray of shape (n_samples, n_features)
+    sample_weight : list of ndarray of shape (n_samples,)
+    n_fitted : int
+        Samples that the present parameters were found from; 0 before there are any.
+    names : ndarray of object, or None
+    """
+
+    X: list[FloatArray]
+    sample_weight: list[Float64Array]
+    n_fitted: int
+    names: Names | None
+
+    @property
+    def n_samples(self) -> int:
+        """All that there are."""
+        return sum(map(len, self.X))
 
 
 def rows_of_a_start(n_components: int, n_features: int) -> int:
@@ -29,14 +55,19 @@ def step_size(seen: float, weight: float, knee: float, learning_decay: float) ->
     A sample has the step γ(n) = 1 / n until n = knee, then knee^(α − 1) / n^α. A batch is many such
     steps at once: 1 − γ = Π (1 − γ(n)) ≈ exp(−∫ γ(n) dn), whatever the batches are.
     """
-
-    def integral(n: float) -> float:
-        if n <= knee or learning_decay == 1:
-            return math.log(n)
-        rate = 1 - learning_decay
-        return math.log(knee) + (math.pow(n / knee, rate) - 1) / rate
-
-    return -math.expm1(integral(seen) - integral(seen + weight))
+    if seen <= 0:
+        return 1.0
+    end = seen + weight
+    integral = 0.0
+    if learning_decay == 1:
+        knee = end
+    if seen < knee:
+        integral += math.log1p((min(end, knee) - seen) / seen)
+    if end > knee:
+        start, rate = max(seen, knee), 1 - learning_decay
+        growth = math.expm1(rate * math.log1p((end - start) / start))
+        integral += math.pow(start / knee, rate) * growth / rate
+    return -math.expm1(-integral)
 
 
 def about_means(statistics: Statistics, means: Float64Array) -> Statistics:
@@ -88,15 +119,19 @@ def statistics_of(parameters: Parameters, reg_covar: RegCovar) -> Statistics:
     return Statistics(values, parameters.means, kind)
 
 
-def n_parameters(covariance_type: str, n_components: int, n_features: int) -> int:
-    """Free parameters of a mixture."""
-    kind = COVARIANCE_TYPES[covariance_type]
-    return (
-        kind.n_parameters(n_components, n_features) + n_components * n_features + n_components - 1
-    )
-
-
 def mixed(past: Statistics, batch: Statistics, step: float) -> Statistics:
-    """(1 − γ) past + γ batch, for statistics about the same origins, of a sample each."""
-    values = (1 - step) * past.values + step / batch.weight * batch.values
+    """(1 − γ) past + γ batch, of a sample each; both about the means of the past.
+
+    A component that gets no samples fades, but to no less than _FAINTEST: it may come back.
+    """
+    K, D = past.shift.shape
+    kept = (1 - step) * past.values
+    counts, second = kept[2 : 2 + K], kept[2 + K + K * D :]
+    faint = (counts > 0) & (counts < _FAINTEST)
+    if faint.any():
+        growth = np.where(faint, _FAINTEST / np.where(faint, counts, 1), 1.0)
+        counts *= growth
+        if past.covariance_type != "tied":      # which has one scatter for all
+            second.reshape(K, -1)[:] *= growth[:, None]
+    values = kept + step / batch.weight * batch.values
     return Statistics(values, past.shift, past.covariance_type)

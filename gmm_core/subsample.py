@@ -44,6 +44,8 @@ class Extent(NamedTuple):
 
     def and_rows(self, n: int, sample_weight: Float64Array) -> Extent:
         """With n more rows; no weights are weights of 1."""
+        if not n:
+            return self
         if not len(sample_weight):
             return self._replace(
                 n_samples=self.n_samples + n,

@@ -151,7 +151,7 @@ def test_writing_replaces_the_file_in_one_step(interrupted, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no space left"):
         patch.setattr(np, "savez", savez)
         model(checkpoint=path, checkpoint_interval=3).fit(X)
-    assert path.read_bytes() == before
+    assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == ["state"]
     assert_same(model(checkpoint=path, checkpoint_interval=3).fit(X), model().fit(X))
 
 
@@ -176,6 +176,94 @@ def test_another_model_is_refused(interrupted, params, what):
     with pytest.raises(ValueError, match=f"is of another fit: its {what}"):
         model(checkpoint=path).set_params(**params).fit(X)
     assert path.read_bytes() == before
+
+
+def test_another_seed_start_or_callable_is_refused(interrupted):
+    X = data()[:5_000]
+
+    def first(X, n_components, random_state):
+        return np.arange(len(X)) % n_components
+
+    def second(X, n_components, random_state):
+        return np.arange(len(X))[::-1] % n_components
+
+    path = interrupted(4, lambda path: model(checkpoint=path, checkpoint_interval=3).fit(X))
+    with pytest.raises(ValueError, match="its random_state is 1, and here it is 2"):
+        model(checkpoint=path, random_state=2).fit(X)
+    warm = model(n_init=1, warm_start=True, max_iter=2).fit(X)
+    with pytest.raises(ValueError, match="its n_init is 2|its warm start is None"):
+        warm.set_params(checkpoint=path).fit(X)
+    path.unlink()
+
+    def fit(path, function):
+        return model(checkpoint=path, checkpoint_interval=3, init_params=function).fit(X)
+
+    interrupted(4, lambda path: fit(path, first))
+    with pytest.raises(ValueError, match="its init_params is .*first, and here it is .*second"):
+        fit(path, second)
+
+
+def test_a_warm_start_goes_on_and_is_not_taken_for_a_cold_one(interrupted):
+    X = data()
+
+    def fit(path, **params):
+        gm = model(n_init=1, warm_start=True, max_iter=4).fit(X)
+        return gm.set_params(checkpoint=path, checkpoint_interval=2, max_iter=20, **params).fit(X)
+
+    path = interrupted(9, fit)
+    with pytest.raises(ValueError, match="its warm start is "):
+        fit(path, warm_start=False, n_init=1)
+    assert_same(fit(path), fit(None))
+
+
+def test_the_global_generator_is_left_alone(interrupted):
+    X = data()
+
+    def fit(path):
+        return model(checkpoint=path, checkpoint_interval=2, random_state=None).fit(X)
+
+    path = interrupted(5, fit)
+    np.random.seed(7)                   # noqa: NPY002
+    fit(path)
+    after = np.random.rand()            # noqa: NPY002
+    np.random.seed(7)                   # noqa: NPY002
+    fit(path)       # anew: there is no file
+    assert np.random.rand() == after    # noqa: NPY002
+
+
+def test_short_starts_are_saved_together(interrupted):
+    """Each start of three iterations, a writing after every fifth."""
+    X = data()[:5_000]
+
+    def fit(path):
+        return model(checkpoint=path, checkpoint_interval=5, n_init=6, max_iter=3).fit(X)
+
+    path = interrupted(14, fit)
+    assert path.exists()
+    assert_same(fit(path), fit(None))
+
+
+def test_integers_of_numpy(interrupted):
+    X = data()[:5_000]
+    params = {"n_init": np.int64(2), "init_size": np.int32(1_000), "random_state": np.int64(1)}
+
+    def fit(path):
+        gm = model(checkpoint=path, checkpoint_interval=np.int64(2), **params)
+        return gm.set_params(n_components=np.int64(6)).fit(X)
+
+    path = interrupted(4, fit)
+    assert_same(fit(path), fit(None))
+
+
+def test_links_and_relative_paths(interrupted, tmp_path, monkeypatch):
+    X = data()[:5_000]
+    (tmp_path / "a").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "a" / "state")
+    monkeypatch.chdir(tmp_path)
+    interrupted(4, lambda _: model(checkpoint="link", checkpoint_interval=2).fit(X))
+    assert (tmp_path / "a" / "state").is_file() and link.is_symlink()
+    assert_same(model(checkpoint=link).fit(X), model().fit(X))
 
 
 def test_other_data_are_refused(interrupted):
@@ -217,5 +305,7 @@ def test_bad_parameters(tmp_path):
     for params in ({"checkpoint": 7}, {"checkpoint": b"x"}, {"checkpoint_interval": 0}):
         with pytest.raises(ValueError, match=f"'{next(iter(params))}' parameter"):
             model(**params).fit(data()[:100])
+    with pytest.raises(ValueError, match="is a folder"):
+        model(checkpoint=tmp_path).fit(data()[:100])
     with pytest.raises(ValueError, match="checkpoint=.*nowhere.*: there is no such folder"):
         model(checkpoint=tmp_path / "nowhere" / "state").fit(data()[:100])

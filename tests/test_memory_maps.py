@@ -64,6 +64,29 @@ def test_rows_are_read_once_an_iteration_and_not_copied(tmp_path, monkeypatch):
     assert passes == [len(X)] * (7 + 1)
 
 
+@pytest.mark.parametrize("dtype", ["<f8", ">f8"])
+def test_missing_values(tmp_path, dtype):
+    X = np.load(write(tmp_path / "X.npy", 2_000, 3, dtype), mmap_mode="r+")
+    X[1_000, 1] = np.nan
+    model = GaussianMixture(3, random_state=0, missing="marginalize").fit(X)
+    plain = GaussianMixture(3, random_state=0, missing="marginalize").fit(np.array(X, float))
+    np.testing.assert_array_equal(model.means_, plain.means_)
+    with pytest.raises(ValueError, match=r"(?s)X.*NaN.*X\[1000, 1\]"):
+        model.set_params(missing="error").fit(X)
+
+
+def test_errors_and_warnings_speak_of_the_map(tmp_path):
+    X = np.load(write(tmp_path / "X.npy", 600_000, 2, ">f8"), mmap_mode="r+")
+    with pytest.warns(UserWarning, match="did not converge") as caught:
+        GaussianMixture(3, max_iter=1, random_state=0).fit(X)
+    assert caught[0].filename == __file__
+    X[590_000, 1] = np.inf
+    with pytest.raises(ValueError, match=r"^X\[524288:\]: .*infinity.* X\[65712, 1\]"):
+        GaussianMixture(3).fit(X)
+    with pytest.raises(ValueError, match="minimum of 2 is required"):
+        GaussianMixture(1).fit(X[:1])
+
+
 LIMITED = """
 import json, resource, sys, threading, time, warnings
 import numpy as np

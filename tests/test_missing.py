@@ -238,6 +238,16 @@ def test_a_fit_is_that_of_the_textbook(make_problem, covariance_type, dtype, wei
     assert model.lower_bound_ == pytest.approx(model.score(X, sample_weight=weight), rel=tolerance)
 
 
+def test_a_pattern_of_hardly_any_weight():
+    X = np.random.RandomState(0).randn(500, 2).astype(np.float32)
+    X[0, 0] = np.nan
+    weight = np.ones(500)
+    weight[0] = 1e-60       # 0 in float32
+    model = GaussianMixture(2, missing="marginalize", random_state=0).fit(X, sample_weight=weight)
+    plain = GaussianMixture(2, random_state=0).fit(X[1:])
+    assert model.lower_bound_ == pytest.approx(plain.lower_bound_, rel=1e-5)
+
+
 @all_types
 @pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data"])
 def test_the_likelihood_never_falls(make_problem, covariance_type, init_params):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gmm_core import GaussianMixture, NotFittedError, accumulate, reference
+from gmm_core import GaussianMixture, accumulate, reference
 from gmm_core.parameters import parameters_from
 from gmm_core.statistics import maximization_step
 from gmm_core.stepwise import about_means, mixed, rows_of_a_start, statistics_of, step_size
@@ -105,6 +105,9 @@ def test_the_step_of_a_batch_is_that_of_its_samples(learning_decay):
     # one sample: 1 / n up to the knee, then n^-α through the same point; the integral over
     # [n, n + 1] in place of the value at n is off by 1 / n
     assert step_size(99, 1, 500, learning_decay) == pytest.approx(1 / 100, rel=1 / 90)
+    assert step_size(0.0, 5, 500, learning_decay) == 1
+    if learning_decay == 1:     # also where n + 1 is n but for rounding
+        assert step_size(1e15, 1, 500, 1) == pytest.approx(1e-15, rel=1e-9)
     expected = (5_000 / 500) ** (1 - learning_decay) / 5_000
     assert step_size(5_000, 1, 500, learning_decay) == pytest.approx(expected, rel=1 / 2_000)
 
@@ -217,6 +220,22 @@ def test_drifting_data_are_followed_with_a_forgetting_factor():
     assert loss(forgetting, best, held_out) < 0.05 < loss(keeping, best, held_out)
 
 
+@all_types
+def test_a_component_that_was_away_comes_back(covariance_type):
+    """Its share fades with the forgetting factor, but not to 0."""
+    rng = np.random.RandomState(0)
+    both = np.vstack([rng.randn(200, 2), rng.randn(200, 2) + 50])[rng.permutation(400)]
+    model = GaussianMixture(
+        2, covariance_type=covariance_type, forget_factor=0.99, random_state=0
+    ).partial_fit(both)
+    for _ in range(100):
+        model.partial_fit(rng.randn(80, 2))
+    assert 0 < model.weights_.min() < 1e-7
+    for _ in range(20):
+        model.partial_fit(both)
+    assert loss(model, best_of(both, 2, covariance_type=covariance_type), both) < 0.01
+
+
 # --- the stream's state ---------------------------------------------------------------------
 
 
@@ -225,7 +244,7 @@ def test_the_first_samples_are_collected():
     X = blobs(1_000)
     model = GaussianMixture(4, random_state=0)
     model.partial_fit(X[:3])
-    with pytest.raises(NotFittedError):
+    with pytest.raises(ValueError, match="is not fitted yet"):
         model.predict(X)
     model.partial_fit(X[3:4])
     assert model.predict(X).shape == (1_000,) and model.n_samples_seen_ == 4
@@ -236,6 +255,39 @@ def test_the_first_samples_are_collected():
     whole = GaussianMixture(4, random_state=0, n_init=10).fit(X[:enough])
     for one, other in zip(parameters_of(model), parameters_of(whole), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("n", [40, 200])        # of 640 that are collected
+def test_collecting_goes_on_after_loading(n, tmp_path):
+    X = blobs(2_000, n_features=4, n_components=8)
+    one = GaussianMixture(8, random_state=0).partial_fit(X[:n])
+    one.save(tmp_path / "model.npz")
+    other = GaussianMixture.load(tmp_path / "model.npz")
+    for start in range(n, len(X), 50):
+        for model in (one, other):
+            model.partial_fit(X[start : start + 50])
+    np.testing.assert_array_equal(one.means_, other.means_)
+
+
+def test_float32_models_go_on_from_their_factors():
+    """Covariances of a condition of 1e8, rounded to float32, are not positive definite, or others."""
+    rng = np.random.RandomState(0)
+    z = rng.randn(4_000, 1)
+    X = np.hstack([z, z + 1e-3 * rng.randn(4_000, 1)]).astype(np.float32)
+    model = GaussianMixture(reg_covar=0).fit(X)
+    before = model.score(X)
+    assert abs(model.partial_fit(X[:50]).score(X) - before) < 0.1
+
+
+class OfTwo(GaussianMixture):
+    """A subclass whose constructor has fewer arguments."""
+
+    def __init__(self, n_components=2):
+        super().__init__(n_components, random_state=0)
+
+
+def test_subclasses():
+    assert learn(OfTwo(), blobs(500), 50).weights_.shape == (2,)
 
 
 @pytest.mark.parametrize("how", ["pickle", "save", "fit"])
@@ -353,9 +405,33 @@ def test_samples_without_density_leave_the_model_as_it_was():
     X = blobs(1_000)
     model = learn(GaussianMixture(2, random_state=0), X, 100)
     before = vars(model).copy()
-    with pytest.raises(ValueError, match=r"X\[3\] has probability 0"):
-        model.partial_fit(np.vstack([X[:3], [[1e200] * 3]]))
+    weight = np.ones(1_000)
+    weight[::3] = 0
+    for row in (3, 500, 998):       # in parts of 120 samples
+        Y = X.copy()
+        Y[row + 1] = 1e200
+        with pytest.raises(ValueError, match=rf"X\[{row + 1}\] has probability 0"):
+            model.partial_fit(Y)
+        Y[row + 1], Y[row + (row % 3 == 0)] = X[0], 1e200
+        with pytest.raises(ValueError, match=rf"X\[{row + (row % 3 == 0)}\] has probability 0"):
+            model.partial_fit(Y, sample_weight=weight)
     assert all(vars(model)[name] is value for name, value in before.items())
+
+
+def test_what_users_may_do_to_attributes():
+    X = blobs(1_000)
+    model = learn(GaussianMixture(2, random_state=0), X, 100)
+    model.means_ = model.means_.tolist()
+    model.partial_fit(X[:10])
+    model.n_samples_seen_ = 0
+    model.partial_fit(X[:100])
+    assert model.n_samples_seen_ == 100
+    single = learn(GaussianMixture(2, random_state=0), X.astype(np.float32), 100)
+    with pytest.raises(ValueError, match="beyond the range of float32"):
+        single.partial_fit(np.full((1, 3), 1e39))
+    with pytest.raises(ValueError, match="too large for a float64"):
+        for _ in range(3):
+            model.partial_fit(X[:1], sample_weight=[1e308])
 
 
 @pytest.mark.parametrize(

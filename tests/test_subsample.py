@@ -117,6 +117,12 @@ def test_bad_sizes(value):
         GaussianMixture(2, init_size=value).fit(np.eye(5))
 
 
+@pytest.mark.parametrize("init_params", ["kmeans", "random"])
+def test_a_subsample_has_a_sample_for_each_component(init_params):
+    with pytest.raises(ValueError, match="init_size=2, expected at least n_components=5"):
+        GaussianMixture(5, init_size=2, init_params=init_params).fit(np.eye(9))
+
+
 def test_a_callable_is_told_of_the_subsample():
     X = np.random.RandomState(0).randn(100, 2)
     model = GaussianMixture(2, init_params=lambda *_: np.zeros(100, int), init_size=50)
