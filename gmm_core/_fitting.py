@@ -171,12 +171,14 @@ class FittingMethods(MixtureMethods):
         if self.checkpoint is None:
             return None
         seed, init = self.random_state, self.init_params
+        if callable(init):
+            init = f"{init.__module__}.{getattr(init, '__qualname__', type(init).__name__)}"
         identity = {
             "n_components": self.n_components,
             "covariance_type": self.covariance_type,
             "reg_covar": np.asarray(self.reg_covar, np.float64),
             "n_init": self.n_init,
-            "init_params": f"{init.__module__}.{init.__qualname__}" if callable(init) else init,
+            "init_params": init,
             "init_size": self.init_size,
             **{f"{name}_init": array for name, array in given._asdict().items()},
             "random_state": seed if isinstance(seed, numbers.Integral) else None,

@@ -84,15 +84,19 @@ class StreamingMethods(FittingMethods):
         if collected is None:
             collected = Collected([], [], 0, names)
         weight = np.ones(len(array)) if weight is None else weight
-        rows = weight > 0
-        self._collect(
-            collected._replace(
-                X=[*collected.X, array[rows]],
-                sample_weight=[*collected.sample_weight, weight[rows]],
-            )
+        room = rows_of_a_start(self.n_components, array.shape[1]) - collected.n_samples
+        rows = np.flatnonzero(weight)[: max(room, 0)]
+        rest = int(rows[-1]) + 1 if len(rows) else 0
+        collected = collected._replace(
+            X=[*collected.X, array[rows]],
+            sample_weight=[*collected.sample_weight, weight[rows]],
         )
+        try:
+            self._collect(collected, array[rest:], weight[rest:])
+        except NoDensityError as error:
+            raise NoDensityError(rest + error.row) from error
 
-    def _collect(self, collected: Collected) -> None:
+    def _collect(self, collected: Collected, rest: FloatArray, rest_weight: Float64Array) -> None:
         """Fit what there is, when it has grown by half, and begin when it is enough."""
         n_samples, n_features = collected.n_samples, collected.X[0].shape[1]
         enough = rows_of_a_start(self.n_components, n_features)
@@ -110,16 +114,15 @@ class StreamingMethods(FittingMethods):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what so few samples cannot be
-                start.fit(X[:enough], sample_weight=weight[:enough])
+                start.fit(X, sample_weight=weight)
         except NumericalError:
             if n_samples >= enough:
                 raise
         else:
-            collected = collected._replace(n_fitted=min(enough, n_samples))
+            collected = collected._replace(n_fitted=n_samples)
             if collected.names is not None:
                 start.feature_names_in_ = collected.names
-            if n_samples > enough:
-                start._follow(X[enough:], weight[enough:])
+            start._follow(rest, rest_weight)
             learned = {k: v for k, v in vars(start).items() if k[-1] == "_" or k[0] == "_"}
         if n_samples < enough:
             vars(self).update(learned, _collected=collected)

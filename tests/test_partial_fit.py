@@ -405,6 +405,9 @@ def test_samples_without_density_leave_the_model_as_it_was():
     X = blobs(1_000)
     model = learn(GaussianMixture(2, random_state=0), X, 100)
     before = vars(model).copy()
+    far = np.vstack([X, [[1e200] * 3]])
+    with pytest.raises(ValueError, match=r"X\[1000\] has probability 0"):
+        GaussianMixture(2, random_state=0).partial_fit(far)
     weight = np.ones(1_000)
     weight[::3] = 0
     for row in (3, 500, 998):       # in parts of 120 samples
