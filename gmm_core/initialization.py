@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,9 @@ from gmm_core.passes import ArrayPass, FloatArray
 from gmm_core.statistics import RegCovar, Statistics, maximization_step
 
 Float64Array = npt.NDArray[np.float64]
-InitCallable = Callable[[FloatArray, int, np.random.RandomState], object]
+
+if TYPE_CHECKING:   # np.random is loaded when it is first used, and takes a third of the import
+    InitCallable = Callable[[FloatArray, int, np.random.RandomState], object]
 
 # k-means stops when the centers move by less than this share of the mean variance of the features,
 # as in scikit-learn.
