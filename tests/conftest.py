@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +28,10 @@ from gmm_core.parameters import Parameters
 settings.register_profile("bounded", max_examples=500, deadline=None, derandomize=True, database=None)
 settings.register_profile("long", max_examples=20_000, deadline=None)
 settings.load_profile("bounded")
+
+# A shell starts what runs in its background with Ctrl-C ignored, and so would the children be.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
 

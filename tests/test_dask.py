@@ -66,13 +66,10 @@ def time_out() -> Iterator[None]:
         pytest.fail("the test has had its minute")
 
     before = signal.signal(signal.SIGALRM, stop)
-    # a shell starts what runs in its background with Ctrl-C ignored
-    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.alarm(60)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
-    signal.signal(signal.SIGINT, interrupt)
 
 
 @pytest.fixture(scope="module")
