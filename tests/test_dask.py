@@ -60,6 +60,14 @@ def client(cluster: LocalCluster) -> Iterator[Client]:
         yield made
 
 
+@pytest.fixture
+def doomed_client() -> Iterator[Client]:
+    """Of a cluster that loses a worker, which does not always come back."""
+    with start_cluster(2) as owner, Client(owner) as made:
+        made.wait_for_workers(2, timeout=30)
+        yield made
+
+
 @pytest.fixture(autouse=True)
 def time_out() -> Iterator[None]:
     def stop(*_: object) -> None:
@@ -464,15 +472,14 @@ def is_alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("delay", [0, 0.01, 0.03])      # before the iteration's tasks, and during them
 def test_survives_sigkill(
-    delay: float, X: np.ndarray, weight: np.ndarray, client: Client, monkeypatch: Any
+    delay: float, X: np.ndarray, weight: np.ndarray, doomed_client: Client, monkeypatch: Any
 ) -> None:
     params = EXACT | {"max_iter": 15}
     rows = da.from_array(np.tile(X, (4, 1)), chunks=(4000, D))
     w = np.tile(weight, 4)
-    client.wait_for_workers(2, timeout=30)      # one may have been killed before
     expected = GaussianMixture(16, **params).fit(rows, sample_weight=w)
     assert expected.n_iter_ == 15
-    pid = next(iter(client.run(os.getpid).values()))
+    pid = next(iter(doomed_client.run(os.getpid).values()))
     begun = at_iteration(monkeypatch, 5, lambda: os.kill(pid, signal.SIGKILL), delay)
     model = GaussianMixture(16, **params).fit(rows, sample_weight=w)
     assert begun == [15]
@@ -480,15 +487,15 @@ def test_survives_sigkill(
     assert bits(model) == bits(expected)
 
 
-def test_data_that_nobody_can_make_again(client: Client, monkeypatch: Any) -> None:
+def test_data_that_nobody_can_make_again(doomed_client: Client, monkeypatch: Any) -> None:
     """Scattered arrays die with their worker; the model stays as it was."""
     monkeypatch.setattr(_dask_pass, "_ATTEMPTS", 3)
     blocks = np.random.default_rng(0).normal(size=(8, 20_000, 2))
-    parts = client.scatter(list(blocks), hash=False)
+    parts = doomed_client.scatter(list(blocks), hash=False)
     rows = da.concatenate([da.from_delayed(p, (20_000, 2), np.float64) for p in parts])
     model = GaussianMixture(8, **EXACT).fit(rows)
     before = bits(model)
-    pid = next(iter(client.run(os.getpid).values()))
+    pid = next(iter(doomed_client.run(os.getpid).values()))
     at_iteration(monkeypatch, 3, lambda: os.kill(pid, signal.SIGKILL))
     with pytest.raises(
         RuntimeError, match="3 attempts to run a pass .* failed, as workers were lost"
