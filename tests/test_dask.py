@@ -47,6 +47,13 @@ def start_cluster(n_workers: int) -> LocalCluster:
     return LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_timeouts() -> Iterator[None]:
+    """A dead worker is called for 30 seconds by default."""
+    with dask.config.set({"distributed.comm.timeouts.connect": "10s"}):
+        yield
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     with start_cluster(2) as made:
