@@ -89,6 +89,7 @@ class FittingMethods(MixtureMethods):
         array, names = check_X(X, min_samples=2, allow_nan=allow_nan)
         weight = check_sample_weight(sample_weight, len(array))
         extent = NOTHING.and_rows(len(array), np.empty(0) if weight is None else weight)
+        check_enough_samples(extent.n_present, self.n_components)   # before memory is taken
         if weight is not None and extent.exponent:
             weight = np.ldexp(weight, -extent.exponent)
         n_threads = effective_n_threads(self.n_threads)
@@ -100,6 +101,7 @@ class FittingMethods(MixtureMethods):
     def _fit_in_batches(self, batches: Any, parts_of: str = "") -> None:
         check_parameters(self.get_params(), type(self).__name__)
         checked = Batches(batches, self.verbose, parts_of)
+        check_enough_samples(checked.extent.n_present, self.n_components)
         data = BatchPass(
             checked, self.n_components, self.covariance_type, effective_n_threads(self.n_threads)
         )
@@ -107,7 +109,6 @@ class FittingMethods(MixtureMethods):
 
     def _fit_pass(self, data: FitPass, extent: Extent, names: Names | None) -> None:
         """Fit, however the passes are made, and set the attributes."""
-        check_enough_samples(extent.n_present, self.n_components)
         given = self._given(data.n_features)
         reg_covar = check_reg_covar(self.reg_covar, data.n_features)
         random_state = check_random_state(self.random_state)

@@ -25,7 +25,7 @@ from gmm_core._dask_pass import (
     known_chunks,
 )
 from gmm_core._threads import effective_n_threads
-from gmm_core.parameter_validation import check_parameters
+from gmm_core.parameter_validation import check_enough_samples, check_parameters
 from gmm_core.validation import (
     FloatArray,
     Names,
@@ -95,6 +95,7 @@ class GaussianMixture(mixture.GaussianMixture):
         chunks = DaskChunks(client, array, sample_weight, dtype)
         if chunks.extent.n_samples < 2:
             raise ValueError(f"X has {chunks.extent.n_samples} rows, at least 2 are needed")
+        check_enough_samples(chunks.extent.n_present, self.n_components)
         n_threads = effective_n_threads(self.n_threads)
         data = DaskPass(chunks, self.n_components, self.covariance_type, n_threads)
         self._fit_pass(data, chunks.extent, names)

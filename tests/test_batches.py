@@ -196,6 +196,12 @@ def test_bad_batches(batches, error, message):
     assert all(getattr(fitted, name) is value for name, value in before.items())
 
 
+def test_more_components_than_memory():
+    for call in (lambda gm: gm.fit(data()), lambda gm: gm.fit_batches([data()])):
+        with pytest.raises(ValueError, match="n_components = 1000000000, n_samples = 30000"):
+            call(GaussianMixture(10**9))
+
+
 def test_batches_that_are_others_in_another_pass():
     X = data()
     sizes = iter([N, N, N // 2])
