@@ -35,8 +35,7 @@ from gmm_core.validation import FloatArray, Names, check_sample_weight, check_X
 
 Float64Array = npt.NDArray[np.float64]
 
-
-# The stream hardly leaves the optimum that it begins at.
+# The stream hardly leaves the optimum that it begins at: so it begins at the best of several.
 _STARTS = 10
 
 
@@ -106,7 +105,7 @@ class StreamingMethods(FittingMethods):
         X: npt.NDArray[Any] = np.concatenate(collected.X)
         weight = np.concatenate(collected.sample_weight)
         start = copy.copy(self)
-        for name in [name for name in vars(start) if name.endswith("_") or name[0] == "_"]:
+        for name in filter(_is_learned, vars(self)):
             del vars(start)[name]
         start.checkpoint, start.warm_start = None, False
         start.n_init = max(_STARTS, self.n_init) if n_samples >= enough else self.n_init
@@ -123,7 +122,7 @@ class StreamingMethods(FittingMethods):
             if collected.names is not None:
                 start.feature_names_in_ = collected.names
             start._follow(rest, rest_weight)
-            learned = {k: v for k, v in vars(start).items() if k[-1] == "_" or k[0] == "_"}
+            learned = {k: v for k, v in vars(start).items() if _is_learned(k)}
         if n_samples < enough:
             vars(self).update(learned, _collected=collected)
         else:
@@ -205,6 +204,11 @@ class StreamingMethods(FittingMethods):
             vars(self).get("feature_names_in_"), n_iter_=n_before + n_steps, n_samples_seen_=seen,
             _position=Stream(parameters, statistics, memory),
         )  # fmt: skip
+
+
+def _is_learned(attribute: str) -> bool:
+    """Whether it is no parameter of the constructor."""
+    return attribute.endswith("_") or attribute.startswith("_")
 
 
 def _cast(X: FloatArray, dtype: np.dtype[Any]) -> FloatArray:

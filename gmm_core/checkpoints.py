@@ -28,7 +28,7 @@ class Checkpoint:
     interval : int
         Iterations from one writing to the next.
     identity : dict
-        What makes it the fit that it is: model and data, in JSON's types.
+        What makes it the fit that it is, of model and data, by name.
     random_state : RandomState
         Which the starts are drawn by.
     sample_seed : int or None
