@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import inspect
 import reprlib
-import warnings
 from typing import TYPE_CHECKING, Any, Self
+
+from gmm_core._warnings import warn
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -125,10 +126,9 @@ class BaseEstimator:
         attributes = dict(state)
         version = attributes.pop(_VERSION_KEY, "unknown")
         if version != __version__:
-            warnings.warn(
+            warn(
                 f"This {type(self).__name__} was pickled by gmm_core {version} and is read by "
-                f"gmm_core {__version__}; between versions, use save and load",
-                stacklevel=2,
+                f"gmm_core {__version__}; between versions, use save and load"
             )
         vars(self).update(attributes)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import numbers
 import os
-import warnings
 import zlib
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from gmm_core._methods import MixtureMethods
 from gmm_core._threads import effective_n_threads
+from gmm_core._warnings import warn
 from gmm_core.batches import Batches, BatchPass
 from gmm_core.checkpoints import Checkpoint
 from gmm_core.covariance import precisions_and_covariances
@@ -147,11 +147,10 @@ class FittingMethods(MixtureMethods):
             None if checkpoint is None else checkpoint.save,
         )  # fmt: skip
         if not best.converged and self.max_iter > 0:
-            warnings.warn(
+            warn(
                 "Best performing initialization did not converge. Try different init parameters, "
                 "or increase max_iter, tol, or check for degenerate data.",
                 convergence_warning_class(),
-                stacklevel=4,
             )
         _warn_of_empty_components(best)
         self._keep(
@@ -225,11 +224,10 @@ class FittingMethods(MixtureMethods):
 def _warn_of_empty_components(fit: Fit) -> None:
     empty = np.flatnonzero(fit.parameters.weights == 0)
     if len(empty) and len(fit.lower_bounds):  # without iterations the weights may be the user's
-        warnings.warn(
+        warn(
             f"component {', '.join(map(str, empty))} has no samples: its weight is 0, its mean "
             "stays where the last sample left it, its covariance is that of the others, pooled. "
-            "Use fewer components or another start.",
-            stacklevel=5,
+            "Use fewer components or another start."
         )
 
 

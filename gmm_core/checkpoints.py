@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gmm_core._persistence import plain
+from gmm_core._warnings import warn
 from gmm_core.em import Fit
 from gmm_core.parameters import Parameters
 from gmm_core.restarts import Restart, State
@@ -136,7 +136,7 @@ class Checkpoint:
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
-            warnings.warn(f"the checkpoint could not be deleted: {error}", stacklevel=5)
+            warn(f"the checkpoint could not be deleted: {error}")
 
 
 def _arrays(prefix: str, parameters: Parameters) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from gmm_core._dask_pass import (
     known_chunks,
 )
 from gmm_core._threads import effective_n_threads
+from gmm_core._warnings import warn
 from gmm_core.parameter_validation import check_enough_samples, check_parameters
 from gmm_core.validation import (
     FloatArray,
@@ -202,10 +202,9 @@ def _checked_collection(
     )
     array = as_dask_array(X)
     if array.numblocks[1] > 1:
-        warnings.warn(
+        warn(
             f"X is chunked along the features, in {array.numblocks[1]} parts: it is rechunked, so "
-            "that each chunk has whole rows",
-            stacklevel=4,
+            "that each chunk has whole rows"
         )
         array = array.rechunk({1: -1})
     return array, like.dtype, names

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from gmm_core._warnings import warn
 from gmm_core.covariance import smallest_eigenvalue
 from gmm_core.em import Fit, Pass, expectation_maximization
 from gmm_core.parameters import Parameters
@@ -137,7 +137,7 @@ def best_of_starts(
             failure = error
             restarts.append(Restart(np.nan, 0, False, str(error), np.nan))
             if n_init > 1:
-                warnings.warn(f"start {i} of {n_init} failed: {error}", stacklevel=5)
+                warn(f"start {i} of {n_init} failed: {error}")
             continue
         progress.end(fit)
         variance = smallest_eigenvalue(fit.parameters.covariances, data.covariance_type)
@@ -169,11 +169,10 @@ def _warn_of_degeneracy(restarts: list[Restart]) -> None:
     kept = [restart for restart in restarts if restart.failure is None]
     best = max(kept, key=lambda restart: restart.log_likelihood)
     if best.smallest_eigenvalue < _DEGENERATE * np.median([r.smallest_eigenvalue for r in kept]):
-        warnings.warn(
+        warn(
             "The start with the largest log-likelihood has a component that nearly collapsed "
             f"(smallest variance {best.smallest_eigenvalue:.3g}; see restarts_): raise reg_covar, "
-            "or use fewer components.",
-            stacklevel=6,
+            "or use fewer components."
         )
 
 

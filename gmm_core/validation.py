@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numbers
 import sys
-import warnings
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from gmm_core._warnings import warn
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Names = npt.NDArray[np.object_]
@@ -407,17 +408,12 @@ def _get_feature_names(X: object) -> Names | None:
 def _check_feature_names(names: Names | None, fitted: Names | None, estimator_name: str) -> None:
     if names is None and fitted is None:
         return
-    # stacklevel: the caller of the estimator's method, which calls check_X through _check_input
     if fitted is None:
-        warnings.warn(
-            f"X has feature names, but {estimator_name} was fitted without feature names",
-            stacklevel=5,
-        )
+        warn(f"X has feature names, but {estimator_name} was fitted without feature names")
     elif names is None:
-        warnings.warn(
-            "X does not have valid feature names, but "
-            f"{estimator_name} was fitted with feature names",
-            stacklevel=5,
+        warn(
+            f"X does not have valid feature names, but {estimator_name} was fitted with feature "
+            "names"
         )
     elif list(names) != list(fitted):
         raise ValueError(_names_differ_message(set(names), set(fitted)))
