@@ -19,7 +19,7 @@ from distributed import Client, Future, futures_of
 from gmm_core.parameters import Parameters
 from gmm_core.passes import ArrayPass, Block, FloatArray, checksums
 from gmm_core.statistics import Statistics
-from gmm_core.subsample import NOTHING, Cursor, Extent, draw_positions
+from gmm_core.subsample import NOTHING, Cursor, Extent, draw_positions, present_rows
 from gmm_core.validation import as_float_array, check_sample_weight, check_X
 
 Float64Array = npt.NDArray[np.float64]
@@ -373,7 +373,7 @@ def _rows(
 ) -> tuple[FloatArray, Float64Array]:  # fmt: skip
     X, weight = _for_kernels(chunk, sample_weight, extent.exponent, dtype)
     if seed is None:
-        return X, weight
+        return present_rows(X, weight, extent, size)
     positions = draw_positions(size, np.random.RandomState(seed))
     return X[Cursor(positions, extent, before).advance(len(X), weight)], _NONE
 

@@ -128,7 +128,7 @@ class FittingMethods(MixtureMethods):
             # going on sets the generator, which should not be everybody's
             random_state = np.random.RandomState(random_state.randint(2**31))
         size = sample_size(self.init_size, self.n_components, data.n_features)
-        sample_seed = random_state.randint(2**31) if extent.n_samples > size else None
+        sample_seed = random_state.randint(2**31) if extent.n_present > size else None
         checkpoint = self._checkpoint(data, given, warm, random_state, sample_seed)
         state = None if checkpoint is None else checkpoint.load()
         if checkpoint is not None:

@@ -113,7 +113,7 @@ def fill_for_start(
             "subsample for the start, if X is large; see init_size): leave the feature out"
         )
     # about a value of each feature, as data may have a large offset
-    shift = X[known.argmax(axis=0), np.arange(X.shape[1])].astype(np.float64)
+    shift = X[(weight > 0).argmax(axis=0), np.arange(X.shape[1])].astype(np.float64)
     difference = np.where(known, X - shift, 0.0)
     moved = np.einsum("nd,nd->d", weight, difference, dtype=np.float64) / total
     difference = np.where(known, difference - moved, 0.0)

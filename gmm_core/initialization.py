@@ -79,16 +79,28 @@ def _find(
     random_state: np.random.RandomState,
     reg_covar: RegCovar,
 ) -> Parameters:
+    if callable(method):
+        return _from_callable(data, method, random_state, reg_covar)
+    data = _present(data)
     if method == "random":
         return _from_random(data, random_state, reg_covar)
     if method == "kmeans":
         return _from_kmeans(data, random_state, reg_covar)
     if method == "k-means++":
         return _from_points(data, seed_rows(data, data.n_components, random_state), reg_covar)
-    if method == "random_from_data":
-        return _from_points(data, _distinct_rows(data, random_state), reg_covar)
-    assert callable(method)
-    return _from_callable(data, method, random_state, reg_covar)
+    assert method == "random_from_data"
+    return _from_points(data, _distinct_rows(data, random_state), reg_covar)
+
+
+def _present(data: ArrayPass) -> ArrayPass:
+    """Leave out the rows of weight 0, so that nothing that is drawn can depend on them."""
+    if not len(data.sample_weight) or data.sample_weight.all():
+        return data
+    rows = np.flatnonzero(data.sample_weight)
+    return ArrayPass(
+        data.X[rows], data.sample_weight[rows], data.n_components, data.covariance_type,
+        data.n_threads,
+    )
 
 
 def _merge(given: GivenParameters, start: Parameters | None, covariance_type: str) -> Parameters:
@@ -179,18 +191,22 @@ def _from_points(data: ArrayPass, rows: npt.NDArray[np.intp], reg_covar: RegCova
 
 
 def _distinct_rows(data: ArrayPass, random_state: np.random.RandomState) -> npt.NDArray[np.intp]:
-    """Rows drawn by weight, all different points as long as there are such."""
-    K = data.n_components
-    rows: list[np.intp] = []
-    for _ in range(100 * K):
-        if len(rows) == K:
+    """Draw rows by weight until they are K different points, or all the points there are."""
+    K, n_samples = data.n_components, len(data.X)
+    cumulative = np.cumsum(data.sample_weight) if len(data.sample_weight) else None
+    rows: dict[bytes, np.intp] = {}
+    n_points = K
+    for i in range(100 * K):
+        if len(rows) == n_points:
             break
-        row = draw_rows(_weight(data), len(data.X), random_state.uniform(size=1))[0]
-        if not any(np.array_equal(data.X[row], data.X[other]) for other in rows):
-            rows.append(row)
-    while len(rows) < K:
-        rows.append(rows[-1])
-    return np.array(rows)
+        if i == 4 * K:  # many draws were points found before: see how many points there are
+            n_points = min(K, len(np.unique(data.X, axis=0)))
+            if len(rows) >= n_points:
+                break
+        row = draw_rows(cumulative, n_samples, random_state.uniform(size=1))[0]
+        rows.setdefault((data.X[row] + 0.0).tobytes(), row)     # + 0.0: -0.0 is 0.0
+    drawn = list(rows.values())
+    return np.array(drawn + drawn[-1:] * (K - len(drawn)))
 
 
 def _from_random(
@@ -203,11 +219,7 @@ def _from_random(
     def draw(rows: slice) -> FloatArray:
         if rows.start == 0:
             random_state.set_state(before)
-        n = len(data.X[rows])
-        # a row of weight 0 is absent: it draws nothing
-        present = data.sample_weight[rows] > 0 if len(data.sample_weight) else np.ones(n, bool)
-        out = np.full((n, K), 1 / K, data.X.dtype)
-        out[present] = random_state.uniform(size=(int(present.sum()), K))
+        out = random_state.uniform(size=(len(data.X[rows]), K)).astype(data.X.dtype, copy=False)
         out /= out.sum(axis=1, keepdims=True)
         return out
 

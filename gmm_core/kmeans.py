@@ -22,12 +22,15 @@ _MAX_ITER = 300
 
 
 def draw_rows(
-    sample_weight: Float64Array | None, n_samples: int, uniforms: Float64Array
+    cumulative: Float64Array | None, n_samples: int, uniforms: Float64Array
 ) -> npt.NDArray[np.intp]:
-    """Rows drawn with probabilities in proportion to weight, one for each uniform in [0, 1)."""
-    if sample_weight is None:
+    """Draw a row for each uniform in [0, 1), with probabilities in proportion to the weights.
+
+    `cumulative` is the cumulative weight of the rows, or None if all rows have the same weight.
+    """
+    if cumulative is None:
         return np.minimum((uniforms * n_samples).astype(np.intp), n_samples - 1)
-    return _inverse_cdf(np.cumsum(sample_weight), uniforms)
+    return _inverse_cdf(cumulative, uniforms)
 
 
 def _inverse_cdf(cumulative: Float64Array, uniforms: Float64Array) -> npt.NDArray[np.intp]:
@@ -95,7 +98,9 @@ class _Seeding:
             self._step(part, center, np.array([center]), np.empty((1, 1)))
             mass = self.nearest[part].astype(np.float64)
             if len(data.sample_weight):
-                mass *= data.sample_weight[part]
+                weight = data.sample_weight[part]
+                # a tile without weight is skipped by the kernel, which leaves `nearest` infinite
+                mass = np.where(weight > 0, mass, 0) * weight
             within = np.cumsum(mass)
             before = cumulative[chunk - 1] if chunk else 0.0
             share = (uniforms[i] * cumulative[-1] - before) / chunk_sums[chunk]
@@ -111,11 +116,11 @@ def seed_rows(
     Each center is the best of 2 + ⌊log K⌋ candidates drawn in proportion to weight times squared
     distance to the centers so far. Where all samples coincide with centers, the last is repeated.
     """
-    weight = data.sample_weight if len(data.sample_weight) else None
+    cumulative = np.cumsum(data.sample_weight) if len(data.sample_weight) else None
     n_trials = 2 + int(math.log(n_centers))
     seeding = _Seeding(data)
     rows = np.empty(n_centers, np.intp)
-    candidates = draw_rows(weight, len(data.X), random_state.uniform(size=1))
+    candidates = draw_rows(cumulative, len(data.X), random_state.uniform(size=1))
     rows[0] = candidates[0]
     chunk_sums = seeding.step(rows[0], candidates)[:, 0]
     if not chunk_sums.sum() < np.inf:

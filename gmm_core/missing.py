@@ -19,7 +19,7 @@ from gmm_core.marginal import Pattern, PatternBlock, blocks, patterns_of, regres
 from gmm_core.parameters import Parameters
 from gmm_core.passes import ArrayPass, Block, FloatArray, checksum
 from gmm_core.statistics import NoDensityError, Statistics
-from gmm_core.subsample import Extent, subsample
+from gmm_core.subsample import Extent, rows_for_start
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -68,9 +68,7 @@ class MissingPass:
         self, extent: Extent, size: int, seed: int | None
     ) -> tuple[ArrayPass, Float64Array]:
         """The samples that starts are found from, filled, and the variance that they lack."""
-        X, weight = self.X, self.sample_weight if len(self.sample_weight) else None
-        if seed is not None:
-            X, weight = subsample(self.blocks(), extent, size, np.random.RandomState(seed)), None
+        X, weight = rows_for_start(self.blocks(), extent, size, seed)
         filled, lacking = fill_for_start(X, weight)
         kind = self.covariance_type
         return ArrayPass(filled, weight, self.n_components, kind, self.n_threads), lacking

@@ -16,7 +16,7 @@ from gmm_core._threads import available
 from gmm_core.covariance import COVARIANCE_TYPES
 from gmm_core.parameters import Parameters
 from gmm_core.statistics import NoDensityError, Statistics
-from gmm_core.subsample import Extent, subsample, together
+from gmm_core.subsample import Extent, rows_for_start
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Float64Array = npt.NDArray[np.float64]
@@ -213,11 +213,7 @@ class KernelPass:
 
         And what is to be added to their variances: nothing.
         """
-        weight = None
-        if seed is None:
-            X, weight = together(self.blocks())
-        else:
-            X = subsample(self.blocks(), extent, size, np.random.RandomState(seed))
+        X, weight = rows_for_start(self.blocks(), extent, size, seed)
         kind = self.covariance_type
         return ArrayPass(X, weight, self.n_components, kind, self.n_threads), 0.0
 
@@ -268,7 +264,7 @@ class ArrayPass(KernelPass):
         self, extent: Extent, size: int, seed: int | None
     ) -> tuple[ArrayPass, float | Float64Array]:
         """As that of `KernelPass`; all samples are this pass itself."""
-        return (self, 0.0) if seed is None else super().sample(extent, size, seed)
+        return (self, 0.0) if extent.n_samples <= size else super().sample(extent, size, seed)
 
     def evaluate(
         self,

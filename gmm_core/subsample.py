@@ -157,8 +157,37 @@ def subsample(
     return np.concatenate([X[cursor.advance(len(X), weight)] for _, X, weight in blocks])
 
 
-def together(blocks: Iterable[Block]) -> tuple[FloatArray, Float64Array | None]:
-    """All rows of the blocks, and their weights if they have any."""
-    parts: Iterator[Any] = zip(*((X.copy(), w.copy()) for _, X, w in blocks), strict=True)
+def rows_for_start(
+    blocks: Iterable[Block], extent: Extent, size: int, seed: int | None
+) -> tuple[FloatArray, Float64Array | None]:
+    """Collect the rows that starts are found from, and their weights if they have any.
+
+    Parameters
+    ----------
+    blocks : iterable of Block
+        All rows, in order.
+    extent : Extent
+        Of the blocks, with the weights as they were given.
+    size : int
+        The size of the subsample.
+    seed : int or None
+        Seed of the subsample. None if no more than `size` rows have weight: then these are
+        collected, and the rows of weight 0 as well if there are no more than `size` rows in all.
+    """
+    if seed is not None:
+        return subsample(blocks, extent, size, np.random.RandomState(seed)), None
+    parts: Iterator[Any] = zip(
+        *(present_rows(X, weight, extent, size) for _, X, weight in blocks), strict=True
+    )
     X, weight = (np.concatenate(part) for part in parts)
     return X, weight if len(weight) else None
+
+
+def present_rows(
+    X: FloatArray, sample_weight: Float64Array, extent: Extent, size: int
+) -> tuple[FloatArray, Float64Array]:
+    """Copy rows and weights; where there are more than `size` rows, those of weight 0 are left out."""
+    if extent.n_samples <= size:
+        return X.copy(), sample_weight.copy()
+    rows = np.flatnonzero(sample_weight)
+    return X[rows], sample_weight[rows]

@@ -14,7 +14,7 @@ from sklearn.datasets import load_iris
 from sklearn.mixture import GaussianMixture as SklearnMixture
 from threadpoolctl import threadpool_limits
 
-from gmm_core import GaussianMixture
+from gmm_core import GaussianMixture, initialization
 
 TYPES = ["full", "tied", "diag", "spherical"]
 PARAMETERS = ["weights_", "means_", "covariances_", "precisions_"]
@@ -166,6 +166,20 @@ def test_starts_at_samples_are_different_points_among_duplicates(method):
     for seed in range(10):
         means = start(X, 3, method, random_state=seed).means_
         assert len(np.unique(means, axis=0)) == 3
+
+
+def test_distinct_points_are_found_in_few_draws(monkeypatch):
+    """199 points for 200 components: the last is repeated, without 20,000 draws in search of one more."""
+    X = np.random.default_rng(0).permutation(np.repeat(np.arange(199.0), 20))[:, np.newaxis]
+    draws = []
+    draw_rows = initialization.draw_rows
+    monkeypatch.setattr(
+        initialization, "draw_rows", lambda *args: (draws.append(1), draw_rows(*args))[1]
+    )
+    means = start(X, 200, "random_from_data", random_state=0).means_
+    assert len(np.unique(means)) == 199
+    # to draw all 199 takes some 199 (log 199 + 0.6) = 1,170
+    assert len(draws) < 3000
 
 
 # --- responsibilities from a callable, random ones ------------------------------------------

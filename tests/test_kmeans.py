@@ -202,7 +202,7 @@ def test_extreme_draws_have_weight(uniform: float, make_data: Make) -> None:
     weight = np.array([0, 0, 1, 0, 0.1, 0, 0])
     u = np.array([uniform])
     expected = 2 if uniform == 0 else 4
-    assert km.draw_rows(weight, 7, u) == [expected]
+    assert km.draw_rows(np.cumsum(weight), 7, u) == [expected]
     assert km.draw_rows(None, 7, u) == [0 if uniform == 0 else 6]
     seeding = km._Seeding(make_data(np.arange(7.0)[:, None], weight, 1))
     first = np.intp(0)
@@ -252,3 +252,15 @@ def test_fewer_points_than_clusters(make_data: Make) -> None:
     X = np.repeat(np.array([[1.0, 2], [3, 4]]), 30, axis=0)
     labels, centers = km.kmeans(make_data(X, None, 5), 5, np.random.RandomState(0), 0.0)
     assert np.array_equal(centers[labels], X)
+
+
+def test_a_run_of_weight_zero_is_never_drawn(make_data: Make) -> None:
+    """The kernel leaves `nearest` infinite in a tile without weight: 0 times infinity is no number."""
+    rng = np.random.default_rng(0)
+    X = np.vstack([rng.normal(size=(3000, 2)) + 1000, rng.normal(size=(3000, 2))])
+    weight = np.repeat([0.0, 1.0], 3000)
+    seeding = km._Seeding(make_data(X, weight, 1))
+    first = np.intp(4000)
+    chunk_sums = seeding.step(first, np.array([first]))[:, 0]
+    drawn = seeding.draw(first, chunk_sums, rng.uniform(size=500))
+    assert (weight[drawn] > 0).all()

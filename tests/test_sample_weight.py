@@ -102,6 +102,60 @@ def test_weight_zero_is_the_row_absent(method, covariance_type):
         assert_same(model, expected)
 
 
+ARRANGEMENTS = {
+    "first": lambda n: np.arange(n) < n // 4,
+    "in the middle": lambda n: abs(np.arange(n) - n // 2) < n // 5,
+    "last": lambda n: np.arange(n) > n // 2,
+    "in turns": lambda n: np.arange(n) % 3 == 0,
+    "runs of 700": lambda n: np.arange(n) // 700 % 2 == 1,
+}
+
+
+@pytest.mark.parametrize("init_size", [None, 2000, 6000])
+@pytest.mark.parametrize("absent", ARRANGEMENTS.values(), ids=ARRANGEMENTS)
+@pytest.mark.parametrize("method", ["kmeans", "random", *POINTS])
+def test_rows_of_weight_zero_leave_the_start_as_it_is(method, absent, init_size):
+    """Bit for bit, as no draw may depend on them: in an array, in batches, and with NaN.
+
+    The rows of weight 0 cover whole tiles and chunks, and lie far away. With init_size=6000 the data have more rows
+    than that, but not always more that have weight.
+    """
+    rng = np.random.default_rng(3)
+    X = groups(8000, K=3)
+    absent = absent(len(X))
+    X[absent] += 1000
+    weight = np.where(absent, 0.0, rng.choice([0.5, 1.0, 3.0], len(X)))
+    present = X[~absent], weight[~absent]
+    batches = [(X[i : i + 999], weight[i : i + 999]) for i in range(0, len(X), 999)]
+    holes = np.where(rng.random(X.shape) < 0.1, np.nan, X)
+    for seed in range(3):
+        params = {"init_params": method, "random_state": seed, "max_iter": 0, "init_size": init_size}
+        expected = GaussianMixture(4, **params).fit(present[0], sample_weight=present[1])
+        assert abs(expected.means_).max() < 100
+        for model in (
+            GaussianMixture(4, **params).fit(X, sample_weight=weight),
+            GaussianMixture(4, **params).fit_batches(batches),
+        ):
+            for name in PARAMETERS:
+                np.testing.assert_array_equal(getattr(model, name), getattr(expected, name))
+        params["missing"] = "marginalize"
+        with_holes = GaussianMixture(4, **params).fit(holes, sample_weight=weight)
+        expected = GaussianMixture(4, **params).fit(holes[~absent], sample_weight=present[1])
+        for name in PARAMETERS:
+            np.testing.assert_array_equal(getattr(with_holes, name), getattr(expected, name))
+
+
+def test_kmeans_plus_plus_never_draws_a_row_of_weight_zero():
+    rng = np.random.RandomState(0)
+    X = np.vstack([rng.randn(1000, 2) + 1000, rng.randn(5000, 2), rng.randn(5000, 2) + 5])
+    weight = np.r_[np.zeros(1000), np.ones(10000)]
+    model = GaussianMixture(2, init_params="k-means++", random_state=0)
+    model.fit(X, sample_weight=weight)
+    expected = GaussianMixture(2, init_params="k-means++", random_state=0).fit(X[1000:])
+    assert_same(model, expected, 1e-12)
+    assert model.score(X, sample_weight=weight) > -3.53
+
+
 def test_fewer_rows_with_weight_than_components():
     X = groups(20)
     with pytest.raises(ValueError, match="n_components = 3, n_samples = 2"):
