@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,9 +23,17 @@ from gmm_core.validation import not_fitted_error
 
 _COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", "precisions_cholesky_")
 
-# Covariances of a condition of 1e12 and their factors, both in float64, agree to 1e-4.
-_AGREE = 1e-3
-_TINY = np.finfo(np.float64).tiny  # precisions below it have lost digits, their factor has not
+# Weights may have been rounded to float32, or written down with seven digits.
+_WEIGHTS_TOLERANCE = 1e-6
+
+
+class UnderivableError(ValueError, AttributeError):
+    """An attribute cannot be derived from the one that was assigned; so `hasattr` says False."""
+
+
+@functools.cache
+def _below_diagonal(n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    return np.tril_indices(n, -1)
 
 
 class MixtureAttributes(BaseEstimator):
@@ -52,14 +61,18 @@ class MixtureAttributes(BaseEstimator):
             If one is beyond the range of the dtype; then none is set.
         """
         p = fit.parameters
-        precisions, _ = precisions_and_covariances(p.precisions_cholesky, self.covariance_type)
         with np.errstate(over="ignore", under="ignore"):
+            factor = p.precisions_cholesky.astype(dtype)
+            # those of the rounded factor, so that they are exactly what `_derive` makes of it
+            precisions, _ = precisions_and_covariances(
+                factor.astype(np.float64, copy=False), self.covariance_type
+            )
             arrays = {
                 "weights_": p.weights.astype(dtype),
                 "means_": p.means.astype(dtype),
                 "covariances_": p.covariances.astype(dtype),
                 "precisions_": precisions.astype(dtype),
-                "precisions_cholesky_": p.precisions_cholesky.astype(dtype),
+                "precisions_cholesky_": factor,
             }
         is_matrix = COVARIANCE_TYPES[self.covariance_type].is_matrix
         for name, array in arrays.items():
@@ -85,41 +98,49 @@ class MixtureAttributes(BaseEstimator):
 
     def __setattr__(self, name: str, value: object) -> None:
         # The last assignment wins: the other two attributes that say the same are dropped, and
-        # derived when they are asked for. A factor that agrees is kept, as it has more digits.
+        # derived when they are asked for.
         attributes = vars(self)
         if name in _COVARIANCE_ATTRIBUTES:
-            factor = attributes.get("precisions_cholesky_")
+            keep = name == "precisions_" and self._has_precisions(value)
             for other in _COVARIANCE_ATTRIBUTES:
-                attributes.pop(other, None)
-            if factor is not None and self._agree(name, value, factor):
-                attributes["precisions_cholesky_"] = factor
+                if not (keep and other == "precisions_cholesky_"):
+                    attributes.pop(other, None)
         attributes[name] = value
 
-    def _agree(self, name: str, value: Any, factor: npt.NDArray[Any]) -> bool:
-        """Whether precisions or covariances are those of a factor, but for rounding."""
-        if name == "precisions_cholesky_" or np.shape(value) != np.shape(factor):
+    def _has_precisions(self, value: Any) -> bool:
+        """Whether precisions are those of the present factor, so that it need not be made again.
+
+        To factor them would lose digits: half of them if they are ill-conditioned, and most if they
+        are below the smallest normal number. Entries of U Uᵀ err by (D + 2) eps of |U| |U|ᵀ at most
+        if U is rounded; U² must agree to the last bit.
+        """
+        factor = vars(self).get("precisions_cholesky_")
+        if factor is None or np.shape(value) != np.shape(factor):
             return False
-        array, U = np.asarray(value, np.float64), np.asarray(factor, np.float64)
+        array, U = np.asarray(value), np.asarray(factor, np.float64)
+        if array.dtype.kind != "f" or not array.size:
+            return False
+        limits = np.finfo(array.dtype)
         with np.errstate(all="ignore"):
-            if not COVARIANCE_TYPES[self.covariance_type].is_matrix:
-                if name == "covariances_":
-                    return bool((abs(array * U**2 - 1) < _AGREE).all())
-                return bool((abs(U**2 - array) <= _AGREE * array + _TINY).all())
-            Ut = np.swapaxes(U, -1, -2)
-            if name == "covariances_":
-                return bool((abs(Ut @ array @ U - np.eye(len(Ut[-1]))) < _AGREE).all())
-            scale = np.sqrt(np.einsum("...ii->...i", array))
-            unit = scale[..., :, None] * scale[..., None, :]
-            return bool((abs(U @ Ut - array) <= _AGREE * unit + _TINY).all())
+            if COVARIANCE_TYPES[self.covariance_type].is_matrix:
+                Ut = np.swapaxes(U, -1, -2)
+                product, margin = U @ Ut, (U.shape[-1] + 2) * limits.eps * (abs(U) @ abs(Ut))
+            else:
+                product, margin = U * U, np.zeros(())
+            margin = margin + 4 * limits.smallest_subnormal
+            return bool((abs(product - array) <= margin).all())
 
     def __getattr__(self, name: str) -> Any:
         """Derive those of the three covariance attributes that are not there from one that is."""
         if name in _COVARIANCE_ATTRIBUTES:
             attributes = vars(self)
-            if name != "precisions_cholesky_" and "means_" in attributes:
-                # the methods' factor comes from what was assigned, whatever is read before
-                getattr(self, "precisions_cholesky_", None)
-            derived = self._derive(name, attributes)
+            try:
+                if name != "precisions_cholesky_" and "means_" in attributes:
+                    # the methods' factor comes from what was assigned, whatever is read before
+                    getattr(self, "precisions_cholesky_", None)
+                derived = self._derive(name, attributes)
+            except ValueError as error:
+                raise UnderivableError(str(error)) from error
             if derived is not None:
                 attributes[name] = derived
                 return derived
@@ -136,7 +157,9 @@ class MixtureAttributes(BaseEstimator):
         else:
             return None
         factor = np.asarray(given, np.float64)
-        if source != "precisions_cholesky_":
+        if source == "precisions_cholesky_":
+            self._check_factor(factor, K, D)
+        else:
             kind = "covariance" if source == "covariances_" else "precision"
             factor = check_precisions_init(factor, self.covariance_type, K, D, kind=kind)
             factor = precisions_cholesky_of(factor, self.covariance_type, D, given=source[:-1])
@@ -146,26 +169,48 @@ class MixtureAttributes(BaseEstimator):
         return (precisions if name == "precisions_" else covariances).astype(given.dtype)
 
     def _parameters(self) -> Parameters:
-        """The fitted attributes as they are now, in float64, with their shapes checked."""
+        """The fitted attributes as they are now, in float64, checked."""
         if "means_" not in vars(self) or "weights_" not in vars(self):
             raise not_fitted_error(type(self).__name__)
         means = np.ascontiguousarray(self.means_, dtype=np.float64)
         if means.ndim != 2:
             raise ValueError(f"means_ has shape {means.shape}, expected (n_components, n_features)")
         K, D = means.shape
-        shape = COVARIANCE_TYPES[self.covariance_type].shape(K, D)
-        arrays = {}
-        for name, expected in (("weights_", (K,)), ("precisions_cholesky_", shape)):
-            arrays[name] = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
-            if arrays[name].shape != expected:
-                raise ValueError(
-                    f"{name} has shape {arrays[name].shape}, expected {expected} for means_ of "
-                    f"shape {(K, D)} and covariance_type={self.covariance_type!r}"
-                )
-        factor = arrays["precisions_cholesky_"]
-        if not (np.isfinite(means).all() and (arrays["weights_"] >= 0).all()):
-            raise ValueError("means_ must be finite and weights_ non-negative")
-        return parameters_from(arrays["weights_"], means, factor, self.covariance_type, factor)
+        weights = np.ascontiguousarray(self.weights_, dtype=np.float64)
+        factor = np.ascontiguousarray(self.precisions_cholesky_, dtype=np.float64)
+        if weights.shape != (K,):
+            raise ValueError(
+                f"weights_ has shape {weights.shape}, expected {(K,)} for means_ of shape {(K, D)}"
+            )
+        if not np.isfinite(means).all():
+            raise ValueError("means_ must be finite")
+        if not (abs(weights.sum() - 1) <= _WEIGHTS_TOLERANCE and weights.min() >= 0):
+            raise ValueError(
+                f"weights_ must not be negative and must sum to 1, but the least is "
+                f"{weights.min():.5g} and the sum is {weights.sum():.9g}"
+            )
+        self._check_factor(factor, K, D)
+        return parameters_from(weights, means, factor, self.covariance_type, factor)
+
+    def _check_factor(self, factor: npt.NDArray[np.float64], K: int, D: int) -> None:
+        kind = COVARIANCE_TYPES[self.covariance_type]
+        of_type = f"for means_ of shape {(K, D)} and covariance_type={self.covariance_type!r}"
+        if factor.shape != kind.shape(K, D):
+            raise ValueError(
+                f"precisions_cholesky_ has shape {factor.shape}, expected {kind.shape(K, D)} "
+                f"{of_type}"
+            )
+        diagonal = np.einsum("...ii->...i", factor) if kind.is_matrix else factor
+        flaw = ""
+        if not np.isfinite(factor).all():
+            flaw = "must be finite"
+        elif not diagonal.min() > 0:
+            flaw = "must be positive" + (" on the diagonal" if kind.is_matrix else "")
+            flaw += f", but the least is {diagonal.min():.5g}"
+        elif kind.is_matrix and factor[(..., *_below_diagonal(D))].any():
+            flaw = "must be upper triangular"
+        if flaw:
+            raise ValueError(f"precisions_cholesky_ {flaw}, {of_type}")
 
     def _n_parameters(self) -> int:
         """Number of free parameters."""

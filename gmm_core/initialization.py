@@ -219,9 +219,10 @@ def _from_random(
     def draw(rows: slice) -> FloatArray:
         if rows.start == 0:
             random_state.set_state(before)
-        out = random_state.uniform(size=(len(data.X[rows]), K)).astype(data.X.dtype, copy=False)
-        out /= out.sum(axis=1, keepdims=True)
-        return out
+        uniforms = random_state.uniform(size=(len(data.X[rows]), K))
+        out: npt.NDArray[Any] = uniforms.astype(data.X.dtype, copy=False)
+        shares: FloatArray = out / out.sum(axis=1, keepdims=True)
+        return shares
 
     shift = np.repeat(pooled_moments(data, "diag").shift, K, axis=0)
     return _about_own_means(lambda c: data.statistics(c, draw), shift, reg_covar, data.n_threads)

@@ -376,17 +376,13 @@ def _flaw(matrix: Float64Array) -> str | None:
     return None
 
 
-def _truncate(value: Any) -> int:
-    return int(value)
-
-
 def check_n_samples(n_samples: object) -> int:
     """Check how many samples are to be drawn.
 
     Parameters
     ----------
-    n_samples : int or float
-        A fraction is dropped.
+    n_samples : int
+        A float is accepted if it is a whole number, such as 1e5.
 
     Returns
     -------
@@ -397,7 +393,7 @@ def check_n_samples(n_samples: object) -> int:
     TypeError
         If `n_samples` is not a number.
     ValueError
-        If it is less than 1, or not finite.
+        If it is less than 1, not finite, or not a whole number.
     OverflowError
         If it is more than an array can hold.
     """
@@ -408,7 +404,9 @@ def check_n_samples(n_samples: object) -> int:
             f"Invalid value for 'n_samples': {n_samples} . "
             "The sampling requires at least one sample."
         )
-    count = _truncate(n_samples)
+    count: int = int(n_samples)  # type: ignore[call-overload]
+    if count != n_samples:
+        raise ValueError(f"Invalid value for 'n_samples': {n_samples}, expected a whole number")
     if count > np.iinfo(np.intp).max:
         raise OverflowError(f"n_samples={n_samples} is more than an array can hold")
     return count

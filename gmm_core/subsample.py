@@ -186,7 +186,7 @@ def rows_for_start(
 def present_rows(
     X: FloatArray, sample_weight: Float64Array, extent: Extent, size: int
 ) -> tuple[FloatArray, Float64Array]:
-    """Copy rows and weights; where there are more than `size` rows, those of weight 0 are left out."""
+    """Copy rows and weights; of more than `size` rows only those that have weight."""
     if extent.n_samples <= size:
         return X.copy(), sample_weight.copy()
     rows = np.flatnonzero(sample_weight)

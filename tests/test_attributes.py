@@ -205,6 +205,133 @@ def test_attributes_that_do_not_fit_together(name, value, message):
         model.sample()
 
 
+@all_types
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["covariances_", "precisions_"])
+def test_an_assignment_counts_to_the_last_bit(name, dtype, covariance_type, tmp_path):
+    """Change an entry by 0.1 %, by 50 eps and by one eps: the model is that of the changed array.
+
+    (Matrices of precisions may differ by (D + 2) eps from those of a factor that is kept.)
+    """
+    X = data().astype(dtype)
+    eps = np.finfo(dtype).eps
+    changes = [lambda a: a * 1.0009, lambda a: a * (1 + 50 * eps)]
+    if name == "covariances_" or covariance_type in ("diag", "spherical"):
+        changes.append(lambda a: np.nextafter(a, 9))
+    for change in changes:
+        model = GaussianMixture(K, covariance_type=covariance_type, random_state=0).fit(X)
+        changed = getattr(model, name).copy()
+        first = (0,) * changed.ndim
+        changed[first] = change(changed[first])
+        fresh = GaussianMixture(K, covariance_type=covariance_type)
+        fresh.weights_, fresh.means_ = model.weights_, model.means_
+        setattr(fresh, name, changed)
+        setattr(model, name, changed)
+        np.testing.assert_array_equal(getattr(model, name), changed)
+        for other in COVARIANCES:
+            np.testing.assert_array_equal(getattr(model, other), getattr(fresh, other))
+        np.testing.assert_array_equal(model.score_samples(X), fresh.score_samples(X))
+        model.save(tmp_path / "model.npz")
+        loaded = GaussianMixture.load(tmp_path / "model.npz")
+        for other in COVARIANCES:
+            np.testing.assert_array_equal(getattr(loaded, other), getattr(fresh, other))
+            np.testing.assert_array_equal(getattr(model.to_sklearn(), other), getattr(fresh, other))
+
+
+@all_types
+def test_a_derivative_by_assignment(covariance_type):
+    """A finite difference of the log-likelihood in a variance is that of the reference, not 0."""
+    model, X = fitted(covariance_type), data()
+    covariances, h = model.covariances_.copy(), 1e-6
+    slopes = []
+    for score in (
+        lambda c: (setattr(model, "covariances_", c), model.score(X))[1],
+        lambda c: reference.log_likelihood(
+            X, model.weights_, model.means_,
+            reference.precision_cholesky(c, covariance_type), covariance_type,
+        ).mean(),
+    ):  # fmt: skip
+        values = []
+        for step in (h, -h):
+            moved = covariances.copy()
+            moved[(0,) * moved.ndim] += step
+            values.append(score(moved))
+        slopes.append((values[0] - values[1]) / (2 * h))
+    assert abs(slopes[1]) > 1e-4
+    # each score errs by some 1e-15, over 2e-6
+    assert slopes[0] == pytest.approx(slopes[1], abs=1e-8)
+
+
+@all_types
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_copied_attributes_keep_the_factor(covariance_type, dtype):
+    """The precisions that come last are those of the factor: factoring them again would lose digits."""
+    X = data().astype(dtype)
+    X[:, 1] = X[:, 0] + X[:, 1] / 1000
+    model = GaussianMixture(K, covariance_type=covariance_type, random_state=0).fit(X)
+    copied = GaussianMixture(K, covariance_type=covariance_type)
+    for name in ("weights_", "means_", "covariances_", "precisions_cholesky_", "precisions_"):
+        setattr(copied, name, getattr(model, name).copy())
+    np.testing.assert_array_equal(copied.precisions_cholesky_, model.precisions_cholesky_)
+    np.testing.assert_array_equal(copied.score_samples(X), model.score_samples(X))
+
+
+def test_an_array_that_was_changed_in_place_and_assigned_again():
+    model, X = fitted(), data()
+    covariances = model.covariances_
+    covariances *= 2
+    model.covariances_ = covariances
+    expected = reference.log_likelihood(X, *doubled(fitted()))
+    np.testing.assert_allclose(model.score_samples(X), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("covariance_type", "name", "value", "message"),
+    [
+        ("full", "weights_", [0.9, 0.9, 0.9], "weights_ must .* sum to 1, but .* the sum is 2.7"),
+        ("full", "weights_", [-0.5, 0.5, 1], "the least is -0.5"),
+        ("full", "weights_", [np.nan, 0.5, 0.5], "weights_ must not be negative"),
+        ("full", "means_", np.full((K, D), np.inf), "means_ must be finite"),
+        ("full", "precisions_cholesky_", np.full((K, D, D), np.nan), "must be finite"),
+        ("full", "precisions_cholesky_", np.ones((K, D, D)), "must be upper triangular"),
+        ("full", "precisions_cholesky_", -np.stack([np.eye(D)] * K), "positive on the diagonal"),
+        ("tied", "precisions_cholesky_", np.triu(np.ones((D, D)), 1), "the least is 0"),
+        ("tied", "precisions_cholesky_", np.ones((D, D)), "must be upper triangular"),
+        ("diag", "precisions_cholesky_", np.zeros((K, D)), "must be positive, but the least is 0"),
+        ("spherical", "precisions_cholesky_", [1, 1, np.inf], "must be finite"),
+        ("spherical", "precisions_cholesky_", [1, 1, -1], "the least is -1"),
+    ],
+)
+def test_values_that_are_no_mixture(covariance_type, name, value, message, tmp_path):
+    model, X = fitted(covariance_type), data()
+    setattr(model, name, value)
+    for call in (
+        lambda: model.predict(X), lambda: model.score(X), lambda: model.sample(), model.to_sklearn,
+        lambda: model.save(tmp_path / "model.npz"), lambda: model.partial_fit(X),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert not (tmp_path / "model.npz").exists()
+
+
+@pytest.mark.parametrize("change", [("tied", "diag"), ("diag", "tied"), ("spherical", "diag")])
+def test_another_covariance_type_after_the_fit(change):
+    before, after = change
+    X = data()
+    model = GaussianMixture(D, covariance_type=before, random_state=0).fit(X)
+    model.set_params(covariance_type=after)
+    with pytest.raises(ValueError, match=f"precisions_cholesky_ .* covariance_type='{after}'"):
+        model.score_samples(X)
+
+
+def test_an_attribute_that_cannot_be_derived_is_not_there():
+    model = fitted()
+    model.covariances_ = np.ones((K, D))
+    assert not hasattr(model, "precisions_") and not hasattr(model, "precisions_cholesky_")
+    with pytest.raises(ValueError, match=r"shape of \(3, 2, 2\), but got \(3, 2\)"):
+        _ = model.precisions_
+
+
 def test_subnormal_weight():
     m = GaussianMixture.from_parameters([4e-315, 1.0], [[0.0], [0.0]], covariances=[1.0, 1.0])
     assert m.score_samples([[0.0]])[0] == pytest.approx(-0.5 * np.log(2 * np.pi))
