@@ -6,6 +6,7 @@ import functools
 import numbers
 import os
 import zlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -193,15 +194,24 @@ class FittingMethods(MixtureMethods):
         )
 
     def _given(self, n_features: int) -> GivenParameters:
-        """The checked *_init arrays; the user's own stay what they are."""
-        K = self.n_components
-        weights, means, precisions = self.weights_init, self.means_init, self.precisions_init
+        """Check the *_init arrays, whose names the errors give; the user's own are not changed."""
+        K, D = self.n_components, n_features
+
+        def checked(name: str, check: Callable[[Any], Any]) -> Any:
+            given = getattr(self, name)
+            try:
+                return None if given is None else check(given)
+            except (ValueError, TypeError) as error:
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(f"{name}: {error}") from error
+
         return GivenParameters(
-            None if weights is None else check_weights_init(weights, K),
-            None if means is None else check_means_init(means, K, n_features),
-            None
-            if precisions is None
-            else check_precisions_init(precisions, self.covariance_type, K, n_features),
+            checked("weights_init", lambda weights: check_weights_init(weights, K)),
+            checked("means_init", lambda means: check_means_init(means, K, D)),
+            checked(
+                "precisions_init",
+                lambda precisions: check_precisions_init(precisions, self.covariance_type, K, D),
+            ),
         )
 
     def _parameters_to_continue(self, n_features: int, why: str, remedy: str) -> Parameters:

@@ -10,6 +10,7 @@ from pathlib import Path
 from gmm_core._build_config import OPENMP
 from gmm_core._cpu import max_threads
 
+_MOST_PER_CPU = 4   # more threads only take memory: each has sums of its own
 _in_forked_child = False
 
 
@@ -56,7 +57,8 @@ def effective_n_threads(n_threads: int | None = None) -> int:
     None means what the CPU affinity and the container's CPU quota allow, and no more than
     OMP_NUM_THREADS, if that is set, or the OpenMP runtime's limit in the calling thread, which
     threadpoolctl lowers. A negative number counts back from the CPUs allowed: -1 is all of them,
-    -2 all but one. Always 1 without OpenMP, and in a forked child.
+    -2 all but one. A positive number is taken as it is, but for a limit of four for each CPU
+    allowed. Always 1 without OpenMP, and in a forked child.
 
     Parameters
     ----------
@@ -74,4 +76,6 @@ def effective_n_threads(n_threads: int | None = None) -> int:
         limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
         allowed = min(available(), max_threads())
         return min(allowed, int(limit)) if limit.isdigit() and int(limit) > 0 else allowed
-    return n_threads if n_threads > 0 else max(1, available() + 1 + n_threads)
+    if n_threads < 0:
+        return max(1, available() + 1 + n_threads)
+    return min(n_threads, _MOST_PER_CPU * available())

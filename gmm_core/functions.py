@@ -17,13 +17,14 @@ from gmm_core._threads import effective_n_threads
 from gmm_core.covariance import COVARIANCE_TYPES
 from gmm_core.parameter_validation import (
     check_means_init,
+    check_parameters,
     check_precisions_cholesky,
     check_reg_covar,
     check_weights_init,
 )
 from gmm_core.parameters import Parameters, parameters_from
 from gmm_core.passes import ArrayPass
-from gmm_core.statistics import Statistics
+from gmm_core.statistics import Statistics, check_covariance_type
 from gmm_core.validation import as_float_array, check_sample_weight, check_X
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -68,7 +69,7 @@ def log_density(
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     out : ndarray of shape (N, K), the dtype of X, optional
         Where to write the result; C-contiguous.
-    n_threads : int or None
+    n_threads : int, optional
         As that of GaussianMixture.
 
     Returns
@@ -205,9 +206,9 @@ def sufficient_statistics(
     r = np.ascontiguousarray(r, samples.dtype)
     K, D = r.shape[1], samples.shape[1]
     origin = check_means_init(shift, K, D, name="shift")
-    _check_type(covariance_type)
+    check_covariance_type(covariance_type)
     weight = check_sample_weight(sample_weight, len(samples))
-    data = ArrayPass(samples, weight, K, covariance_type, effective_n_threads(n_threads))
+    data = ArrayPass(samples, weight, K, covariance_type, _checked_n_threads(n_threads))
     return _kept(data.statistics(origin, lambda rows: r[rows]), out)
 
 
@@ -272,19 +273,19 @@ def maximization_step(
     """
     if not isinstance(statistics, Statistics):
         raise TypeError(f"statistics should be Statistics, but got {type(statistics).__name__}")
+    statistics.check()
     reg = check_reg_covar(reg_covar, statistics.shift.shape[1])
-    if not statistics.weight > 0:
+    if not (np.isfinite(statistics.values).all() and (statistics.counts >= 0).all()):
+        raise ValueError("statistics.values must be finite, and its counts must not be negative")
+    if not (statistics.weight > 0 and statistics.counts.any()):
         raise ValueError("statistics holds no samples")
-    p, _ = _statistics.maximization_step(statistics, reg, effective_n_threads(n_threads))
+    p, _ = _statistics.maximization_step(statistics, reg, _checked_n_threads(n_threads))
     return MixtureParameters(p.weights, p.means, p.covariances, p.precisions_cholesky)
 
 
-def _check_type(covariance_type: object) -> None:
-    if not isinstance(covariance_type, str) or covariance_type not in COVARIANCE_TYPES:
-        raise ValueError(
-            f"covariance_type should be one of {', '.join(COVARIANCE_TYPES)}, "
-            f"but got {covariance_type!r}"
-        )
+def _checked_n_threads(n_threads: int | None) -> int:
+    check_parameters({"n_threads": n_threads}, "this function")
+    return effective_n_threads(n_threads)
 
 
 def _pass(
@@ -297,7 +298,7 @@ def _pass(
     sample_weight: Float64Array | None = None,
 ) -> tuple[ArrayPass, Parameters]:
     """The checked arguments; weights of None are ones."""
-    _check_type(covariance_type)
+    check_covariance_type(covariance_type)
     shape = np.shape(means)
     if len(shape) != 2 or not shape[0]:
         raise ValueError(f"means has shape {shape}, expected (n_components, n_features)")
@@ -310,7 +311,7 @@ def _pass(
         covariance_type,
         np.empty(0),  # covariances, which no E-step reads
     )
-    data = ArrayPass(X, sample_weight, K, covariance_type, effective_n_threads(n_threads))
+    data = ArrayPass(X, sample_weight, K, covariance_type, _checked_n_threads(n_threads))
     return data, parameters
 
 
@@ -337,6 +338,7 @@ def _kept(statistics: Statistics, out: Statistics | None) -> Statistics:
         return statistics
     if not isinstance(out, Statistics):
         raise TypeError(f"out should be Statistics, but got {type(out).__name__}")
+    out.check()
     if out.values.shape != statistics.values.shape:
         raise ValueError(
             f"out holds {out.values.size} sums, expected {statistics.values.size}: "

@@ -53,7 +53,8 @@ class GaussianMixture(StreamingMethods):
     n_threads : int or None
         None: what the CPU affinity and the container's quota allow, and no more than
         OMP_NUM_THREADS or a limit of threadpoolctl. Negative numbers count back: -1 is all, -2
-        all but one. The results have the same bits for every number of threads.
+        all but one. No more than four threads for each of these CPUs are started. The results are
+        bit-identical for any number of threads.
     missing : {'error', 'marginalize'}, default='error'
         What NaN in X is: an error; or a value that is missing at random, which is integrated out,
         exactly, in `fit` and in all that uses the model. A callable `init_params` gets X with the

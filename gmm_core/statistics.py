@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core._dispatch import check_status, maximization
-from gmm_core.covariance import COVARIANCE_TYPES
+from gmm_core._dispatch import check_status, expectation, maximization
+from gmm_core.covariance import COVARIANCE_TYPES, CovarianceType
 from gmm_core.parameters import Parameters
 
 Float64Array = npt.NDArray[np.float64]
@@ -49,7 +49,23 @@ class NoDensityError(NumericalError):
         )
 
 
-@dataclass(slots=True)
+def check_covariance_type(covariance_type: object) -> CovarianceType:
+    """Look up a covariance type.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if not isinstance(covariance_type, str) or covariance_type not in COVARIANCE_TYPES:
+        raise ValueError(
+            f"covariance_type should be one of {', '.join(COVARIANCE_TYPES)}, "
+            f"but got {covariance_type!r}"
+        )
+    return COVARIANCE_TYPES[covariance_type]
+
+
+@dataclass(slots=True, eq=False)
 class Statistics:
     """Sums over the samples of a pass; those of two parts of the data add up.
 
@@ -61,11 +77,56 @@ class Statistics:
     shift : ndarray of shape (K, D), float64
         The origins c_k.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an array has another shape or dtype, or there is no such type.
     """
 
     values: Float64Array
     shift: Float64Array
     covariance_type: str
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raise an error if the arrays are not what the kernels rely on.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the array.
+        """
+        code = check_covariance_type(self.covariance_type).code
+        for name, array, ndim in (("values", self.values, 1), ("shift", self.shift, 2)):
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name} should be an ndarray, but got {type(array).__name__}")
+            if array.dtype != np.float64 or array.ndim != ndim or not array.size:
+                raise ValueError(
+                    f"{name} has dtype {array.dtype} and shape {array.shape}, expected float64 and "
+                    + ("(n_components, n_features)" if ndim == 2 else "(n_sums,)")
+                )
+            if not (array.flags.c_contiguous and array.flags.aligned):
+                raise ValueError(f"{name} should be C-contiguous and aligned")
+        n_sums = expectation(np.float64).sizes(code, *self.shift.shape)[0]
+        if len(self.values) != n_sums:
+            raise ValueError(
+                f"values has {len(self.values)} sums, expected {n_sums} for "
+                f"{self.covariance_type!r} and a shift of shape {self.shift.shape}"
+            )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Statistics):
+            return NotImplemented
+        return (
+            self.covariance_type == other.covariance_type
+            and np.array_equal(self.shift, other.shift)
+            and np.array_equal(self.values, other.values)
+        )
+
+    __hash__ = None  # type: ignore[assignment]     # mutable
 
     @property
     def log_likelihood(self) -> float:

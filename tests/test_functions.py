@@ -204,3 +204,76 @@ def test_a_sample_without_density(model: Any) -> None:
     assert np.isneginf(log_likelihood[5]) and (r[5] == 0).all()
     with pytest.raises(ValueError, match=r"X\[5\]"):
         gmm_core.accumulate(X, *parameters)
+
+
+# --- what is refused ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "shift", "covariance_type", "error", "message"),
+    [
+        (np.ones(3), np.zeros((200, 200)), "full", ValueError, "values has 3 sums, expected 4060202"),
+        (np.ones(3), np.zeros((2, 1)), "full", ValueError, "values has 3 sums, expected 8"),
+        (np.ones(8), np.zeros((2, 1)), "tied", ValueError, "values has 8 sums, expected 10"),
+        (np.ones(8), np.zeros((2, 1)), "round", ValueError, "covariance_type should be one of full"),
+        (np.ones(8), np.zeros((2, 1)), None, ValueError, "got None"),
+        (np.ones(8, np.float32), np.zeros((2, 1)), "full", ValueError, "values has dtype float32"),
+        (np.ones(16)[::2], np.zeros((2, 1)), "full", ValueError, "values should be C-contiguous"),
+        (np.ones(8), np.zeros(2), "full", ValueError, r"shift has dtype float64 and shape \(2,\)"),
+        (np.ones(8), np.zeros((0, 1)), "full", ValueError, "shift has .* expected"),
+        ([1.0] * 8, np.zeros((2, 1)), "full", TypeError, "values should be an ndarray, but got list"),
+    ],
+)
+def test_statistics_that_cannot_be(
+    values: Any, shift: Any, covariance_type: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Statistics(values, shift, covariance_type)
+    made = Statistics(np.ones(8), np.zeros((2, 1)), "full")
+    made.values, made.shift, made.covariance_type = values, shift, covariance_type
+    with pytest.raises(error, match=message):       # changed afterwards
+        gmm_core.maximization_step(made)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({2: np.nan}, "must be finite"),
+        ({2: -1}, "counts must not be negative"),
+        ({6: np.inf}, "must be finite"),
+        ({1: 0}, "holds no samples"),
+        ({2: 0, 3: 0}, "holds no samples"),
+    ],
+)
+def test_statistics_that_make_no_mixture(change: dict[int, float], message: str) -> None:
+    values = np.ones(8)
+    for i, value in change.items():
+        values[i] = value
+    with pytest.raises(ValueError, match=message):
+        gmm_core.maximization_step(Statistics(values, np.zeros((2, 1)), "full"))
+
+
+def test_statistics_are_equal_by_value() -> None:
+    one, other = (Statistics(np.ones(8), np.zeros((2, 1)), "full") for _ in range(2))
+    assert one == one and one == other and one != 1
+    other.values[3] = 2
+    assert one != other
+    assert one != Statistics(np.ones(10), np.zeros((2, 1)), "tied")
+
+
+@pytest.mark.parametrize("n_threads", [0, 2.5, True, "2"])
+def test_n_threads_is_checked(n_threads: Any) -> None:
+    X, eye = np.random.default_rng(0).normal(size=(50, 2)), np.eye(2)[None]
+    mixture = [1.0], [[0.0, 0]], eye
+    made = gmm_core.accumulate(X, *mixture)
+    for call in (
+        lambda **n: gmm_core.log_density(X, *mixture[1:], **n),
+        lambda **n: gmm_core.responsibilities(X, *mixture, **n),
+        lambda **n: gmm_core.expectation_step(X, *mixture, **n),
+        lambda **n: gmm_core.accumulate(X, *mixture, **n),
+        lambda **n: gmm_core.sufficient_statistics(X, np.ones((50, 1)), "full", [[0.0, 0]], **n),
+        lambda **n: gmm_core.maximization_step(made, **n),
+    ):
+        with pytest.raises(ValueError, match="'n_threads' .* must be a non-zero int or None. Got"):
+            call(n_threads=n_threads)
+        call(n_threads=2**40)

@@ -313,3 +313,20 @@ def test_seeds(method):
     assert (second.means_ != first.means_).any()
     np.random.seed(0)  # noqa: NPY002  None is NumPy's global state
     np.testing.assert_array_equal(start(X, 5, method, random_state=None).means_, one.means_)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weights_init", [0.2, 0.3, 0.5]),
+        ("means_init", np.zeros((3, 1))),
+        ("means_init", np.full((2, 2), np.nan)),
+        ("means_init", "text"),
+        ("precisions_init", np.ones((2, 2))),
+        ("precisions_init", -np.stack([np.eye(2)] * 2)),
+    ],
+)
+def test_errors_name_the_argument_of_the_constructor(name, value):
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    with pytest.raises(ValueError, match=rf"\b{name}\b"):
+        GaussianMixture(2, **{name: value}).fit(X)
