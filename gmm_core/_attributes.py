@@ -70,7 +70,7 @@ class MixtureAttributes(BaseEstimator):
             arrays = {
                 "weights_": p.weights.astype(dtype),
                 "means_": p.means.astype(dtype),
-                "covariances_": p.covariances.astype(dtype),
+                "covariances_": p.covariances.astype(dtype, copy=False),     # restarts_ has it too
                 "precisions_": precisions.astype(dtype),
                 "precisions_cholesky_": factor,
             }

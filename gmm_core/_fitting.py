@@ -17,6 +17,7 @@ from gmm_core._threads import effective_n_threads
 from gmm_core._warnings import warn
 from gmm_core.batches import Batches, BatchPass
 from gmm_core.checkpoints import Checkpoint
+from gmm_core.collapse import collapsed_components
 from gmm_core.covariance import precisions_and_covariances
 from gmm_core.em import Fit, Pass
 from gmm_core.initialization import GivenParameters, initial_parameters
@@ -34,6 +35,7 @@ from gmm_core.parameter_validation import (
 from gmm_core.parameters import Parameters
 from gmm_core.passes import ArrayPass
 from gmm_core.restarts import Schedule, best_of_starts
+from gmm_core.statistics import RegCovar
 from gmm_core.subsample import NOTHING, Extent, sample_size
 from gmm_core.validation import (
     FloatArray,
@@ -154,6 +156,7 @@ class FittingMethods(MixtureMethods):
                 convergence_warning_class(),
             )
         _warn_of_empty_components(best)
+        _warn_of_collapse(best, extent.n_present, reg_covar)
         self._keep(
             best, data.dtype, data.n_features, names,
             restarts_=restarts, n_samples_seen_=extent.total, _collected=None, _position=None,
@@ -238,6 +241,20 @@ def _warn_of_empty_components(fit: Fit) -> None:
             f"component {', '.join(map(str, empty))} has no samples: its weight is 0, its mean "
             "stays where the last sample left it, its covariance is that of the others, pooled. "
             "Use fewer components or another start."
+        )
+
+
+def _warn_of_collapse(fit: Fit, n_samples: int, reg_covar: RegCovar) -> None:
+    if not fit.lower_bounds:  # the parameters may be the user's
+        return
+    collapsed = collapsed_components(fit.parameters, n_samples, reg_covar)
+    if len(collapsed):
+        which = ", ".join(map(str, collapsed))
+        warn(
+            f"component{'s' if len(collapsed) > 1 else ''} {which} collapsed onto few samples: in "
+            "some direction the variance is less than 1/1000 of that of the data, for which reason "
+            "alone the likelihood is large. Use fewer components, raise reg_covar, or try other "
+            "starts."
         )
 
 

@@ -56,6 +56,8 @@ def plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, Restart):
+        return list(value)
     raise TypeError(f"cannot save a parameter of type {type(value).__name__}: {value!r}")
 
 

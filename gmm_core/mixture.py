@@ -187,6 +187,14 @@ class GaussianMixture(StreamingMethods):
         ------
         ValueError, TypeError
             For bad input, and if all starts fail. Then the estimator is as it was before.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If EM has not converged within `max_iter` iterations.
+        UserWarning
+            If a component has no samples, or has collapsed onto few samples; for each start that
+            fails, if there are several.
         """
         if self.missing == "error" and is_foreign_map(X):
             self._fit_in_batches(parts_of_map(X, sample_weight), "X")

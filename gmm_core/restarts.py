@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,15 +15,14 @@ from gmm_core.em import Fit, Pass, expectation_maximization
 from gmm_core.parameters import Parameters
 from gmm_core.statistics import NumericalError, RegCovar
 
-# The best of several starts is called degenerate if the smallest variance of its components is less
-# than this share of the median over the starts.
-_DEGENERATE = 1e-3
+# Bytes of the covariances that are kept for the smallest eigenvalues of several starts.
+_KEPT_BYTES = 1 << 24
 
 
-class Restart(NamedTuple):
+class Restart:
     """What became of one start.
 
-    Attributes
+    Parameters
     ----------
     log_likelihood : float
         Mean log-likelihood of the samples at the parameters where it ended; NaN if it failed.
@@ -31,16 +30,58 @@ class Restart(NamedTuple):
     converged : bool
     failure : str or None
         Why it failed, if it did.
-    smallest_eigenvalue : float
+    smallest_eigenvalue : float, or callable that returns it
         Of all its covariances: the smallest variance in any direction. The likelihood grows without
         bound as a component shrinks onto few samples, so the best start may be the most degenerate.
+        As it takes as long as an M-step, a callable is called when the attribute is first read.
     """
 
-    log_likelihood: float
-    n_iter: int
-    converged: bool
-    failure: str | None
-    smallest_eigenvalue: float
+    __slots__ = ("_smallest_eigenvalue", "converged", "failure", "log_likelihood", "n_iter")
+
+    def __init__(
+        self,
+        log_likelihood: float,
+        n_iter: int,
+        converged: bool,
+        failure: str | None,
+        smallest_eigenvalue: float | Callable[[], float],
+    ) -> None:
+        self.log_likelihood = log_likelihood
+        self.n_iter = n_iter
+        self.converged = converged
+        self.failure = failure
+        self._smallest_eigenvalue = smallest_eigenvalue
+
+    @property
+    def smallest_eigenvalue(self) -> float:
+        """The smallest variance in any direction, of all components."""
+        if callable(self._smallest_eigenvalue):
+            self._smallest_eigenvalue = self._smallest_eigenvalue()
+        return self._smallest_eigenvalue
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the arguments of the constructor."""
+        yield from (self.log_likelihood, self.n_iter, self.converged, self.failure)
+        yield self.smallest_eigenvalue
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return some of the arguments of the constructor, as of a tuple."""
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Restart) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Restart, tuple(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"Restart(log_likelihood={self.log_likelihood!r}, n_iter={self.n_iter!r}, "
+            f"converged={self.converged!r}, failure={self.failure!r}, "
+            f"smallest_eigenvalue={self.smallest_eigenvalue!r})"
+        )
 
 
 class State(NamedTuple):
@@ -115,7 +156,7 @@ def best_of_starts(
     Warns
     -----
     UserWarning
-        For each start that fails, if there are several, and if the best looks degenerate.
+        For each start that fails, if there are several.
     """
     best = None if state is None else state.best
     failure: NumericalError | None = None
@@ -140,9 +181,14 @@ def best_of_starts(
                 warn(f"start {i} of {n_init} failed: {error}")
             continue
         progress.end(fit)
-        variance = smallest_eigenvalue(fit.parameters.covariances, data.covariance_type)
-        n_iter = len(fit.lower_bounds)
-        restarts.append(Restart(fit.lower_bound, n_iter, fit.converged, None, variance))
+        covariances = fit.parameters.covariances
+        restart = Restart(
+            fit.lower_bound, len(fit.lower_bounds), fit.converged, None,
+            partial(smallest_eigenvalue, covariances, data.covariance_type),
+        )  # fmt: skip
+        restarts.append(restart)
+        if n_init * covariances.nbytes > _KEPT_BYTES and n_init > 1:
+            _ = restart.smallest_eigenvalue  # now, so that the covariances can go
         if best is None or fit.lower_bound > best.lower_bound:
             best = fit
         if i < n_init - 1:
@@ -150,7 +196,6 @@ def best_of_starts(
     if best is None:
         assert failure is not None
         raise failure
-    _warn_of_degeneracy(restarts)
     return best, restarts
 
 
@@ -163,17 +208,6 @@ def _tell(
 ) -> None:
     if save is not None:
         save(State(len(restarts), parameters, lower_bounds, restarts, best))
-
-
-def _warn_of_degeneracy(restarts: list[Restart]) -> None:
-    kept = [restart for restart in restarts if restart.failure is None]
-    best = max(kept, key=lambda restart: restart.log_likelihood)
-    if best.smallest_eigenvalue < _DEGENERATE * np.median([r.smallest_eigenvalue for r in kept]):
-        warn(
-            "The start with the largest log-likelihood has a component that nearly collapsed "
-            f"(smallest variance {best.smallest_eigenvalue:.3g}; see restarts_): raise reg_covar, "
-            "or use fewer components."
-        )
 
 
 class _Progress:
