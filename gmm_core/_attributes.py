@@ -19,6 +19,7 @@ from gmm_core.em import Fit
 from gmm_core.parameter_validation import check_precisions_init
 from gmm_core.parameters import Parameters, parameters_from
 from gmm_core.statistics import NumericalError
+from gmm_core.stepwise import rows_of_first_fit
 from gmm_core.validation import not_fitted_error
 
 _COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", "precisions_cholesky_")
@@ -43,6 +44,7 @@ class MixtureAttributes(BaseEstimator):
     which are then derived from it when they are asked for.
     """
 
+    n_components: int
     covariance_type: str
 
     def _keep(
@@ -171,7 +173,7 @@ class MixtureAttributes(BaseEstimator):
     def _parameters(self) -> Parameters:
         """The fitted attributes as they are now, in float64, checked."""
         if "means_" not in vars(self) or "weights_" not in vars(self):
-            raise not_fitted_error(type(self).__name__)
+            raise self._not_fitted_error()
         means = np.ascontiguousarray(self.means_, dtype=np.float64)
         if means.ndim != 2:
             raise ValueError(f"means_ has shape {means.shape}, expected (n_components, n_features)")
@@ -191,6 +193,16 @@ class MixtureAttributes(BaseEstimator):
             )
         self._check_factor(factor, K, D)
         return parameters_from(weights, means, factor, self.covariance_type, factor)
+
+    def _not_fitted_error(self) -> Exception:
+        collected = vars(self).get("_collected")
+        detail = ""
+        if collected is not None:
+            n, needed = collected.n_samples, rows_of_first_fit(self.n_components)
+            detail = f"partial_fit has collected {n} samples; "
+            missing = f"its first fit needs {needed}."
+            detail += missing if n < needed else "no fit of them has succeeded yet."
+        return not_fitted_error(type(self).__name__, detail)
 
     def _check_factor(self, factor: npt.NDArray[np.float64], K: int, D: int) -> None:
         kind = COVARIANCE_TYPES[self.covariance_type]

@@ -160,6 +160,7 @@ class FittingMethods(MixtureMethods):
         self._keep(
             best, data.dtype, data.n_features, names,
             restarts_=restarts, n_samples_seen_=extent.total, _collected=None, _position=None,
+            _mean_weight=extent.total / extent.n_present if extent.weighted else None,
         )  # fmt: skip
         if checkpoint is not None:
             checkpoint.remove()

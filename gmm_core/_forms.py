@@ -20,7 +20,6 @@ from gmm_core.parameter_validation import (
     check_weights_init,
 )
 from gmm_core.parameters import parameters_from
-from gmm_core.validation import not_fitted_error
 
 
 class MixtureForms(MixtureAttributes):
@@ -102,7 +101,7 @@ class MixtureForms(MixtureAttributes):
             If the model is not fitted.
         """
         if not self.__sklearn_is_fitted__():
-            raise not_fitted_error(type(self).__name__)
+            raise self._not_fitted_error()
         self._parameters()
         _persistence.save(self, path)
 

@@ -17,7 +17,7 @@ from gmm_core.missing import MissingPass
 from gmm_core.parameter_validation import check_n_samples, check_random_state
 from gmm_core.parameters import Parameters
 from gmm_core.passes import MIN_CHUNK_ROWS, ArrayPass
-from gmm_core.validation import FloatArray, check_sample_weight, check_X, not_fitted_error
+from gmm_core.validation import FloatArray, check_sample_weight, check_X
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -40,7 +40,7 @@ class MixtureMethods(MixtureForms):
 
     def _check_input(self, X: Any, allow_nan: bool | None = None) -> FloatArray:
         if not self.__sklearn_is_fitted__():
-            raise not_fitted_error(type(self).__name__)
+            raise self._not_fitted_error()
         attributes = vars(self)
         n_features = attributes.get("n_features_in_")
         array, _ = check_X(

@@ -28,6 +28,7 @@ from gmm_core.stepwise import (
     about_means,
     mixed,
     rows_of_a_start,
+    rows_of_first_fit,
     statistics_of,
     step_size,
 )
@@ -48,7 +49,7 @@ class Stream(NamedTuple):
     statistics : Statistics
         Mean of the statistics of a sample, about the means of the parameters.
     memory : float
-        Weight of the past, as a forgetting factor has left it.
+        Weight of the past, as a forgetting factor has left it, in units of `_weight_unit`.
     """
 
     parameters: Parameters
@@ -99,7 +100,8 @@ class StreamingMethods(FittingMethods):
         """Fit what there is, when it has grown by half, and begin when it is enough."""
         n_samples, n_features = collected.n_samples, collected.X[0].shape[1]
         enough = rows_of_a_start(self.n_components, n_features)
-        if n_samples < max(2, self.n_components, min(enough, 1.5 * collected.n_fitted)):
+        fewest = rows_of_first_fit(self.n_components)
+        if n_samples < max(fewest, min(enough, 1.5 * collected.n_fitted)):
             self._collected = collected
             return
         X: npt.NDArray[Any] = np.concatenate(collected.X)
@@ -129,6 +131,14 @@ class StreamingMethods(FittingMethods):
             vars(self).update(learned)
             vars(self).pop("_collected", None)
 
+    def _weight_unit(self) -> float:
+        """Mean weight of the samples that the mixture was first fitted to: it counts as one sample.
+
+        So only the proportions of the weights matter, as in `fit`.
+        """
+        unit: float = vars(self).get("_mean_weight", 1.0)
+        return unit
+
     def _stream(self, reg_covar: RegCovar) -> tuple[Stream, float]:
         """Where the stream is, and the weight of the samples seen.
 
@@ -152,8 +162,8 @@ class StreamingMethods(FittingMethods):
             )
         ):
             return stream, seen
-        forget = self.forget_factor
-        memory = seen if forget in (None, 1) else (1 - forget**seen) / (1 - forget)
+        forget, n = self.forget_factor, seen / self._weight_unit()
+        memory = n if forget in (None, 1) else (1 - forget**n) / (1 - forget)
         return Stream(parameters, statistics_of(parameters, reg_covar), memory), seen
 
     def _follow(self, X: FloatArray, sample_weight: Float64Array | None) -> None:
@@ -161,6 +171,7 @@ class StreamingMethods(FittingMethods):
         K, D = np.shape(self.means_)
         reg_covar = check_reg_covar(self.reg_covar, D)
         (parameters, statistics, memory), seen = self._stream(reg_covar)
+        unit = self._weight_unit()
         n_threads = effective_n_threads(self.n_threads)
         at_once = rows_of_a_start(K, D)
         n_steps, log_likelihood = 0, math.nan
@@ -178,10 +189,11 @@ class StreamingMethods(FittingMethods):
             if not math.isfinite(seen + total):
                 raise ValueError("the sum of all sample_weight is too large for a float64")
             if self.forget_factor is None:
-                step = step_size(seen, total, 10 * self._n_parameters(), self.learning_decay)
+                knee = 10 * self._n_parameters()
+                step = step_size(seen / unit, total / unit, knee, self.learning_decay)
             else:
                 # A sample that k others follow counts forget_factor**k.
-                weight = weight * self.forget_factor ** np.arange(len(part))[::-1]
+                weight = weight / unit * self.forget_factor ** np.arange(len(part))[::-1]
                 memory = memory * self.forget_factor ** len(part) + float(weight.sum())
                 step = float(weight.sum()) / memory
             scaled = np.ldexp(weight, -int(np.frexp(weight.max())[1]))  # for float32, as in `fit`

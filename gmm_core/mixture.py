@@ -275,6 +275,8 @@ class GaussianMixture(StreamingMethods):
         y : object
             Ignored.
         sample_weight : array-like of shape (n_samples,), optional
+            A sample of the mean weight of those that the mixture was first fitted to counts as one
+            sample, so that only the proportions of the weights matter, as in `fit`.
 
         Returns
         -------

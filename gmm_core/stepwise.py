@@ -40,13 +40,18 @@ class Collected(NamedTuple):
 
     @property
     def n_samples(self) -> int:
-        """All that there are."""
+        """Number of samples collected so far."""
         return sum(map(len, self.X))
 
 
 def rows_of_a_start(n_components: int, n_features: int) -> int:
     """Samples to collect before the stream begins, and the most between two M-steps."""
     return 20 * n_components * n_features
+
+
+def rows_of_first_fit(n_components: int) -> int:
+    """Samples from which there are parameters at all, if only provisional ones."""
+    return max(2, n_components)
 
 
 def step_size(seen: float, weight: float, knee: float, learning_decay: float) -> float:
@@ -85,7 +90,7 @@ def about_means(statistics: Statistics, means: Float64Array) -> Statistics:
         T, Q = second[: len(i)], second[len(i) :]
         k, other = np.tril_indices(K)
         apart = statistics.shift[k] - statistics.shift[other]
-        within = T + np.einsum("p,pt,pt->t", Q, apart[:, i], apart[:, j])
+        within = T + np.einsum("pi,pj->ij", Q[:, None] * apart, apart)[i, j]
         within -= np.einsum("kt,kt->t", s[:, i], move[:, j])
         moments = np.concatenate([within, np.zeros(len(Q))])
     elif statistics.covariance_type == "full":

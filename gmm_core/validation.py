@@ -41,12 +41,14 @@ def _class_of_sklearn(name: str) -> Any:
     return getattr(sys.modules.get("sklearn.exceptions"), name, None)
 
 
-def not_fitted_error(estimator_name: str = "GaussianMixture") -> Exception:
+def not_fitted_error(estimator_name: str = "GaussianMixture", detail: str = "") -> Exception:
     """Make the error for a method that was called before `fit`.
 
     Parameters
     ----------
     estimator_name : str
+    detail : str
+        A further sentence.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def not_fitted_error(estimator_name: str = "GaussianMixture") -> Exception:
     error = _class_of_sklearn("NotFittedError") or NotFittedError
     made: Exception = error(
         f"This {estimator_name} instance is not fitted yet. Call 'fit' with appropriate "
-        "arguments before using this estimator."
+        f"arguments before using this estimator.{detail and ' '}{detail}"
     )
     return made
 

@@ -1,6 +1,7 @@
 """partial_fit: stepwise EM on streams, against closed forms and against EM on all the data."""
 
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -452,3 +453,71 @@ def test_bad_parameters(params, message):
     model = GaussianMixture(2, random_state=0).partial_fit(blobs(500)).set_params(**params)
     with pytest.raises(ValueError, match=message):
         model.partial_fit(blobs(10))
+
+
+# --- weights of any scale; memory; what a stream waits for ----------------------------------
+
+
+@all_types
+@pytest.mark.parametrize("scale", [1e-6, 0.3, 1e6])
+@pytest.mark.parametrize("forget_factor", [None, 0.999])
+@pytest.mark.parametrize("fitted", [False, True])
+def test_only_the_proportions_of_the_weights_matter(covariance_type, scale, forget_factor, fitted):
+    """The rule of `fit`, but for rounding: by which the best of the starts may be one with its components in another order."""
+    X = blobs(6_000)
+    proportions = np.random.default_rng(0).choice([0.0, 1.0, 2.0], len(X))
+    for weight in (np.ones(len(X)), proportions):
+        models = []
+        for w in (weight, weight * scale):
+            model = GaussianMixture(
+                4, covariance_type=covariance_type, random_state=0, forget_factor=forget_factor
+            )
+            if fitted:
+                model.fit(X[:1_000], sample_weight=w[:1_000])
+            models.append(learn(model, X, 500, sample_weight=w))
+        held_out = blobs(500, seed=0)
+        np.testing.assert_allclose(*(m.score_samples(held_out) for m in models), rtol=1e-10)
+        np.testing.assert_allclose(*(np.sort(m.weights_) for m in models), rtol=1e-10)
+        assert models[1].n_samples_seen_ == pytest.approx(models[0].n_samples_seen_ * scale)
+
+
+def test_ones_as_weights_are_no_weights():
+    X = blobs(6_000)
+    models = [
+        learn(GaussianMixture(4, random_state=0), X, 500, **weights)
+        for weights in ({}, {"sample_weight": np.ones(len(X))}, {"sample_weight": np.full(len(X), 8.0)})
+    ]
+    for model in models[1:]:
+        for mine, other in zip(parameters_of(model), parameters_of(models[0]), strict=True):
+            np.testing.assert_array_equal(mine, other)
+
+
+def test_a_tied_stream_of_many_components_takes_little_memory():
+    """K²/2 pairs of D features, not of D²/2: those would take 87 MB here."""
+    K, D = 64, 100
+    rng = np.random.RandomState(0)
+    statistics = accumulate(
+        rng.randn(2_000, D), np.full(K, 1 / K), rng.randn(K, D), np.eye(D), "tied"
+    )
+    tracemalloc.start()
+    moved = about_means(statistics, statistics.shift + 0.1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6
+    before, _ = maximization_step(statistics, 1e-6)
+    after, _ = maximization_step(about_means(statistics, before.means), 1e-6)
+    np.testing.assert_allclose(after.covariances, before.covariances, rtol=0, atol=1e-12)
+    assert moved.values.shape == statistics.values.shape
+
+
+def test_what_a_stream_waits_for_is_said():
+    X = blobs(100)
+    model = GaussianMixture(4, random_state=0).partial_fit(X[:1])
+    for call in (model.predict, model.score, lambda X: model.sample(), lambda X: model.save("nowhere")):
+        with pytest.raises(ValueError, match="partial_fit has collected 1 samples; its first fit needs 4"):
+            call(X)
+    model.partial_fit(X[1:4])
+    assert model.predict(X).shape == (100,)
+    same = GaussianMixture(2, reg_covar=0).partial_fit(np.zeros((5, 2)))
+    with pytest.raises(ValueError, match="collected 5 samples; no fit of them has succeeded yet"):
+        same.predict(np.zeros((1, 2)))
