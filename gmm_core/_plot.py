@@ -16,7 +16,8 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise ValueError(
-            'a plot needs matplotlib, which is not installed: pip install "gmm-core[plot]"'
+            "a plot needs matplotlib, which is not installed; "
+            'in a clone of gmm_core: pip install ".[plot]"'
         ) from None
 
 
