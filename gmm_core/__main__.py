@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from gmm_core import GaussianMixture
     from gmm_core._data_files import Data
+    from gmm_core.restarts import State
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
@@ -71,17 +72,24 @@ def _warnings_on_one_line(prefix: str = "") -> Iterator[None]:
 
 
 class _Progress:
-    """A line on a terminal that says what is being done; elsewhere nothing."""
+    """Show on a terminal how far a fit is, in one line; elsewhere show nothing."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, n_init: int) -> None:
         self._text = text
+        self._n_init = n_init
+        self._state: State | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._shown = sys.stderr.isatty()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "_Progress":
         if self._shown:
             self._thread.start()
+        return self
+
+    def watch(self, state: "State") -> None:
+        """Take note of an iteration that has been made."""
+        self._state = state
 
     def __exit__(self, *exc_info: object) -> None:
         if self._shown:
@@ -92,8 +100,18 @@ class _Progress:
     def _write(self) -> None:
         start = time.perf_counter()
         while not self._done.wait(0.2):
-            seconds = time.perf_counter() - start
-            print(f"\r{self._text}, {seconds:.0f} s\x1b[K", end="", file=sys.stderr, flush=True)
+            line = f"{self._text}, {time.perf_counter() - start:.0f} s{self._iteration()}"
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+            # A line that fills the terminal would be continued on the next one.
+            print(f"\r{line[: width - 1]}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _iteration(self) -> str:
+        state = self._state
+        if state is None or not state.lower_bounds:
+            return ""
+        start = f"start {state.start + 1} of {self._n_init}, " if self._n_init > 1 else ""
+        return (f": {start}iteration {len(state.lower_bounds)}, "
+                f"log-likelihood {state.lower_bounds[-1]:.4f} per sample")  # fmt: skip
 
 
 # Arguments ---------------------------------------------------------------------------------------
@@ -225,9 +243,14 @@ def _fit(args: argparse.Namespace) -> None:
     lowest = float("inf")
     tried = []
     for k in args.k:
-        with _warnings_on_one_line(f"{k} components: "), _Progress(f"fitting {k} components"):
+        model = GaussianMixture(k, **options)
+        with (
+            _warnings_on_one_line(f"{k} components: "),
+            _Progress(f"fitting {k} components", model.n_init) as progress,
+        ):
+            vars(model)["_watch"] = progress.watch
             start = time.perf_counter()
-            model = GaussianMixture(k, **options).fit(data.X)
+            model.fit(data.X)
             seconds = time.perf_counter() - start
             bic = float(model.bic(data.X))
             log_likelihood = float(model.score(data.X)) * data.X.shape[0]

@@ -145,10 +145,9 @@ class FittingMethods(MixtureMethods):
                 sample, self.covariance_type, self.init_params, given, random_state, reg_covar
             )
 
-        best, restarts = best_of_starts(
-            data, start, n_init, schedule, previous, state,
-            None if checkpoint is None else checkpoint.save,
-        )  # fmt: skip
+        # The command line, which has no checkpoints, follows a fit by means of `_watch`.
+        watch = vars(self).get("_watch") if checkpoint is None else checkpoint.save
+        best, restarts = best_of_starts(data, start, n_init, schedule, previous, state, watch)
         if not best.converged and self.max_iter > 0:
             warn(
                 "Best performing initialization did not converge. Try different init parameters, "
