@@ -1,6 +1,7 @@
 """What the command line prints and writes: tables of components, arrays as .csv or .npy."""
 
 import csv
+import shutil
 import sys
 from typing import IO, Any
 
@@ -11,6 +12,7 @@ from gmm_core import GaussianMixture
 
 MAX_COMPONENTS_SHOWN = 20
 MAX_FEATURES_SHOWN = 6
+_SHORTEST_NAME = 8  # characters that are left of a name to make a table fit the terminal
 
 
 def feature_names(model: GaussianMixture) -> list[str]:
@@ -42,22 +44,35 @@ def _write_csv(values: NDArray[Any], header: list[str] | None, file: IO[str]) ->
 
 
 def print_components(model: GaussianMixture, names: list[str]) -> None:
-    """Print weight, means and standard deviations, the heaviest components first."""
+    """Print weight, means and standard deviations, the heaviest components first.
+
+    On a terminal, names are shortened and features left out as far as its width demands. The line
+    below the table says how many components and features are left out.
+    """
     sd = _standard_deviations(model)
     n_components, n_features = model.means_.shape
-    names = names[:MAX_FEATURES_SHOWN]
     order = np.argsort(-model.weights_, kind="stable")[:MAX_COMPONENTS_SHOWN]
-    rows = [
-        [str(k), f"{model.weights_[k]:.4f}"]
-        + [f"{model.means_[k, d]:.6g} ({sd[k, d]:.4g})" for d in range(len(names))]
-        for k in order
+    columns = [
+        ["component", *(str(k) for k in order)],
+        ["weight", *(f"{model.weights_[k]:.4f}" for k in order)],
     ]
-    print_table(["component", "weight", *names], rows)
+    n_others = len(columns)
+    for d, name in enumerate(names[:MAX_FEATURES_SHOWN]):
+        columns.append([name, *(f"{model.means_[k, d]:.6g} ({sd[k, d]:.4g})" for k in order)])
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        if _width(columns) > width:
+            for column in columns[n_others:]:
+                column[0] = _shortened(column[0], max(_SHORTEST_NAME, *map(len, column[1:])))
+        while _width(columns) > width and len(columns) > n_others + 1:
+            columns.pop()
+    header, *rows = map(list, zip(*columns, strict=True))
+    print_table(header, rows)
     left_out = []
-    if n_components > MAX_COMPONENTS_SHOWN:
-        left_out.append(f"{n_components - MAX_COMPONENTS_SHOWN} more components")
-    if n_features > MAX_FEATURES_SHOWN:
-        left_out.append(f"{n_features - MAX_FEATURES_SHOWN} more features")
+    if n_components > len(order):
+        left_out.append(f"{n_components - len(order)} more components")
+    if n_features > len(columns) - n_others:
+        left_out.append(f"{n_features - (len(columns) - n_others)} more features")
     print("mean (standard deviation)" + "".join(f"; {text}" for text in left_out))
 
 
@@ -71,6 +86,19 @@ def _standard_deviations(model: GaussianMixture) -> NDArray[Any]:
     else:
         variances = covariances[:, np.newaxis]
     return np.broadcast_to(np.sqrt(variances), model.means_.shape)
+
+
+def _width(columns: list[list[str]]) -> int:
+    """Return the width of a table with a gap of two between its columns."""
+    return sum(max(map(len, column)) for column in columns) + 2 * (len(columns) - 1)
+
+
+def _shortened(name: str, length: int) -> str:
+    """Leave out the middle of a long name: names often differ in their last characters."""
+    if len(name) <= length:
+        return name
+    n_last = (length - 1) // 2
+    return name[: length - 1 - n_last] + "…" + name[-n_last:]
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
