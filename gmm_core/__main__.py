@@ -1,6 +1,7 @@
 """The command line: ``gmm-core fit | predict | score | sample | info | bench``."""
 
 import argparse
+import inspect
 import os
 import sys
 import threading
@@ -9,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from gmm_core import GaussianMixture
@@ -137,6 +138,16 @@ def _component_range(text: str) -> range:
     return range(low, high + 1)
 
 
+def _delimiter(text: str) -> str:
+    """Return the character between columns; a space stands for any run of spaces and tabs."""
+    delimiter = {"tab": "\t", "\\t": "\t", "space": " "}.get(text, text)
+    if len(delimiter) != 1 or delimiter.isalnum() or delimiter in "\"'.+-_#\r\n":
+        raise argparse.ArgumentTypeError(
+            f"expected one character such as ';', or the word tab or space, got {text!r}"
+        )
+    return delimiter
+
+
 def _file_name(*suffixes: str) -> Callable[[str], str]:
     """Return a check that a file to be written has one of these suffixes and a folder to be in."""
 
@@ -151,66 +162,114 @@ def _file_name(*suffixes: str) -> Callable[[str], str]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from gmm_core import GaussianMixture, __version__
+
     parser = _Parser(prog="gmm-core", description="Fit and use Gaussian mixture models.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.add_argument("--version", action="version", version=f"gmm-core {__version__}",
+                        help="print the version and exit")  # fmt: skip
+    commands = parser.add_subparsers(
+        title="commands",
+        metavar="COMMAND",
+        required=True,
+        description="Each has its own help: gmm-core COMMAND --help.",
+    )
 
     def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> _Parser:
         sub: _Parser = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
         return sub
 
-    data_help = ".csv (with or without header), .npy or .npz (array X, or the only array)"
     fit = command("fit", _fit, "Fit a mixture to a file of samples.")
-    fit.add_argument("data", metavar="DATA", help=data_help)
-    fit.add_argument("-k", type=_component_range, default=range(1, 2), metavar="K",
-                     help="number of components, or a range such as 1:10 to take the one of best "
-                          "BIC (default: 1)")  # fmt: skip
-    fit.add_argument("--out", type=_file_name(".npz"), metavar="MODEL.npz", help="save the model")
-    fit.add_argument(
-        "--plot",
-        type=_file_name(".png"),
-        metavar="PLOT.png",
-        help="plot the first two features (needs matplotlib)",
-    )
-    # Left out, an option below is not passed on: the defaults are those of GaussianMixture.
-    option = fit.add_argument_group("options of GaussianMixture").add_argument
-    unset = argparse.SUPPRESS
-    option("--covariance-type", choices=COVARIANCE_TYPES, default=unset)
-    option("--init", dest="init_params", choices=INIT_PARAMS, default=unset)
-    option("--n-init", type=int, metavar="N", default=unset, help="restarts, the best is kept")
-    option("--max-iter", type=int, metavar="N", default=unset)
-    option("--tol", type=float, default=unset)
-    option("--reg-covar", type=float, default=unset, help="added to the covariances' diagonal")
-    option("--seed", dest="random_state", type=int, default=0, help="default: 0")
-    option("--threads", dest="n_threads", type=int, metavar="N", default=unset)
-
     predict = command("predict", _predict, "Print the component of each sample, one a line.")
     score = command("score", _score, "Print log-likelihood, BIC and AIC of samples.")
     sample = command("sample", _sample, "Draw samples from a model, as CSV.")
     info = command("info", _info, "Print the components of a model.")
-    for sub in (predict, score, sample, info):
-        sub.add_argument("model", metavar="MODEL.npz", help="a model saved by fit --out")
-    for sub in (predict, score):
-        sub.add_argument("data", metavar="DATA", help=data_help)
-    predict.add_argument("--proba", action="store_true",
-                         help="the responsibilities of all components instead, as CSV")  # fmt: skip
-    sample.add_argument("-n", type=int, default=100, metavar="N", help="how many (default: 100)")
-    sample.add_argument("--seed", type=int, default=0, help="default: 0")
-    for sub in (predict, sample):
-        sub.add_argument("--out", type=_file_name(".csv", ".npy"), metavar="FILE",
-                         help="write to a .csv or .npy file instead")  # fmt: skip
-
     bench = command("bench", _bench, "Time gmm_core against NumPy, and scikit-learn if installed.")
-    for name, default, text in (
+    for sub in (predict, score, sample, info):
+        sub.add_argument("model", metavar="MODEL.npz", help="a model saved by gmm-core fit --out")
+    for sub in (fit, predict, score):
+        sub.add_argument("data", metavar="DATA",
+                         help="a .csv file, a .npy file, or a .npz file with an array X or with "
+                              "one array only; a row is a sample")  # fmt: skip
+        sub.add_argument("--header", choices=("auto", "yes", "no"), default="auto",
+                         help="the first line of a .csv file names the columns (yes), or is a "
+                              "sample (no), or names them if none of its fields is a number "
+                              "(auto) (default: %(default)s)")  # fmt: skip
+        sub.add_argument("--delimiter", type=_delimiter, metavar="CHAR", default=",",
+                         help="the character between the columns of a .csv file, or 'tab', or "
+                              "'space' for any number of spaces and tabs (default: "
+                              "%(default)s)")  # fmt: skip
+
+    fit.add_argument("-k", type=_component_range, default=range(1, 2), metavar="K",
+                     help="number of components, or a range such as 1:10, of which the number "
+                          "with the lowest BIC is taken (default: 1)")  # fmt: skip
+    fit.add_argument("--out", type=_file_name(".npz"), metavar="MODEL.npz",
+                     help="save the model in this file")  # fmt: skip
+    fit.add_argument(
+        "--plot",
+        type=_file_name(".png"),
+        metavar="PLOT.png",
+        help="save a plot of the first two features (needs matplotlib)",
+    )
+    fit.add_argument("--seed", dest="random_state", type=int, default=0, metavar="N",
+                     help="seed of the random starts (default: 0)")  # fmt: skip
+    group = fit.add_argument_group("options of GaussianMixture")
+    defaults = inspect.signature(GaussianMixture).parameters
+
+    def option(flag: str, name: str, text: str, **details: Any) -> None:
+        # Left out, an option is not passed on: the defaults are those of GaussianMixture.
+        default = defaults[name].default
+        group.add_argument(flag, dest=name, default=argparse.SUPPRESS, **details,
+                           help=f"{text} (default: {default})")  # fmt: skip
+
+    option("--covariance-type", "covariance_type", "shape of the covariances",
+           choices=COVARIANCE_TYPES)  # fmt: skip
+    option("--init", "init_params", "how EM's start is found", choices=INIT_PARAMS)
+    option("--n-init", "n_init", "number of starts, of which the best is kept",
+           type=int, metavar="N")  # fmt: skip
+    option("--max-iter", "max_iter", "largest number of EM iterations", type=int, metavar="N")
+    option("--tol", "tol", "EM stops when the log-likelihood per sample changes by less than this",
+           type=float, metavar="X")  # fmt: skip
+    option("--reg-covar", "reg_covar", "number added to the diagonals of all covariances",
+           type=float, metavar="X")  # fmt: skip
+    group.add_argument(
+        "--threads",
+        dest="n_threads",
+        type=int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="number of threads (default: one for each CPU that may be used)",
+    )
+
+    predict.add_argument(
+        "--proba",
+        action="store_true",
+        help="print the probabilities of all components instead, as CSV",
+    )
+    for sub in (predict, sample):
+        sub.add_argument(
+            "--out",
+            type=_file_name(".csv", ".npy"),
+            metavar="FILE",
+            help="write to this .csv or .npy file instead of the terminal",
+        )
+    sample.add_argument("-n", type=int, default=100, metavar="N",
+                        help="number of samples (default: 100)")  # fmt: skip
+    sample.add_argument("--seed", type=int, default=0, metavar="N",
+                        help="seed of the random numbers (default: 0)")  # fmt: skip
+
+    for name, number, text in (
         ("--n", 100_000, "samples"),
         ("--d", 8, "features"),
         ("--k", 8, "components"),
         ("--iterations", 10, "EM iterations of each fit"),
     ):
-        bench.add_argument(name, type=int, default=default, metavar="N",
-                           help=f"{text} (default: {default})")  # fmt: skip
-    bench.add_argument("--covariance-type", choices=COVARIANCE_TYPES, default="full")
-    bench.add_argument("--threads", type=int, metavar="N", help="for all (default: their own)")
+        bench.add_argument(name, type=int, default=number, metavar="N",
+                           help=f"number of {text} (default: {number})")  # fmt: skip
+    bench.add_argument("--covariance-type", choices=COVARIANCE_TYPES, default="full",
+                       help="shape of the covariances (default: full)")  # fmt: skip
+    bench.add_argument("--threads", type=int, metavar="N",
+                       help="number of threads of each library (default: its own)")  # fmt: skip
     return parser
 
 
@@ -228,7 +287,7 @@ def _fit(args: argparse.Namespace) -> None:
         from gmm_core import _plot
 
         _plot.require_matplotlib()
-    data = read_data(args.data)
+    data = read_data(args.data, args.delimiter, args.header)
     if args.plot and data.X.shape[1] < 2:
         raise ValueError(f"--plot draws two features, {args.data} has one")
     options = {
@@ -346,7 +405,7 @@ def _load_for(args: argparse.Namespace) -> "tuple[GaussianMixture, Data]":
     from gmm_core._data_files import read_data
 
     model = _load(args.model)
-    data = read_data(args.data)
+    data = read_data(args.data, args.delimiter, args.header)
     expected = list(getattr(model, "feature_names_in_", []))
     if data.names is not None and expected and data.names != expected:
         raise ValueError(f"{args.data}: columns are {', '.join(data.names)}; "

@@ -270,12 +270,55 @@ def test_bad_arguments(capsys, arguments, message):
     assert message in failure(capsys, *arguments)
 
 
-@pytest.mark.parametrize("command", [[], ["fit"], ["predict"], ["score"], ["sample"], ["bench"]])
-def test_help(capsys, command):
+COMMANDS = [[], ["fit"], ["predict"], ["score"], ["sample"], ["info"], ["bench"]]
+
+
+def shown_by(capsys, *argv):
+    """Run what argparse answers itself, and return its output."""
     with pytest.raises(SystemExit) as stop:
-        main([*command, "--help"])
+        main(list(argv))
     assert stop.value.code == 0
-    assert "usage: gmm-core" in capsys.readouterr().out
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    out = shown_by(capsys, *command, "--help")
+    assert "usage: gmm-core" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def options_of(text):
+    """Return the help of each option by its name."""
+    entries = [" ".join(entry.split()) for entry in re.split(r"\n  (?=-)|\n\n", text)]
+    return {entry.split()[0]: entry for entry in entries if entry.startswith("-")}
+
+
+def test_help_tells_the_defaults(capsys):
+    options = options_of(shown_by(capsys, "fit", "--help"))
+    params = GaussianMixture().get_params()
+    for option, default in {
+        "--header": "auto",
+        "--delimiter": ",",
+        "-k": 1,
+        "--seed": 0,
+        "--covariance-type": params["covariance_type"],
+        "--init": params["init_params"],
+        "--n-init": params["n_init"],
+        "--max-iter": params["max_iter"],
+        "--tol": params["tol"],
+        "--reg-covar": params["reg_covar"],
+    }.items():
+        assert options[option].endswith(f"(default: {default})")
+    assert "(default: " in options["--threads"]
+    bench = options_of(shown_by(capsys, "bench", "--help"))
+    del bench["-h,"]
+    assert len(bench) == 6 and all("(default: " in text for text in bench.values())
+
+
+def test_version(capsys):
+    assert shown_by(capsys, "--version") == f"gmm-core {gmm_core.__version__}\n"
 
 
 # A saved model -----------------------------------------------------------------------------------
