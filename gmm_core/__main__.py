@@ -299,8 +299,9 @@ def _fit(args: argparse.Namespace) -> None:
 
     best: GaussianMixture | None = None
     best_row: dict[str, str] = {}
-    lowest = float("inf")
+    lowest = (True, float("inf"))
     tried = []
+    marks = []  # of the models that have collapsed components
     for k in args.k:
         model = GaussianMixture(k, **options)
         with (
@@ -313,6 +314,7 @@ def _fit(args: argparse.Namespace) -> None:
             seconds = time.perf_counter() - start
             bic = float(model.bic(data.X))
             log_likelihood = float(model.score(data.X)) * data.X.shape[0]
+        collapsed = _collapsed(model, data.X)
         row = {
             "log-likelihood": f"{log_likelihood:.2f}",
             "BIC": f"{bic:.2f}",
@@ -320,16 +322,26 @@ def _fit(args: argparse.Namespace) -> None:
             "converged": "yes" if model.converged_ else "no",
             "seconds": f"{seconds:.3f}",
         }
-        tried.append([str(k), *row.values()])
-        if best is None or bic < lowest:
-            best, best_row, lowest = model, row, bic
+        tried.append([f"*{k}" if collapsed else str(k), *row.values()])
+        if collapsed:
+            marks.append(f"{', '.join(map(str, collapsed))} of {k}")
+        # The likelihood of a collapsed component has no bound, so its BIC says nothing.
+        if best is None or (bool(collapsed), bic) < lowest:
+            best, best_row, lowest = model, row, (bool(collapsed), bic)
     assert best is not None  # -k is never an empty range
     names = data.names or feature_names(best)
 
     print(f"{args.data}: {data.X.shape[0]} samples, {data.X.shape[1]} features\n")
     if len(tried) > 1:
         print_table(["components", *best_row], tried)
-        print(f"\nlowest BIC: {len(best.weights_)} components\n")
+        if marks:
+            print(f"* collapsed onto too few samples: component {'; '.join(marks)}")
+        which = ""
+        if len(marks) == len(tried):
+            which = " (all have collapsed components)"
+        elif marks:
+            which = " (of those without collapsed components)"
+        print(f"\nlowest BIC{which}: {len(best.weights_)} components\n")
     print_components(best, names)
     if len(tried) == 1:
         print()
@@ -391,7 +403,12 @@ def _bench(args: argparse.Namespace) -> None:
     run_bench(args.n, args.d, args.k, args.covariance_type, args.iterations, args.threads)
 
 
-# Models --------------------------------------------------------------------------------
+# Models ------------------------------------------------------------------------------------------
+
+
+def _collapsed(model: "GaussianMixture", X: Any) -> list[int]:
+    """Return the components of a model, fitted to X, that have collapsed onto too few samples."""
+    return []  # TODO(lead): ask the library, which cannot judge a component yet
 
 
 def _load(path: str) -> "GaussianMixture":

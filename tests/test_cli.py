@@ -132,6 +132,91 @@ def test_large_tables_are_cut(capsys, tmp_path):
     assert max(map(len, out.splitlines())) < 200
 
 
+def on_a_terminal(monkeypatch, columns):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+
+@pytest.mark.parametrize(("columns", "n_shown"), [(200, 6), (80, 3), (60, 2), (20, 1)])
+def test_tables_fit_the_terminal(capsys, tmp_path, monkeypatch, columns, n_shown):
+    X = np.random.default_rng(0).uniform(100, 101, (400, 9))
+    path = tmp_path / "wide.npy"
+    np.save(path, X)
+    # A mean and a standard deviation take up to 16 characters, as "100.503 (0.2871)".
+    on_a_terminal(monkeypatch, columns)
+    out = output(capsys, "fit", str(path), "-k", "1")
+    table = next(line for line in out.splitlines() if line.startswith("component"))
+    assert table.split()[2:] == [f"x{d + 1}" for d in range(n_shown)]
+    assert f"{9 - n_shown} more features" in out
+    if columns > 20:
+        assert max(map(len, out.splitlines()[2:])) <= columns
+
+
+def test_long_names_are_shortened_on_a_terminal_alone(capsys, tmp_path, monkeypatch):
+    names = [f"a_measurement_with_a_very_long_name_{letter}" for letter in "abc"]
+    rows = np.random.default_rng(0).uniform(100, 101, (400, 3))
+    path = tmp_path / "long.csv"
+    np.savetxt(path, rows, delimiter=",", header=",".join(names), comments="")
+    piped = output(capsys, "fit", str(path))
+    assert all(name in piped for name in names)
+    on_a_terminal(monkeypatch, 80)
+    lines = output(capsys, "fit", str(path)).splitlines()
+    table = [line for line in lines if "component" in line or "(" in line]
+    assert max(map(len, table)) <= 80
+    header = table[0].split()[2:]
+    # Both ends are left, so that names which differ in the last character still do.
+    assert len(set(header)) == 3 and all(len(name) <= 16 and "…" in name for name in header)
+    assert "more features" not in table[-1]
+    on_a_terminal(monkeypatch, 200)
+    assert output(capsys, "fit", str(path)).splitlines()[:5] == piped.splitlines()[:5]
+
+
+# A choice by BIC ---------------------------------------------------------------------------------
+
+
+def table_of(out):
+    """Return the figures of each model that was tried, by the text that names it."""
+    lines = out.split("\n\n")[1].splitlines()[1:]
+    return {line.split()[0]: line.split()[1:] for line in lines if not line.startswith("* ")}
+
+
+def collapse(monkeypatch, components):
+    """Let the models of so many components have collapsed ones."""
+    monkeypatch.setattr(
+        "gmm_core.__main__._collapsed", lambda model, X: components.get(len(model.weights_), [])
+    )
+
+
+def test_a_collapsed_model_is_marked_and_does_not_win(capsys, monkeypatch, tmp_path):
+    plain = output(capsys, "fit", FAITHFUL, "-k", "1:4")
+    bics = {k: float(cells[1]) for k, cells in table_of(plain).items()}
+    first, second = sorted(bics, key=bics.get)[:2]
+    assert "*" not in plain and f"lowest BIC: {first} components" in plain
+    collapse(monkeypatch, {int(first): [0, 1]})
+    path = str(tmp_path / "model.npz")
+    out = output(capsys, "fit", FAITHFUL, "-k", "1:4", "--out", path)
+    marked = {f"*{k}" if k == first else k for k in bics}
+    assert set(table_of(out)) == marked
+    assert f"\n* collapsed onto too few samples: component 0, 1 of {first}\n" in out
+    assert f"lowest BIC (of those without collapsed components): {second} components" in out
+    assert len(GaussianMixture.load(path).weights_) == int(second)
+
+
+def test_a_collapsed_model_that_comes_first_does_not_win(capsys, monkeypatch):
+    collapse(monkeypatch, {1: [0], 2: [1]})
+    out = output(capsys, "fit", FAITHFUL, "-k", "1:3")
+    assert "component 0 of 1; 1 of 2\n" in out
+    assert "components): 3 components" in out
+
+
+def test_if_all_models_collapsed_the_lowest_bic_is_taken(capsys, monkeypatch):
+    plain = output(capsys, "fit", FAITHFUL, "-k", "1:3")
+    collapse(monkeypatch, {1: [0], 2: [1], 3: [0]})
+    out = output(capsys, "fit", FAITHFUL, "-k", "1:3")
+    best = plain.partition("lowest BIC: ")[2].split()[0]
+    assert f"lowest BIC (all have collapsed components): {best} components" in out
+
+
 # DATA --------------------------------------------------------------------------------------------
 
 
