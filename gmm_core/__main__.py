@@ -301,7 +301,7 @@ def _fit(args: argparse.Namespace) -> None:
     best_row: dict[str, str] = {}
     lowest = (True, float("inf"))
     tried = []
-    marks = []  # of the models that have collapsed components
+    marks = []  # one for each model that has collapsed components
     for k in args.k:
         model = GaussianMixture(k, **options)
         with (
@@ -324,8 +324,10 @@ def _fit(args: argparse.Namespace) -> None:
         }
         tried.append([f"*{k}" if collapsed else str(k), *row.values()])
         if collapsed:
-            marks.append(f"{', '.join(map(str, collapsed))} of {k}")
-        # The likelihood of a collapsed component has no bound, so its BIC says nothing.
+            noun = "component" if len(collapsed) == 1 else "components"
+            marks.append(f"{noun} {', '.join(map(str, collapsed))} of {k}")
+        # The likelihood grows without bound as a component collapses, so that a low BIC means
+        # nothing then.
         if best is None or (bool(collapsed), bic) < lowest:
             best, best_row, lowest = model, row, (bool(collapsed), bic)
     assert best is not None  # -k is never an empty range
@@ -335,7 +337,7 @@ def _fit(args: argparse.Namespace) -> None:
     if len(tried) > 1:
         print_table(["components", *best_row], tried)
         if marks:
-            print(f"* collapsed onto too few samples: component {'; '.join(marks)}")
+            print(f"* collapsed onto too few samples: {'; '.join(marks)}")
         which = ""
         if len(marks) == len(tried):
             which = " (all have collapsed components)"

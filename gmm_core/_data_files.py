@@ -181,14 +181,14 @@ def _parse_csv(path: str, delimiter: str, header: str) -> tuple[NDArray[Any], li
         raise ValueError(f"the header names {len(first)} columns, the samples have {X.shape[1]}")
     if header == "auto" and names is None and _may_be_header(first, X):
         warn(
-            f"{path}: line {n_skip + 1} was read as a sample, but only there are all numbers "
-            "whole; if it names the columns, use --header yes (--header no silences this)"
+            f"{path}: line {n_skip + 1} was read as a sample, but it alone consists of whole "
+            "numbers; if it names the columns, use --header yes (--header no silences this warning)"
         )
     return X, names
 
 
 def _first_lines(path: str) -> tuple[int, list[str]]:
-    """Return how many lines of comment or nothing come first, and the next two that have text."""
+    """Return the number of comments and blank lines at the top, and the next two lines of text."""
     n_skip = 0
     lines: list[str] = []
     with open(path, encoding="utf-8-sig", newline="") as file:
@@ -225,7 +225,7 @@ def _is_header(lines: list[str], delimiter: str, number: int) -> bool:
         return True
     advice = "; if this line names the columns, use --header yes"
     if not any(math.isfinite(float(text)) for text in numbers):
-        # A column may be called nan or inf; the first of the samples may be nan too.
+        # A column may be called nan or inf, but the values of the first sample may be nan as well.
         if len(numbers) < len(fields):
             return True
         raise ValueError(f"line {number}: {fields[0]!r} is not a finite number{advice}")
@@ -235,7 +235,7 @@ def _is_header(lines: list[str], delimiter: str, number: int) -> bool:
 
 
 def _may_be_header(first: list[str], X: NDArray[Any]) -> bool:
-    """Return whether the first line alone is of whole numbers, such as years or indices."""
+    """Return whether the first line alone consists of whole numbers, such as years or indices."""
     others = X[1:1000]
     return (
         len(others) > 1
@@ -256,7 +256,7 @@ def _first_fault(path: str, n_skip: int, width: int, delimiter: str) -> str | No
 
 
 def _fault(line: str, number: int, width: int, delimiter: str) -> str | None:
-    """Say why a line is not a row of so many numbers."""
+    """Say why a line is not a row of `width` numbers; return None if it is one."""
     row = _fields(line, delimiter)
     for column, text in enumerate(row[:width]):
         if not _is_number(text):
@@ -271,7 +271,7 @@ def _fault(line: str, number: int, width: int, delimiter: str) -> str | None:
 
 
 def _delimiter_hint(line: str, delimiter: str) -> str:
-    """Suggest the delimiter that would make a line one of numbers, if there is one."""
+    """Suggest the delimiter that would divide a line into numbers, if there is one."""
     for other, name in _DELIMITERS.items():
         fields = _fields(line, other)
         n_numbers = sum(_is_number(_with_points(text)) for text in fields)

@@ -46,8 +46,8 @@ def _write_csv(values: NDArray[Any], header: list[str] | None, file: IO[str]) ->
 def print_components(model: GaussianMixture, names: list[str]) -> None:
     """Print weight, means and standard deviations, the heaviest components first.
 
-    On a terminal, names are shortened and features left out as far as its width demands. The line
-    below the table says how many components and features are left out.
+    On a terminal, long names are shortened and the last features left out until the table fits its
+    width. The line below the table says how many components and features are left out.
     """
     sd = _standard_deviations(model)
     n_components, n_features = model.means_.shape
@@ -97,8 +97,8 @@ def _shortened(name: str, length: int) -> str:
     """Leave out the middle of a long name: names often differ in their last characters."""
     if len(name) <= length:
         return name
-    n_last = (length - 1) // 2
-    return name[: length - 1 - n_last] + "…" + name[-n_last:]
+    n_last = (length - 3) // 2
+    return name[: length - 3 - n_last] + "..." + name[-n_last:]
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:

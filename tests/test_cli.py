@@ -165,7 +165,7 @@ def test_long_names_are_shortened_on_a_terminal_alone(capsys, tmp_path, monkeypa
     assert max(map(len, table)) <= 80
     header = table[0].split()[2:]
     # Both ends are left, so that names which differ in the last character still do.
-    assert len(set(header)) == 3 and all(len(name) <= 16 and "…" in name for name in header)
+    assert len(set(header)) == 3 and all(len(name) <= 16 and "..." in name for name in header)
     assert "more features" not in table[-1]
     on_a_terminal(monkeypatch, 200)
     assert output(capsys, "fit", str(path)).splitlines()[:5] == piped.splitlines()[:5]
@@ -197,7 +197,7 @@ def test_a_collapsed_model_is_marked_and_does_not_win(capsys, monkeypatch, tmp_p
     out = output(capsys, "fit", FAITHFUL, "-k", "1:4", "--out", path)
     marked = {f"*{k}" if k == first else k for k in bics}
     assert set(table_of(out)) == marked
-    assert f"\n* collapsed onto too few samples: component 0, 1 of {first}\n" in out
+    assert f"\n* collapsed onto too few samples: components 0, 1 of {first}\n" in out
     assert f"lowest BIC (of those without collapsed components): {second} components" in out
     assert len(GaussianMixture.load(path).weights_) == int(second)
 
@@ -205,7 +205,7 @@ def test_a_collapsed_model_is_marked_and_does_not_win(capsys, monkeypatch, tmp_p
 def test_a_collapsed_model_that_comes_first_does_not_win(capsys, monkeypatch):
     collapse(monkeypatch, {1: [0], 2: [1]})
     out = output(capsys, "fit", FAITHFUL, "-k", "1:3")
-    assert "component 0 of 1; 1 of 2\n" in out
+    assert "component 0 of 1; component 1 of 2\n" in out
     assert "components): 3 components" in out
 
 
