@@ -308,6 +308,8 @@ def _fit(args: argparse.Namespace) -> None:
             _warnings_on_one_line(f"{k} components: "),
             _Progress(f"fitting {k} components", model.n_init) as progress,
         ):
+            if len(args.k) > 1:  # the table marks collapsed models
+                warnings.filterwarnings("ignore", r"components? [\d, ]+ collapsed")
             vars(model)["_watch"] = progress.watch
             start = time.perf_counter()
             model.fit(data.X)
@@ -409,8 +411,13 @@ def _bench(args: argparse.Namespace) -> None:
 
 
 def _collapsed(model: "GaussianMixture", X: Any) -> list[int]:
-    """Return the components of a model, fitted to X, that have collapsed onto too few samples."""
-    return []  # TODO(lead): ask the library, which cannot judge a component yet
+    """Return the components of a model, fitted to X, that have collapsed onto few samples."""
+    from gmm_core.collapse import collapsed_components
+    from gmm_core.parameter_validation import check_reg_covar
+
+    parameters = model._parameters()._replace(covariances=model.covariances_)
+    reg_covar = check_reg_covar(model.reg_covar, X.shape[1])
+    return [int(k) for k in collapsed_components(parameters, X.shape[0], reg_covar)]
 
 
 def _load(path: str) -> "GaussianMixture":

@@ -92,7 +92,7 @@ class Statistics:
         self.check()
 
     def check(self) -> None:
-        """Raise an error if the arrays are not what the kernels rely on.
+        """Raise an error if the arrays are not what the kernels rely on; copy them to align them.
 
         Raises
         ------
@@ -108,8 +108,8 @@ class Statistics:
                     f"{name} has dtype {array.dtype} and shape {array.shape}, expected float64 and "
                     + ("(n_components, n_features)" if ndim == 2 else "(n_sums,)")
                 )
-            if not (array.flags.c_contiguous and array.flags.aligned):
-                raise ValueError(f"{name} should be C-contiguous and aligned")
+            if not (array.flags.c_contiguous and array.flags.aligned):  # such as from a network
+                setattr(self, name, np.require(array, requirements=["C", "A"]))
         n_sums = expectation(np.float64).sizes(code, *self.shift.shape)[0]
         if len(self.values) != n_sums:
             raise ValueError(

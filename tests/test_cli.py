@@ -202,6 +202,17 @@ def test_a_collapsed_model_is_marked_and_does_not_win(capsys, monkeypatch, tmp_p
     assert len(GaussianMixture.load(path).weights_) == int(second)
 
 
+def test_three_samples_are_not_three_components(capsys, tmp_path):
+    """The likelihood of a component for each sample is the largest, and means nothing."""
+    (tmp_path / "three.csv").write_text("a,b\n0,1\n2,5\n7,3\n")
+    path = str(tmp_path / "three.csv")
+    out = output(capsys, "fit", path, "-k", "1:3")
+    assert "\n* collapsed onto too few samples: components 0, 1 of 2; components 0, 1, 2 of 3\n" in out
+    assert "lowest BIC (of those without collapsed components): 1 components" in out
+    assert main(["fit", path, "-k", "3"]) == 0
+    assert "warning: 3 components: components 0, 1, 2 collapsed" in capsys.readouterr().err
+
+
 def test_a_collapsed_model_that_comes_first_does_not_win(capsys, monkeypatch):
     collapse(monkeypatch, {1: [0], 2: [1]})
     out = output(capsys, "fit", FAITHFUL, "-k", "1:3")

@@ -78,6 +78,7 @@ def test_the_last_position_is_within():
     assert (np.diff(draw_positions(10**6, np.random.RandomState(0))) > 0).all()
 
 
+@pytest.mark.filterwarnings("ignore:component . collapsed")     # the start of ten rows
 def test_small_data_are_used_whole():
     X = np.random.RandomState(0).randn(2_000, 2)
     seen = []
