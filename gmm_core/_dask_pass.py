@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from distributed import Client, Future, futures_of
 
+from gmm_core._digest import DataDigest
 from gmm_core.parameters import Parameters
-from gmm_core.passes import ArrayPass, Block, FloatArray, checksums
+from gmm_core.passes import ArrayPass, Block, FloatArray
 from gmm_core.statistics import Statistics
 from gmm_core.subsample import NOTHING, Cursor, Extent, draw_positions, present_rows
 from gmm_core.validation import as_float_array, check_sample_weight, check_X
@@ -189,17 +190,19 @@ class DaskChunks:
         X, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
         return X, weight if len(weight) else None
 
-    def checksum(self) -> int:
-        """CRC-32 of all rows and weights, whatever chunks they come in."""
+    def checksum(self) -> str:
+        """Return the digest of all rows and weights, whatever chunks they come in."""
 
         def submit() -> list[Future]:
-            crc: Any = (0, 0)
+            digest: Any = DataDigest()
             for chunk, weight in zip(self._chunks, self._weights, strict=True):
-                crc = self._submit(_checksums, chunk, weight, crc, self.extent.exponent, self.dtype)
-            return [crc]
+                digest = self._submit(
+                    _digest, digest, chunk, weight, self.extent.exponent, self.dtype
+                )
+            return [digest]
 
-        of_samples, of_weights = self.run(submit)[0]
-        return int(of_samples ^ of_weights)
+        digest: DataDigest = self.run(submit)[0]
+        return digest.end()
 
 
 class DaskPass:
@@ -244,8 +247,8 @@ class DaskPass:
         kind = self.covariance_type
         return ArrayPass(X, weight, self.n_components, kind, self.n_threads), 0.0
 
-    def checksum(self) -> int:
-        """CRC-32 of all samples and weights, whatever chunks they come in."""
+    def checksum(self) -> str:
+        """Return the digest of all samples and weights, whatever chunks they come in."""
         return self._chunks.checksum()
 
 
@@ -378,7 +381,7 @@ def _rows(
     return X[Cursor(positions, extent, before).advance(len(X), weight)], _NONE
 
 
-def _checksums(
-    chunk: FloatArray, sample_weight: Any, before: tuple[int, int], exponent: int, dtype: Any
-) -> tuple[int, int]:
-    return checksums(*_for_kernels(chunk, sample_weight, exponent, dtype), before)
+def _digest(
+    before: DataDigest, chunk: FloatArray, sample_weight: Any, exponent: int, dtype: Any
+) -> DataDigest:
+    return before.and_rows(*_for_kernels(chunk, sample_weight, exponent, dtype))

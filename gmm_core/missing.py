@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gmm_core._digest import digest_of
 from gmm_core.covariance import COVARIANCE_TYPES
 from gmm_core.impute import fill_for_start
 from gmm_core.marginal import Pattern, PatternBlock, blocks, patterns_of, regression
 from gmm_core.parameters import Parameters
-from gmm_core.passes import ArrayPass, Block, FloatArray, checksum
+from gmm_core.passes import ArrayPass, Block, FloatArray
 from gmm_core.statistics import NoDensityError, Statistics
 from gmm_core.subsample import Extent, rows_for_start
 
@@ -73,9 +74,9 @@ class MissingPass:
         kind = self.covariance_type
         return ArrayPass(filled, weight, self.n_components, kind, self.n_threads), lacking
 
-    def checksum(self) -> int:
-        """CRC-32 of all samples and weights."""
-        return checksum(self.blocks())
+    def checksum(self) -> str:
+        """Return the digest of all samples and weights; see `KernelPass.checksum`."""
+        return digest_of(self.blocks())
 
     def _over(self, pattern: Pattern) -> ArrayPass:
         # made anew each time: kept for thousands of patterns, their scratch would fill the memory

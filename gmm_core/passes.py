@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gmm_core import _dispatch
+from gmm_core._digest import digest_of
 from gmm_core._dispatch import check_status
 from gmm_core._threads import available
 from gmm_core.covariance import COVARIANCE_TYPES
@@ -61,23 +61,6 @@ class Block(NamedTuple):
     rows: slice
     X: FloatArray
     sample_weight: Float64Array
-
-
-def checksums(
-    X: FloatArray, sample_weight: Float64Array, before: tuple[int, int] = (0, 0)
-) -> tuple[int, int]:
-    """CRC-32 of samples and of weights, after those of the rows before."""
-    of_samples = zlib.crc32(X, before[0])  # type: ignore[arg-type]
-    of_weights = zlib.crc32(sample_weight, before[1])  # type: ignore[arg-type]
-    return of_samples, of_weights
-
-
-def checksum(blocks: Iterable[Block]) -> int:
-    """One number of them for all rows."""
-    crc = (0, 0)
-    for _, X, sample_weight in blocks:
-        crc = checksums(X, sample_weight, crc)
-    return crc[0] ^ crc[1]
 
 
 class KernelPass:
@@ -217,9 +200,9 @@ class KernelPass:
         kind = self.covariance_type
         return ArrayPass(X, weight, self.n_components, kind, self.n_threads), 0.0
 
-    def checksum(self) -> int:
-        """CRC-32 of all samples and weights, whatever blocks they come in."""
-        return checksum(self.blocks())
+    def checksum(self) -> str:
+        """Return the digest of all samples and weights, however they are divided into blocks."""
+        return digest_of(self.blocks())
 
 
 class ArrayPass(KernelPass):
