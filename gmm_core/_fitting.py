@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import numbers
 import os
-import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -63,8 +63,8 @@ class FitPass(Pass, Protocol):
         And what is to be added to their variances, for values that they lack.
         """
 
-    def checksum(self) -> int:
-        """CRC-32 of all samples and weights."""
+    def checksum(self) -> str:
+        """Return the digest of all samples and weights, whatever parts they come in."""
 
 
 class FittingMethods(MixtureMethods):
@@ -132,8 +132,8 @@ class FittingMethods(MixtureMethods):
             random_state = np.random.RandomState(random_state.randint(2**31))
         size = sample_size(self.init_size, self.n_components, data.n_features)
         sample_seed = random_state.randint(2**31) if extent.n_present > size else None
-        checkpoint = self._checkpoint(data, given, warm, random_state, sample_seed)
-        state = None if checkpoint is None else checkpoint.load()
+        checkpoint = self._checkpoint(data, given, warm, schedule, random_state, sample_seed)
+        state = None if checkpoint is None else checkpoint.load(previous)
         if checkpoint is not None:
             sample_seed = checkpoint.sample_seed
         sample = functools.cache(lambda: data.sample(extent, size, sample_seed))
@@ -169,6 +169,7 @@ class FittingMethods(MixtureMethods):
         data: FitPass,
         given: GivenParameters,
         warm: Parameters | None,
+        schedule: Schedule,
         random_state: np.random.RandomState,
         sample_seed: int | None,
     ) -> Checkpoint | None:
@@ -186,14 +187,14 @@ class FittingMethods(MixtureMethods):
             "init_size": self.init_size,
             **{f"{name}_init": array for name, array in given._asdict().items()},
             "random_state": seed if isinstance(seed, numbers.Integral) else None,
-            "warm start": None if warm is None else zlib.crc32(b"".join(map(bytes, warm[:4]))),
+            "warm start": None if warm is None else _digest(warm),
             "n_samples": data.n_samples,
             "n_features": data.n_features,
             "dtype": data.dtype.name,
             "checksum of the data": data.checksum(),
         }
         return Checkpoint(
-            self.checkpoint, self.checkpoint_interval, identity, random_state, sample_seed
+            self.checkpoint, self.checkpoint_interval, identity, schedule, random_state, sample_seed
         )
 
     def _given(self, n_features: int) -> GivenParameters:
@@ -232,6 +233,11 @@ class FittingMethods(MixtureMethods):
                 parameters.precisions_cholesky, self.covariance_type
             )
         return parameters._replace(covariances=covariances.astype(np.float64, copy=False))
+
+
+def _digest(parameters: Parameters) -> str:
+    arrays = b"".join(array.tobytes() for array in parameters[:4])
+    return hashlib.blake2b(arrays, digest_size=16).hexdigest()
 
 
 def _warn_of_empty_components(fit: Fit) -> None:

@@ -93,12 +93,17 @@ class MixtureForms(MixtureAttributes):
         ----------
         path : str or path
             Used as it is; no suffix is added. A `random_state` that is not an int, and an
-            `init_params` that is a callable, are not kept.
+            `init_params` that is a callable, are not kept. A model that learns from a stream
+            by `partial_fit` goes on after `load` as if it had not been saved.
 
         Raises
         ------
         NotFittedError
             If the model is not fitted.
+        ValueError, TypeError
+            If a parameter or an attribute is not what `load` would accept.
+        OSError
+            If the file cannot be written. An older file of that name is then as it was.
         """
         if not self.__sklearn_is_fitted__():
             raise self._not_fitted_error()
@@ -130,7 +135,7 @@ class MixtureForms(MixtureAttributes):
             check_parameters(model.get_params(), cls.__name__)
             vars(model).update(attributes)
             model._parameters()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise _persistence.not_a_model(path, error) from error
         return model
 
@@ -146,9 +151,13 @@ class MixtureForms(MixtureAttributes):
         ImportError
             If scikit-learn is not installed.
         """
-        from sklearn.mixture import GaussianMixture as Other
-
         self._parameters()
+        try:
+            from sklearn.mixture import GaussianMixture as Other
+        except ImportError as error:
+            raise ImportError(
+                "to_sklearn needs scikit-learn, which cannot be imported: pip install scikit-learn"
+            ) from error
         params = {name: getattr(self, name) for name in Other().get_params()}
         if callable(params["init_params"]):
             del params["init_params"]

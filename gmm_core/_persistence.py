@@ -1,29 +1,66 @@
-"""Models as .npz files: arrays as they are, everything else as one JSON text, nothing pickled."""
+"""Models as files: their arrays as they are, everything else in the header."""
 
 from __future__ import annotations
 
 import json
 import os
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from gmm_core.restarts import Restart
-from gmm_core.stepwise import Collected
+from gmm_core import _dispatch
+from gmm_core._archive import (
+    FLOATS,
+    Archive,
+    Members,
+    are_log_likelihoods,
+    check_values,
+    field,
+    is_count,
+    is_flag,
+    is_log_likelihood,
+    is_number,
+    is_size,
+    parameter_arrays,
+    parameters_from_file,
+    plain,
+    restarts_from,
+    write,
+)
+from gmm_core.covariance import COVARIANCE_TYPES
+from gmm_core.parameter_validation import check_parameters
+from gmm_core.statistics import Statistics
+from gmm_core.stepwise import Collected, Stream
+from gmm_core.validation import Names
 
-FORMAT_VERSION = 1
+FORMAT = "gmm_core.GaussianMixture"
+FORMAT_VERSION = 2      # 1 had no position of a stream
 ARRAYS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
-SCALARS = (
-    "converged_", "n_iter_", "lower_bound_", "lower_bounds_", "n_features_in_", "n_samples_seen_",
-)  # fmt: skip
+SCALARS = {
+    "converged_": (is_flag, "true or false"),
+    "n_iter_": (is_count, "an int from 0 up"),
+    "lower_bound_": (lambda v: is_log_likelihood(v) or v != v, "a number"),
+    "lower_bounds_": (are_log_likelihoods, "a list of numbers"),
+    "n_features_in_": (is_count, "an int from 0 up"),
+    "n_samples_seen_": (is_size, "a finite number from 0 up"),
+}
 ATTRIBUTES = (*ARRAYS, *SCALARS, "feature_names_in_")
 _INITS = ("weights_init", "means_init", "precisions_init")
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
-    """Write a fitted model."""
+    """Write a fitted model.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it has a parameter or an attribute that `load` would not accept; then there is no file.
+    OSError
+        If the file cannot be written; an older one is as it was.
+    """
     params = model.get_params()
-    arrays = {name: np.asarray(getattr(model, name)) for name in ARRAYS}
+    arrays = {name: _floats(getattr(model, name)) for name in ARRAYS}
     for name in _INITS:
         value = params.pop(name)
         if value is not None:
@@ -34,38 +71,43 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         del params["init_params"]
     names = getattr(model, "feature_names_in_", None)
     header = {
-        "format": "gmm_core.GaussianMixture",
+        "format": FORMAT,
         "version": FORMAT_VERSION,
         "params": params,
         "attributes": {name: getattr(model, name) for name in SCALARS if hasattr(model, name)},
         "restarts_": getattr(model, "restarts_", []),
         "feature_names_in_": None if names is None else list(names),
     }
-    collected = vars(model).get("_collected")   # of partial_fit
+    collected: Collected | None = vars(model).get("_collected")
     if collected is not None:
         header["collected"] = collected.n_fitted
         arrays["collected_X"] = np.concatenate(collected.X)
         arrays["collected_weight"] = np.concatenate(collected.sample_weight)
-    text = json.dumps(header, default=plain)
-    with open(path, "wb") as file:
-        np.savez(file, allow_pickle=False, header=np.array(text), **arrays)
+    position: Stream | None = vars(model).get("_position")
+    if position is not None:
+        kind = position.parameters.covariance_type
+        header["position"] = {"covariance_type": kind, "memory": position.memory}
+        arrays |= parameter_arrays("position", position.parameters)
+        arrays["position_statistics"] = position.statistics.values
+    header = json.loads(json.dumps(header, default=plain))
+    try:
+        check_parameters(_read(Members(header, arrays))[0], type(model).__name__)
+    except ValueError as error:
+        raise ValueError(f"the model cannot be saved: {error}") from error
+    write(path, "model", header, arrays, f".gmm_core-{os.urandom(4).hex()}.new")
 
 
-def plain(value: Any) -> Any:
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, Restart):
-        return list(value)
-    raise TypeError(f"cannot save a parameter of type {type(value).__name__}: {value!r}")
+def _floats(value: Any) -> npt.NDArray[Any]:
+    """Return an attribute as an array of float32, if it is one, or of float64."""
+    array = np.asarray(value)
+    return array.astype(np.float32 if array.dtype == np.float32 else np.float64, copy=False)
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read parameters and fitted attributes; after opening, any error is a ValueError."""
     with open(path, "rb") as file:
         try:
-            return _read(file)
+            return _read(Archive(file))
         except Exception as error:  # a damaged archive raises whatever its bytes lead to
             raise not_a_model(path, error) from error
 
@@ -75,27 +117,99 @@ def not_a_model(path: str | os.PathLike[str], error: Exception) -> ValueError:
     return ValueError(f"{os.fspath(path)} is not a model saved by gmm_core: {error}")
 
 
-def _read(file: IO[bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
-    with np.load(file, allow_pickle=False) as archive:
-        header = json.loads(str(archive["header"]))
-        arrays = {name: archive[name] for name in archive.files if name != "header"}
-    if header["format"] != "gmm_core.GaussianMixture":
-        raise ValueError(f"its format is {header['format']!r}")
-    if header["version"] > FORMAT_VERSION:
+def _read(members: Members) -> tuple[dict[str, Any], dict[str, Any]]:
+    header = members.header
+    field(header, "format", lambda v: v == FORMAT, f"{FORMAT!r}")
+    version = field(header, "version", is_count, "an int")
+    if version > FORMAT_VERSION:
         raise ValueError(
-            f"its format version is {header['version']}, this gmm_core reads up to {FORMAT_VERSION}"
+            f"its format version is {version}, this gmm_core reads up to {FORMAT_VERSION}"
         )
-    params = {**header["params"], **{n: arrays[n] for n in _INITS if n in arrays}}
-    attributes = {n: header["attributes"][n] for n in SCALARS if n in header["attributes"]}
-    if set(header["attributes"]) - set(attributes):
+    params = dict(field(header, "params", lambda v: isinstance(v, dict), "an object"))
+    for name in _INITS:
+        if name in members:
+            params[name] = members.array(name, None)    # `fit` checks its shape and its values
+    kind = field(params, "covariance_type", _is_covariance_type, "the name of a type")
+    field(params, "reg_covar", _is_reg_covar, "a number or a list of numbers")
+
+    K, D = members.array("means_", (None, None), FLOATS).shape
+    if not (K and D):
+        raise ValueError(f"means_ has shape {(K, D)}")
+    shape = COVARIANCE_TYPES[kind].shape(K, D)
+    attributes: dict[str, Any] = {}
+    for name in ARRAYS:
+        expected = {"weights_": (K,), "means_": (K, D)}.get(name, shape)
+        attributes[name] = members.array(name, expected, FLOATS)
+        check_values(attributes[name], name, kind)
+    given = field(header, "attributes", lambda v: isinstance(v, dict), "an object")
+    if set(given) - set(SCALARS):
         raise ValueError("it has unknown attributes")
-    attributes |= {n: arrays[n] for n in ARRAYS}
-    attributes["restarts_"] = [Restart(*restart) for restart in header["restarts_"]]
-    if header["feature_names_in_"] is not None:
-        attributes["feature_names_in_"] = np.array(header["feature_names_in_"], dtype=object)
+    for name in given:
+        attributes[name] = field(given, name, *SCALARS[name])
+    if attributes.get("n_features_in_", D) != D:
+        raise ValueError(f"n_features_in_ is {attributes['n_features_in_']}, but means_ has {D}")
+    attributes["restarts_"] = restarts_from(header, "restarts_")
+    names = field(
+        header, "feature_names_in_", lambda v: _are_names(v, D), f"null or a list of {D} names"
+    )
+    if names is not None:
+        attributes["feature_names_in_"] = np.array(names, dtype=object)
     if "collected" in header:
-        samples, weight = [arrays["collected_X"]], [arrays["collected_weight"]]
-        attributes["_collected"] = Collected(
-            samples, weight, header["collected"], attributes.get("feature_names_in_")
-        )
+        attributes["_collected"] = _collected(members, D, attributes.get("feature_names_in_"))
+    if "position" in header:
+        attributes["_position"] = _position(members)
     return params, attributes
+
+
+def _is_covariance_type(value: Any) -> bool:
+    return isinstance(value, str) and value in COVARIANCE_TYPES
+
+
+def _is_reg_covar(value: Any) -> bool:
+    return is_number(value) or (isinstance(value, list) and all(map(is_number, value)))
+
+
+def _are_names(value: Any, n_features: int) -> bool:
+    return value is None or (
+        isinstance(value, list)
+        and len(value) == n_features
+        and all(isinstance(name, str) for name in value)
+    )
+
+
+def _collected(members: Members, n_features: int, names: Names | None) -> Collected:
+    """Read the samples that `partial_fit` has collected before the stream begins."""
+    X = members.array("collected_X", (None, n_features), FLOATS)
+    weight = members.array("collected_weight", (len(X),))
+    if not len(X) or not np.isfinite(X).all():
+        raise ValueError("collected_X is empty, or has values that are not finite")
+    if not ((weight > 0) & (weight < np.inf)).all():
+        raise ValueError("collected_weight should be positive and finite")
+    n_fitted = field(
+        members.header, "collected", lambda v: is_count(v) and v <= len(X),
+        f"an int from 0 to {len(X)}",
+    )  # fmt: skip
+    return Collected([X], [weight], n_fitted, names)
+
+
+def _position(members: Members) -> Stream:
+    """Read where a stream is."""
+    position = field(members.header, "position", lambda v: isinstance(v, dict), "an object")
+    kind = field(position, "covariance_type", _is_covariance_type, "the name of a type")
+    memory = field(position, "memory", is_size, "a finite number from 0 up")
+    K, D = members.array("position_means", (None, None)).shape
+    if not (K and D):
+        raise ValueError(f"position_means has shape {(K, D)}")
+    parameters = parameters_from_file(members, "position", K, D, kind)
+    code = COVARIANCE_TYPES[kind].code
+    size = _dispatch.expectation(np.float64).sizes(code, K, D)[0]
+    statistics = Statistics(
+        members.array("position_statistics", (size,)), parameters.means, kind
+    )
+    if not (
+        np.isfinite(statistics.values).all()
+        and statistics.weight > 0
+        and (statistics.counts >= 0).all()
+    ):
+        raise ValueError("position_statistics has values that statistics of samples cannot have")
+    return Stream(parameters, statistics, float(memory))

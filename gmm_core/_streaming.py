@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +14,16 @@ from gmm_core._fitting import FittingMethods
 from gmm_core._threads import effective_n_threads
 from gmm_core.em import Fit
 from gmm_core.parameter_validation import check_parameters, check_reg_covar
-from gmm_core.parameters import Parameters
 from gmm_core.passes import ArrayPass
 from gmm_core.statistics import (
     NoDensityError,
     NumericalError,
     RegCovar,
-    Statistics,
     maximization_step,
 )
 from gmm_core.stepwise import (
     Collected,
+    Stream,
     about_means,
     mixed,
     rows_of_a_start,
@@ -38,23 +37,6 @@ Float64Array = npt.NDArray[np.float64]
 
 # The stream hardly leaves the optimum that it begins at: so it begins at the best of several.
 _STARTS = 10
-
-
-class Stream(NamedTuple):
-    """Where a stream is.
-
-    Attributes
-    ----------
-    parameters : Parameters
-    statistics : Statistics
-        Mean of the statistics of a sample, about the means of the parameters.
-    memory : float
-        Weight of the past, as a forgetting factor has left it, in units of `_weight_unit`.
-    """
-
-    parameters: Parameters
-    statistics: Statistics
-    memory: float
 
 
 class StreamingMethods(FittingMethods):

@@ -1,4 +1,8 @@
-"""The state of a fit in a file, from which it goes on after a crash with the same bits."""
+"""The state of a fit in a file, from which the fit is resumed after a crash.
+
+The result is bit-identical to that of a fit that was never interrupted. A file from which that is
+not possible is refused.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from gmm_core._persistence import plain
+from gmm_core._archive import (
+    Archive,
+    are_log_likelihoods,
+    field,
+    is_count,
+    is_flag,
+    is_log_likelihood,
+    is_size,
+    parameter_arrays,
+    parameters_from_file,
+    plain,
+    restarts_from,
+    write,
+)
 from gmm_core._warnings import warn
 from gmm_core.em import Fit
-from gmm_core.parameters import Parameters
-from gmm_core.restarts import Restart, State
+from gmm_core.restarts import Restart, Schedule, State
 
 FORMAT = "gmm_core.checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had a checksum that does not tell all data apart
+_GENERATOR = "MT19937"
 
 
 class Checkpoint:
@@ -28,11 +46,20 @@ class Checkpoint:
     interval : int
         Iterations from one writing to the next.
     identity : dict
-        What makes it the fit that it is, of model and data, by name.
+        What makes it the fit that it is, of model and data, by name: the state is of use to a fit
+        with the same identity only.
+    schedule : Schedule
+        Its `tol` and `max_iter` may differ from those that the file was written with, as long as
+        the fit passes through the state in the file.
     random_state : RandomState
-        Which the starts are drawn by.
+        The generator that the starts are drawn by.
     sample_seed : int or None
-        Of the subsample that they are found from.
+        Seed of the subsample that the starts are found from.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be one, or the state of the generator cannot be kept.
     """
 
     def __init__(
@@ -40,6 +67,7 @@ class Checkpoint:
         path: str | os.PathLike[str],
         interval: int,
         identity: dict[str, Any],
+        schedule: Schedule,
         random_state: np.random.RandomState,
         sample_seed: int | None,
     ) -> None:
@@ -49,8 +77,17 @@ class Checkpoint:
             raise ValueError(f"checkpoint={os.fspath(path)!r}: there is no such folder")
         if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
             raise ValueError(f"checkpoint={os.fspath(path)!r} is a folder, or in a read-only one")
+        if self.path.exists() and not self.path.is_file():
+            raise ValueError(f"checkpoint={os.fspath(path)!r} is a pipe or a device, not a file")
+        generator = random_state.get_state(legacy=False)["bit_generator"]
+        if generator != _GENERATOR:
+            raise ValueError(
+                f"random_state has the bit generator {generator}, but a checkpoint keeps the state "
+                f"of {_GENERATOR} only: give an int, or numpy.random.RandomState(seed)"
+            )
         self.interval = interval
         self.identity: dict[str, Any] = json.loads(json.dumps(identity, default=plain))
+        self._schedule = schedule
         self._n_unsaved = 0
         self.random_state = random_state
         self.sample_seed = sample_seed
@@ -59,6 +96,11 @@ class Checkpoint:
         """Replace the file in one step, at every `interval`-th call.
 
         At any moment it is the old one or the new one, whole.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the message names it.
         """
         self._n_unsaved += 1
         if self._n_unsaved < self.interval:
@@ -69,6 +111,8 @@ class Checkpoint:
             "format": FORMAT,
             "version": FORMAT_VERSION,
             "identity": self.identity,
+            "tol": self._schedule.tol,
+            "max_iter": self._schedule.max_iter,
             "start": state.start,
             "lower_bounds": state.lower_bounds,
             "restarts": state.restarts,
@@ -76,60 +120,105 @@ class Checkpoint:
             "sample_seed": self.sample_seed,
             "best": None if best is None else [best.lower_bounds, best.lower_bound, best.converged],
         }
-        arrays = {"random_keys": keys, "header": np.array(json.dumps(header, default=plain))}
+        arrays: dict[str, npt.NDArray[Any]] = {"random_keys": np.asarray(keys)}
         if state.parameters is not None:
-            arrays |= _arrays("current", state.parameters)
+            arrays |= parameter_arrays("current", state.parameters)
         if best is not None:
-            arrays |= _arrays("best", best.parameters)
-        temporary = self.path.with_name(f"{self.path.name}.new")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+            arrays |= parameter_arrays("best", best.parameters)
+        write(self.path, "checkpoint", header, arrays, f"{self.path.name}.new")
         self._n_unsaved = 0
 
-    def load(self) -> State | None:
-        """Go on from the file: its state, and the random numbers; None if there is no file.
+    def load(self, previous: float) -> State | None:
+        """Return the state in the file, and set the generator to its; None if there is no file.
+
+        Parameters
+        ----------
+        previous : float
+            Mean log-likelihood that the first iteration is compared with; see `best_of_starts`.
 
         Raises
         ------
         ValueError
-            If it is not a checkpoint, of a later version, or of another model or other data.
+            If the file is not a checkpoint, of another format version, of another model or other
+            data, or if a fit with the present `tol` and `max_iter` would not pass through its
+            state. The generator is then as it was.
         """
-        try:
-            with open(self.path, "rb") as file:
-                try:
-                    header, arrays = _read(file)
-                except Exception as error:  # a damaged archive raises whatever its bytes lead to
-                    raise ValueError(
-                        f"{self.path} is not a checkpoint of gmm_core: {error}"
-                    ) from error
-        except FileNotFoundError:
+        if not self.path.exists():
             return None
-        for name, here in self.identity.items():
-            there = header.get("identity", {}).get(name)
-            if there != here:
-                raise ValueError(
-                    f"the checkpoint {self.path} is of another fit: its {name} is {there}, and "
-                    f"here it is {here}. Delete the file, or give another name."
-                )
-        kind = header["identity"]["covariance_type"]
-        name, *position = header["random_state"]
-        best = header["best"]
-        self.random_state.set_state((name, arrays["random_keys"], *position))
-        self.sample_seed = header["sample_seed"]
-        return State(
-            header["start"],
-            _parameters("current", arrays, kind) if "current_means" in arrays else None,
-            header["lower_bounds"],
-            [Restart(*restart) for restart in header["restarts"]],
-            None if best is None else Fit(_parameters("best", arrays, kind), *best),
+        with open(self.path, "rb") as file:
+            try:
+                archive = Archive(file)
+                there = _identity(archive.header)
+            except Exception as error:  # a damaged archive raises whatever its bytes lead to
+                raise self._not_a_checkpoint(error) from error
+            for name, here in self.identity.items():
+                if there.get(name) != here:
+                    raise ValueError(
+                        f"the checkpoint {self.path} is of another fit: its {name} is "
+                        f"{there.get(name)}, and here it is {here}. Delete the file, or give "
+                        "another name."
+                    )
+            try:
+                state, schedule, generator, sample_seed = self._read(archive)
+            except Exception as error:
+                raise self._not_a_checkpoint(error) from error
+        problem = _overtaken(state, schedule, self._schedule, previous)
+        if problem:
+            raise ValueError(f"the checkpoint {self.path} {problem}, or delete the file")
+        self.random_state.set_state(generator)
+        self.sample_seed = sample_seed
+        return state
+
+    def _not_a_checkpoint(self, error: Exception) -> ValueError:
+        return ValueError(
+            f"{self.path} is not a checkpoint of gmm_core: {error}. Delete the file, or give "
+            "another name."
         )
+
+    def _read(self, archive: Archive) -> tuple[State, Schedule, tuple[Any, ...], int | None]:
+        """Read what belongs to this fit: its state, and what the random numbers go on from."""
+        header = archive.header
+        K, D = self.identity["n_components"], self.identity["n_features"]
+        kind = self.identity["covariance_type"]
+        schedule = self._schedule._replace(
+            tol=field(header, "tol", is_size, "a number from 0 up"),
+            max_iter=field(header, "max_iter", is_count, "an int from 0 up"),
+        )
+        n_init = self.identity["n_init"]
+        start = field(
+            header, "start", lambda v: is_count(v) and v < n_init, f"an int from 0 to {n_init - 1}"
+        )
+        restarts = restarts_from(header, "restarts")
+        if len(restarts) != start:
+            raise ValueError(f"it has {len(restarts)} restarts before start {start}")
+        lower_bounds = field(header, "lower_bounds", are_log_likelihoods, "a list of numbers")
+        if bool(lower_bounds) != ("current_means" in archive):
+            raise ValueError("it has lower bounds or parameters of the present start, but not both")
+        current = None
+        if lower_bounds:
+            current = parameters_from_file(archive, "current", K, D, kind)
+        best = None
+        bounds = [restart.log_likelihood for restart in restarts if restart.failure is None]
+        row = field(
+            header, "best", lambda v: _is_best(v) if bounds else v is None,
+            "the best of its restarts" if bounds else "null",
+        )  # fmt: skip
+        if row is not None:
+            if row[1] != max(bounds):
+                raise ValueError(f"its best start ends at {row[1]}, but restarts at {max(bounds)}")
+            best = Fit(parameters_from_file(archive, "best", K, D, kind), *row)
+        sample_seed = field(
+            header,
+            "sample_seed",
+            lambda v: v is None if self.sample_seed is None else is_count(v) and v < 2**31,
+            "null" if self.sample_seed is None else "a seed",
+        )
+        name, *position = field(header, "random_state", _is_generator, f"that of {_GENERATOR}")
+        keys = archive.array("random_keys", (624,), ("uint32",))
+        if not keys[1:].any():      # from which all numbers would be 0
+            raise ValueError("random_keys are all 0")
+        state = State(start, current, lower_bounds, restarts, best)
+        return state, schedule, (name, keys, *position), sample_seed
 
     def remove(self) -> None:
         """Delete the file: the fit has ended."""
@@ -139,24 +228,71 @@ class Checkpoint:
             warn(f"the checkpoint could not be deleted: {error}")
 
 
-def _arrays(prefix: str, parameters: Parameters) -> dict[str, Any]:
-    return {f"{prefix}_{name}": array for name, array in parameters._asdict().items()
-            if name != "covariance_type"}  # fmt: skip
+def _identity(header: dict[str, Any]) -> dict[str, Any]:
+    """Return what the file says of the fit, if it is a checkpoint of this format version."""
+    field(header, "format", lambda v: v == FORMAT, f"{FORMAT!r}")
+    version = field(header, "version", is_count, "an int")
+    if version != FORMAT_VERSION:
+        raise ValueError(f"its version is {version}, this gmm_core reads {FORMAT_VERSION} only")
+    identity: dict[str, Any] = field(
+        header, "identity", lambda v: isinstance(v, dict), "an object"
+    )
+    return identity
 
 
-def _parameters(prefix: str, arrays: dict[str, Any], covariance_type: str) -> Parameters:
-    names = [name for name in Parameters._fields if name != "covariance_type"]
-    return Parameters._make([*(arrays[f"{prefix}_{name}"] for name in names), covariance_type])
+def _is_best(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and are_log_likelihoods(value[0])
+        and is_log_likelihood(value[1])
+        and is_flag(value[2])
+    )
 
 
-def _read(file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    with np.load(file, allow_pickle=False) as archive:
-        header = json.loads(str(archive["header"]))
-        arrays = {name: archive[name] for name in archive.files if name != "header"}
-    if header["format"] != FORMAT:
-        raise ValueError(f"its format is {header['format']!r}")
-    if header["version"] > FORMAT_VERSION:
-        raise ValueError(
-            f"its version is {header['version']}, this gmm_core reads up to {FORMAT_VERSION}"
+def _is_generator(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and value[0] == _GENERATOR
+        and is_count(value[1])
+        and value[1] <= 624
+        and is_count(value[2])
+        and value[2] <= 1
+        and isinstance(value[3], float)
+        and abs(value[3]) < np.inf
+    )
+
+
+def _overtaken(state: State, then: Schedule, now: Schedule, previous: float) -> str | None:
+    """Why a fit with the schedule of now would not pass through a state; None if it would."""
+    n_iter = len(state.lower_bounds)
+    if n_iter > now.max_iter:
+        return (
+            f"has {n_iter} iterations of start {state.start}, but max_iter is {now.max_iter}: "
+            f"set max_iter={n_iter} or more"
         )
-    return header, arrays
+    for i, bound in enumerate(state.lower_bounds, 1):
+        if abs(bound - previous) < now.tol:
+            return (
+                f"has {n_iter} iterations of start {state.start}, which with tol={now.tol} would "
+                f"have converged in iteration {i}: set tol={then.tol}"
+            )
+        previous = bound
+    for i, restart in enumerate(state.restarts):
+        if not _ends_alike(restart, then, now):
+            return (
+                f"has start {i}, which ended with tol={then.tol} and max_iter={then.max_iter}, and "
+                f"could end otherwise with tol={now.tol} and max_iter={now.max_iter}: set them to "
+                "what they were"
+            )
+    return None
+
+
+def _ends_alike(restart: Restart, then: Schedule, now: Schedule) -> bool:
+    """Whether a start that ended under one schedule is known to end alike under another."""
+    if restart.failure is not None:
+        return now.tol <= then.tol and now.max_iter >= then.max_iter
+    if restart.converged:
+        return now.tol == then.tol and restart.n_iter <= now.max_iter
+    return now.tol <= then.tol and now.max_iter == then.max_iter

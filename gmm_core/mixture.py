@@ -65,11 +65,14 @@ class GaussianMixture(StreamingMethods):
         weight, one from each of `init_size` equal parts of the data. By default 3,000,000 /
         (n_features + 4), but at least 10 · n_components · n_features.
     checkpoint : str or path, optional
-        A file for the state of a fit, which is written after every `checkpoint_interval`-th
-        iteration, in one step, and deleted when the fit has ended. If it is there when a fit of the
-        same model to the same data begins, that goes on from it, and ends with the bits of a fit
-        that was never interrupted. Data are known by a checksum, which takes a pass over them;
-        callable starts by their names. One file is for one fit: not for several in parallel.
+        A file for the state of a fit. It is replaced, in one step, after every
+        `checkpoint_interval`-th iteration, and deleted when the fit has ended. If it exists when a
+        fit of the same model to the same data begins, the fit is resumed from it, and the result
+        is bit-identical to that of an uninterrupted fit. `tol` and `max_iter` may be others than
+        before if the fit passes through the saved state all the same; `max_iter` can be raised
+        during the first start, for instance. Any other file is refused. Data are recognised by a
+        digest, which takes a pass over them; callable starts by their names. One file serves one
+        fit at a time.
     checkpoint_interval : int, default=10
     learning_decay : float in (0.5, 1], default=0.6
         α of the step sizes of `partial_fit`.

@@ -44,6 +44,23 @@ class Collected(NamedTuple):
         return sum(map(len, self.X))
 
 
+class Stream(NamedTuple):
+    """Where a stream is.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    statistics : Statistics
+        Mean of the statistics of a sample, about the means of the parameters.
+    memory : float
+        Weight of the past, as a forgetting factor has left it.
+    """
+
+    parameters: Parameters
+    statistics: Statistics
+    memory: float
+
+
 def rows_of_a_start(n_components: int, n_features: int) -> int:
     """Samples to collect before the stream begins, and the most between two M-steps."""
     return 20 * n_components * n_features

@@ -129,7 +129,7 @@ def test_nothing_in_the_file_is_pickled(tmp_path):
     GaussianMixture(2, random_state=0, means_init=data()[[0, 100]]).fit(frame).save(tmp_path / "m")
     with np.load(tmp_path / "m", allow_pickle=False) as archive:
         assert all(archive[name].dtype.kind in "fU" for name in archive.files)
-        assert json.loads(str(archive["header"]))["version"] == 1
+        assert json.loads(str(archive["header"]))["version"] == 2
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def rewrite(path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h, a: h.update(version=2), "m.npz .*version is 2, this gmm_core reads up to 1"),
+        (lambda h, a: h.update(version=3), "m.npz .*version is 3, this gmm_core reads up to 2"),
         (lambda h, a: h.update(format="other"), "m.npz .*format is 'other'"),
         (lambda h, a: h.pop("version"), "m.npz .*'version'"),
         (lambda h, a: h.pop("params"), "m.npz .*'params'"),
