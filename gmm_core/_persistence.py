@@ -180,9 +180,9 @@ def _are_names(value: Any, n_features: int) -> bool:
 def _collected(members: Members, n_features: int, names: Names | None) -> Collected:
     """Read the samples that `partial_fit` has collected before the stream begins."""
     X = members.array("collected_X", (None, n_features), FLOATS)
-    weight = members.array("collected_weight", (len(X),))
     if not len(X) or not np.isfinite(X).all():
         raise ValueError("collected_X is empty, or has values that are not finite")
+    weight = members.array("collected_weight", (len(X),))
     if not ((weight > 0) & (weight < np.inf)).all():
         raise ValueError("collected_weight should be positive and finite")
     n_fitted = field(
