@@ -6,9 +6,16 @@
 from __future__ import annotations
 
 import copy
+import functools
+import io
+import json
 import pickle
+import tempfile
+import tracemalloc
 import warnings
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -255,3 +262,208 @@ def assert_same_fit(model: GaussianMixture, X: np.ndarray, step: int) -> None:
         again = GaussianMixture(**{**model.get_params(), "n_threads": 2}).fit(X)
     for name in PARAMETERS:
         np.testing.assert_array_equal(getattr(again, name), getattr(model, name))
+
+
+# --- files --------------------------------------------------------------------------------------
+
+ODD = (None, True, -1, 1.5, 2**70, 10**400, "a", "full", [], [[]], ["a"], [None], {}, {"a": 1}, np.nan, np.inf, -np.inf)
+# Arrays from which no prediction is made, so that other finite values in them are not noticed.
+UNUSED = ("covariances_", "precisions_")
+
+
+def samples() -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return rng.normal(size=(130, 3)) + 3 * rng.integers(0, 2, size=(130, 1))
+
+
+@functools.cache
+def saved_models() -> tuple[bytes, ...]:
+    """Models of all types: of float32, with names and arrays to start from, in a stream."""
+    contents = []
+    with tempfile.TemporaryDirectory() as folder:
+        for covariance_type in TYPES:
+            params = {"n_components": 2, "random_state": 0, "covariance_type": covariance_type}
+            plain = GaussianMixture(**params, n_init=2, max_iter=3, tol=1e3).fit(samples().astype(np.float32))
+            named = GaussianMixture(**params, means_init=samples()[:2], reg_covar=[1e-6] * 3).fit(samples())
+            vars(named)["feature_names_in_"] = np.array(["a", "b", "c"], object)
+            collecting = GaussianMixture(**params).partial_fit(samples()[:40])
+            stream = GaussianMixture(**params, forget_factor=0.99).partial_fit(samples())
+            for model in (plain, named, collecting, stream):
+                model.save(f"{folder}/m")
+                contents.append(Path(folder, "m").read_bytes())
+    return tuple(contents)
+
+
+@functools.cache
+def saved_checkpoints() -> tuple[bytes, ...]:
+    """Checkpoints of all types: in the first start, between starts, in the second."""
+    contents = []
+    with tempfile.TemporaryDirectory() as folder:
+        for covariance_type in TYPES:
+            for n_calls in (2, 5, 7):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    fit_from(Path(folder, "state"), covariance_type, contents, n_calls)
+    return tuple(contents)
+
+
+def fit_from(path: Path, covariance_type: str, contents: list[bytes] | None = None, n_calls: int = 0) -> GaussianMixture:
+    """The fit of the checkpoints; with `contents`, keep the file as it is after `n_calls` writings."""
+    from gmm_core.checkpoints import Checkpoint
+
+    model = GaussianMixture(
+        2, covariance_type=covariance_type, n_init=2, max_iter=5, tol=0, random_state=0,
+        init_params="random_from_data", checkpoint=path, checkpoint_interval=100 if contents is None else 1,
+    )  # fmt: skip
+    if contents is None:
+        return model.fit(samples())
+    calls, save = iter(range(1, 100)), Checkpoint.save
+
+    def counting(self: Checkpoint, state: Any) -> None:
+        save(self, state)
+        if next(calls) == n_calls:
+            contents.append(path.read_bytes())
+
+    Checkpoint.save = counting  # type: ignore[method-assign]
+    try:
+        return model.fit(samples())
+    finally:
+        Checkpoint.save = save  # type: ignore[method-assign]
+
+
+@functools.cache
+def uninterrupted(covariance_type: str) -> GaussianMixture:
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        return fit_from(Path(folder, "state"), covariance_type)
+
+
+def places(header: Any) -> list[tuple[Any, ...]]:
+    """All places in a header, as the keys that lead there."""
+    found: list[tuple[Any, ...]] = []
+    items = header.items() if isinstance(header, dict) else enumerate(header) if isinstance(header, list) else ()
+    for key, value in items:
+        found += [(key,), *((key, *rest) for rest in places(value))]
+    return found
+
+
+@st.composite
+def other_arrays(draw: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Spoil an array, in a way that is to be noticed or does not matter."""
+    name = draw(st.sampled_from(sorted(arrays)))
+    array = arrays[name]
+    how = draw(st.sampled_from(("drop", "shape", "dtype", "value")))
+    if how == "drop":
+        del arrays[name]
+    elif how == "shape":
+        arrays[name] = draw(st.sampled_from((
+            array[:0], array[:-1], array[None], array.ravel()[:, None], array[..., :1], array[..., :0],
+            np.concatenate([array, array]), np.zeros((4_000, 2)), np.zeros(()),
+        )))  # fmt: skip
+    elif how == "dtype":
+        dtype = np.dtype(draw(st.sampled_from([d for d in DTYPES if d not in ("f4", "O")])))
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            arrays[name] = array.astype("i8").astype(dtype) if dtype.kind == "M" else array.astype(dtype)
+    elif array.dtype.kind == "f" and array.size:
+        array = array.copy()
+        usual = (np.nan, np.inf, -np.inf, 1e30)[: 4 if name in UNUSED else 3]
+        array.flat[draw(st.integers(0, array.size - 1))] = draw(st.sampled_from(usual))
+        arrays[name] = array
+
+
+class Spoiled(bytes):
+    """What would fill pages if it were shown."""
+
+    def __repr__(self) -> str:
+        return f"{len(self)} bytes"
+
+
+@st.composite
+def spoiled(draw: Any, content: bytes) -> bytes:
+    """The bytes of a file, changed as an accident or an ill will may change them."""
+    how = draw(st.sampled_from(("header", "header", "array", "array", "cut", "flip", "around", "huge", "compressed")))
+    if how == "cut":
+        return Spoiled(content[: draw(st.integers(0, len(content) - 1))])
+    if how == "flip":
+        changed = bytearray(content)
+        for _ in range(draw(st.integers(1, 4))):
+            changed[draw(st.integers(0, len(content) - 1))] ^= draw(st.integers(1, 255))
+        return Spoiled(changed)
+    if how == "around":
+        return Spoiled(draw(st.binary(max_size=50)) + content + draw(st.binary(max_size=50)))
+    with np.load(io.BytesIO(content)) as archive:
+        arrays = dict(archive)
+    header = json.loads(str(arrays.pop("header")))
+    huge: dict[str, np.ndarray] = {}
+    if how == "array":
+        draw(other_arrays(arrays))
+    elif how == "header":
+        *path, last = draw(st.sampled_from(places(header)))
+        where = functools.reduce(lambda part, key: part[key], path, header)
+        is_float = type(where[last]) is float       # another one would not be noticed
+        if draw(st.booleans()) and not (is_float and isinstance(where, list)):
+            del where[last]
+        else:
+            where[last] = draw(st.sampled_from(("a", None, np.nan, []) if is_float else ODD))
+    elif how == "huge":
+        huge[draw(st.sampled_from((*sorted(arrays), "other")))] = np.zeros((100_000, 2))
+    file = io.BytesIO()
+    members = {"header": np.array(json.dumps(header)), **arrays, **huge}
+    compressed = {*huge} if how == "huge" else {draw(st.sampled_from(sorted(members)))} if how == "compressed" else {}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in members.items():
+            info = zipfile.ZipInfo(f"{name}.npy")
+            info.compress_type = zipfile.ZIP_DEFLATED if name in compressed else zipfile.ZIP_STORED
+            with archive.open(info, "w") as member:
+                np.lib.format.write_array(member, array)
+    return Spoiled(file.getvalue())
+
+
+@given(st.data())
+def test_a_spoiled_model_is_refused_or_predicts_the_same(choices: st.DataObject) -> None:
+    content = saved_models()[choices.draw(st.integers(0, len(saved_models()) - 1))]
+    changed = choices.draw(spoiled(content))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a model")
+        path.write_bytes(content)
+        expected = GaussianMixture.load(path)
+        path.write_bytes(changed)
+        tracemalloc.start()
+        try:
+            model = GaussianMixture.load(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path} is not a model saved by gmm_core: ")
+            assert "pickle" not in str(error)
+            return
+        finally:
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+            tracemalloc.stop()
+        probe = samples()[:5]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")     # of names that only one of model and data has
+            np.testing.assert_array_equal(model.predict_proba(probe), expected.predict_proba(probe))
+            np.testing.assert_array_equal(model.score_samples(probe), expected.score_samples(probe))
+            model.save(path)
+        assert_same(vars(GaussianMixture.load(path))["weights_"], model.weights_)
+
+
+@given(st.data())
+def test_a_spoiled_checkpoint_is_refused_or_gives_the_same_fit(choices: st.DataObject) -> None:
+    number = choices.draw(st.integers(0, len(saved_checkpoints()) - 1))
+    content, covariance_type = saved_checkpoints()[number], TYPES[number // 3]
+    changed = choices.draw(spoiled(content))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "state")
+        path.write_bytes(changed)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model = fit_from(path, covariance_type)
+        except ValueError as error:
+            assert str(path) in str(error) and path.read_bytes() == changed
+            return
+    expected = uninterrupted(covariance_type)
+    for name in (*PARAMETERS, "lower_bounds_", "lower_bound_"):
+        np.testing.assert_array_equal(getattr(model, name), getattr(expected, name))
+    assert [restart[1:4] for restart in model.restarts_] == [restart[1:4] for restart in expected.restarts_]
