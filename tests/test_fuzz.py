@@ -361,7 +361,7 @@ def other_arrays(draw: Any, arrays: dict[str, np.ndarray]) -> None:
             np.concatenate([array, array]), np.zeros((4_000, 2)), np.zeros(()),
         )))  # fmt: skip
     elif how == "dtype":
-        dtype = np.dtype(draw(st.sampled_from([d for d in DTYPES if d not in ("f4", "O")])))
+        dtype = np.dtype(draw(st.sampled_from([d for d in DTYPES if d not in ("f4", ">f4", "O")])))
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             arrays[name] = array.astype("i8").astype(dtype) if dtype.kind == "M" else array.astype(dtype)
