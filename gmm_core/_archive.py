@@ -53,7 +53,8 @@ def write(
 ) -> None:
     """Write an archive in one step: at any moment the file is the old one or the new one, whole.
 
-    A pipe, a device, and a file in a folder that nothing can be added to are written in place.
+    A pipe, a device, and a file in a folder that nothing can be added to have to be written in
+    place.
 
     Parameters
     ----------
@@ -68,7 +69,8 @@ def write(
     Raises
     ------
     OSError
-        If the file cannot be written; the message names it, and an older file is as it was.
+        If the file cannot be written; the message names it. An older file that was not to be
+        written in place is as it was.
     """
     members = {**arrays, "header": np.array(json.dumps(header, default=plain))}
     target = Path(os.path.realpath(path))
@@ -136,6 +138,11 @@ class Members:
         ValueError
             If there is no such array, or it has another shape or dtype.
         """
+        if name not in self:
+            raise ValueError(f"it has no array {name!r}")
+        return self._read(name, shape, dtypes)
+
+    def _read(self, name: str, shape: Shape, dtypes: Sequence[str]) -> npt.NDArray[Any]:
         array = self._arrays[name]
         _check_form(name, array.shape, array.dtype, shape, dtypes)
         return array
@@ -163,7 +170,7 @@ class Archive(Members):
             raise ValueError("it is not an .npz archive, or a damaged one") from None
         if "header" not in self:
             raise ValueError("it is an archive without a header, such as an .npz file of data")
-        header = json.loads(str(self._read("header", (), None)))
+        header = json.loads(str(self._read("header", (), ("str",))))
         if not isinstance(header, dict):
             raise ValueError("its header is not a JSON object")
         super().__init__(header, {})
@@ -171,15 +178,7 @@ class Archive(Members):
     def __contains__(self, name: str) -> bool:
         return f"{name}.npy" in self._zip.NameToInfo
 
-    def array(
-        self, name: str, shape: Shape, dtypes: Sequence[str] = ("float64",)
-    ) -> npt.NDArray[Any]:
-        """Read an array, after its shape and dtype were checked; see `Members.array`."""
-        if name not in self:
-            raise ValueError(f"it has no array {name!r}")
-        return self._read(name, shape, dtypes)
-
-    def _read(self, name: str, shape: Shape, dtypes: Sequence[str] | None) -> npt.NDArray[Any]:
+    def _read(self, name: str, shape: Shape, dtypes: Sequence[str]) -> npt.NDArray[Any]:
         info = self._zip.getinfo(f"{name}.npy")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise ValueError(f"its array {name!r} is compressed, which those of gmm_core never are")
@@ -187,10 +186,9 @@ class Archive(Members):
             if np.lib.format.read_magic(member) != (1, 0):
                 raise ValueError(f"its array {name!r} is of an unknown version of the .npy format")
             found, fortran, dtype = np.lib.format.read_array_header_1_0(member)
-            if dtypes is not None:
-                _check_form(name, found, dtype, shape, dtypes)
-            elif found != () or dtype.kind != "U":
-                raise ValueError("its header is not a text")
+            # the header of a file is a text, whose dtype has a name for each length
+            kind = np.dtype("U") if dtype.kind == "U" else dtype
+            _check_form(name, found, kind, shape, dtypes)
             n_bytes = math.prod(found) * dtype.itemsize
             if n_bytes != info.file_size - member.tell() or n_bytes > self._n_bytes:
                 raise ValueError(f"its array {name!r} is not of the size that its shape tells")
@@ -243,7 +241,7 @@ def field(
 
 def is_count(value: Any) -> bool:
     """Whether a value is an int from 0 up."""
-    return type(value) is int and 0 <= value < 2**63
+    return type(value) is int and value >= 0
 
 
 def is_flag(value: Any) -> bool:

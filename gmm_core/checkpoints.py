@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,8 @@ class Checkpoint:
             "format": FORMAT,
             "version": FORMAT_VERSION,
             "identity": self.identity,
-            "tol": self._schedule.tol,
-            "max_iter": self._schedule.max_iter,
+            "tol": float(min(self._schedule.tol, sys.float_info.max)),   # an int may be larger
+            "max_iter": int(self._schedule.max_iter),
             "start": state.start,
             "lower_bounds": state.lower_bounds,
             "restarts": state.restarts,

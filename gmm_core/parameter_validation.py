@@ -48,7 +48,8 @@ def _is_non_negative_float(value: Any) -> bool:
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not _is_bool(value) and bool(0 < value <= 1)  # type: ignore[operator]
+    number: Any = value     # an int may be too large for a float
+    return isinstance(value, numbers.Real) and not _is_bool(value) and bool(0 < number <= 1)
 
 
 def _is_array_like(value: object) -> bool:

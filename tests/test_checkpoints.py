@@ -357,7 +357,7 @@ def test_a_shorter_fit_is_refused(interrupted):
     for max_iter in (0, 1, 19):
         with pytest.raises(ValueError, match=f"state has 20 iterations of start 0, but max_iter is {max_iter}"):
             fit(path, max_iter=max_iter)
-    with pytest.raises(ValueError, match="would have converged in iteration [1-9].*: set tol=0, or delete"):
+    with pytest.raises(ValueError, match="would have converged in iteration [1-9].*: set tol=0.0, or delete"):
         fit(path, tol=1e-2)
     assert path.read_bytes() == before
     assert_same(fit(path, max_iter=20), fit(None, max_iter=20))
@@ -408,7 +408,7 @@ def test_a_start_that_ended_is_not_taken_for_one_of_another_schedule(interrupted
     longer = {"tol": 1e-3, "max_iter": 300}
     assert_same(fit(path, **longer), fit(None, **longer))
     path = interrupted(43, fit)     # of 40 iterations each
-    with pytest.raises(ValueError, match="has start 0, which ended with tol=0 and max_iter=40"):
+    with pytest.raises(ValueError, match="has start 0, which ended with tol=0.0 and max_iter=40"):
         fit(path, max_iter=50)
     assert_same(fit(path), fit(None))
 

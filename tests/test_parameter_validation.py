@@ -78,6 +78,8 @@ def test_parameters_of_our_own():
         ):
             check_parameters({"n_threads": n_threads})
     check_parameters({"a_parameter_of_a_subclass": object()})
+    with pytest.raises(InvalidParameterError, match="'forget_factor' parameter"):
+        check_parameters({"forget_factor": 10**400})
 
 
 def test_reg_covar_of_each_feature():
