@@ -269,6 +269,11 @@ def is_size(value: Any) -> bool:
     return is_number(value) and 0 <= value < math.inf
 
 
+def is_weight(value: Any) -> bool:
+    """Whether a value is a finite number above 0."""
+    return is_size(value) and value > 0
+
+
 def restarts_from(header: Mapping[str, Any], name: str) -> list[Restart]:
     """Return the restarts that an entry of the header stands for; see `field`."""
     return [Restart(*row) for row in field(header, name, _are_restarts, "a list of restarts")]

@@ -22,6 +22,7 @@ from gmm_core._archive import (
     is_log_likelihood,
     is_number,
     is_size,
+    is_weight,
     parameter_arrays,
     parameters_from_file,
     plain,
@@ -78,6 +79,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "restarts_": getattr(model, "restarts_", []),
         "feature_names_in_": None if names is None else list(names),
     }
+    if "_mean_weight" in vars(model):
+        header["mean_weight"] = model._mean_weight
     collected: Collected | None = vars(model).get("_collected")
     if collected is not None:
         header["collected"] = collected.n_fitted
@@ -154,6 +157,8 @@ def _read(members: Members) -> tuple[dict[str, Any], dict[str, Any]]:
     )
     if names is not None:
         attributes["feature_names_in_"] = np.array(names, dtype=object)
+    if "mean_weight" in header:
+        attributes["_mean_weight"] = field(header, "mean_weight", is_weight, "a positive number")
     if "collected" in header:
         attributes["_collected"] = _collected(members, D, attributes.get("feature_names_in_"))
     if "position" in header:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -38,19 +38,28 @@ class Restart:
 
     __slots__ = ("_smallest_eigenvalue", "converged", "failure", "log_likelihood", "n_iter")
 
-    def __init__(
-        self,
+    _smallest_eigenvalue: float | Callable[[], float]
+    converged: bool
+    failure: str | None
+    log_likelihood: float
+    n_iter: int
+
+    # not __init__: pickles of version 0.1 hold a named tuple, which is made by __new__
+    def __new__(  # noqa: D102
+        cls,
         log_likelihood: float,
         n_iter: int,
         converged: bool,
         failure: str | None,
         smallest_eigenvalue: float | Callable[[], float],
-    ) -> None:
+    ) -> Self:
+        self = super().__new__(cls)
         self.log_likelihood = log_likelihood
         self.n_iter = n_iter
         self.converged = converged
         self.failure = failure
         self._smallest_eigenvalue = smallest_eigenvalue
+        return self
 
     @property
     def smallest_eigenvalue(self) -> float:

@@ -53,7 +53,7 @@ class Stream(NamedTuple):
     statistics : Statistics
         Mean of the statistics of a sample, about the means of the parameters.
     memory : float
-        Weight of the past, as a forgetting factor has left it.
+        Weight of the past, as a forgetting factor has left it, in units of the mean weight.
     """
 
     parameters: Parameters

@@ -369,23 +369,34 @@ def chunks(X, first, last, size=13):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("params", [{}, {"forget_factor": 0.97}, {"learning_decay": 1.0}])
 @pytest.mark.parametrize("stage", STREAMS)
-def test_a_stream_goes_on_as_if_it_had_not_been_saved(tmp_path, covariance_type, dtype, params, stage):
+@pytest.mark.parametrize("weight", [None, 3e5])
+def test_a_stream_goes_on_as_if_it_had_not_been_saved(tmp_path, covariance_type, dtype, params, stage, weight):
     rng = np.random.default_rng(5)
     X = (rng.normal(size=(400, 2)) + 3 * rng.integers(0, 2, size=(400, 1))).astype(dtype)
     saved, last = STREAMS[stage]
     model = GaussianMixture(2, random_state=0, covariance_type=covariance_type, **params)
     for part in chunks(X, 0, saved):
-        model.partial_fit(part)
+        model.partial_fit(part, sample_weight=weight)
     model.save(tmp_path / "m")
     loaded = GaussianMixture.load(tmp_path / "m")
     for part in chunks(X, saved, last):
-        model.partial_fit(part)
-        loaded.partial_fit(part)
+        model.partial_fit(part, sample_weight=weight)
+        loaded.partial_fit(part, sample_weight=weight)
         loaded.save(tmp_path / "m")
         loaded = GaussianMixture.load(tmp_path / "m")
     assert_same_model(loaded, model)
     assert vars(loaded).keys() == vars(model).keys()
     assert loaded.n_samples_seen_ == model.n_samples_seen_
+
+
+def test_a_stream_goes_on_from_a_saved_fit_with_weights(tmp_path):
+    model = GaussianMixture(2, random_state=0).fit(data(), sample_weight=np.full(len(data()), 3e5))
+    model.save(tmp_path / "m")
+    loaded = GaussianMixture.load(tmp_path / "m").partial_fit(data() + 1, sample_weight=3e5)
+    model.partial_fit(data() + 1, sample_weight=3e5)
+    assert_same_model(loaded, model)
+    plain = GaussianMixture(2, random_state=0).fit(data()).partial_fit(data() + 1)
+    np.testing.assert_allclose(model.means_, plain.means_, rtol=1e-10, atol=1e-12)
 
 
 def test_a_position_that_an_assignment_has_overtaken(tmp_path):
