@@ -1,7 +1,8 @@
 """Passes over chunks of rows that the workers of a Dask cluster hold.
 
-Parameters go out, one task a chunk makes statistics, and these are added in a tree whose shape
-follows from the number of chunks alone: the bits are the same for any number of workers.
+A pass sends the parameters to the workers. One task for each chunk computes statistics, and further
+tasks add these in a tree. The shape of the tree depends on the number of chunks alone, so results
+are bit-identical for any number of workers.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from typing import Any
 
 import dask
 import numpy as np
 import numpy.typing as npt
-from distributed import Client, Future, futures_of
+from dask import array as da
+from distributed import Client, Future, futures_of, wait
 
 from gmm_core._digest import DataDigest
+from gmm_core._warnings import warn
+from gmm_core.marginal import has_missing
 from gmm_core.parameters import Parameters
 from gmm_core.passes import ArrayPass, Block, FloatArray
 from gmm_core.statistics import Statistics
@@ -27,7 +32,8 @@ Float64Array = npt.NDArray[np.float64]
 
 _FAN_IN = 8  # statistics that one task of the tree adds
 _ATTEMPTS = 6
-# What a dead worker leaves behind on the client: tasks that cannot be run, or a broken connection.
+_PATIENCE = 5  # seconds without any worker before a warning is issued
+# The errors that the client sees when a worker has died: a cancelled task or a broken connection.
 _LOST = (CancelledError, OSError)
 _NONE = np.empty(0)
 
@@ -42,7 +48,7 @@ class DaskChunks:
         Not chunked along the features.
     sample_weight : dask array or series, array-like of shape (n_samples,), number or None
     dtype : dtype
-        float32 or float64: what the rows become.
+        The type that the rows are converted to, float32 or float64.
 
     Attributes
     ----------
@@ -53,7 +59,10 @@ class DaskChunks:
     Raises
     ------
     ValueError, TypeError
-        If a chunk is not what it should be, naming it; if the weights have another length.
+        If a chunk has values or a shape that a fit refuses; the message has its number. If the
+        number of weights differs from that of the rows, or all weights are 0.
+    RuntimeError
+        If the client is closed or restarted, or if data are lost with their workers.
     """
 
     def __init__(self, client: Client, X: Any, sample_weight: Any, dtype: np.dtype[Any]) -> None:
@@ -61,16 +70,22 @@ class DaskChunks:
         self.dtype = dtype
         self.n_features = int(X.shape[1])
         self._tasks: list[Future] = []
-        chunks = _persist(client, X)
+        if dask.is_dask_collection(sample_weight):
+            # One call for both: what rows and weights are derived from in common is computed once.
+            X, sample_weight = client.persist([X, weights_array(sample_weight)])
+        else:
+            X = client.persist(X)
+        chunks = _futures(X)
         if X.dtype != dtype:
             chunks = self._submit_each(_converted, chunks, range(len(chunks)), dtype=dtype)
             self._tasks = []
+        self._chunks = chunks
         counts = self.run(
             lambda: self._submit_each(
                 _checked_length, chunks, range(len(chunks)), n_features=self.n_features
             )
         )
-        # An array has empty chunks where a filter left no rows; no task is needed for them.
+        # A filter may leave chunks without rows. They need no tasks.
         self._numbers = [i for i, count in enumerate(counts) if count]
         self._chunks = [chunks[i] for i in self._numbers]
         self._lengths = [counts[i] for i in self._numbers]
@@ -84,21 +99,25 @@ class DaskChunks:
     def _add_weights(self, sample_weight: Any) -> None:
         n = self.extent.n_samples
         if dask.is_dask_collection(sample_weight):
-            weights = known_chunks(as_dask_array(sample_weight))
+            parts = _futures(sample_weight)
+            lengths = self.run(lambda: self._submit_each(len, parts))
+            weights = sample_weight.copy()
+            weights._chunks = (tuple(lengths),)
             check_weight_shape(weights, n)
-            self._weights = _persist(self.client, weights.rechunk((tuple(self._lengths),)))
+            weights = weights.rechunk((tuple(self._lengths),))
+            self._weights = _futures(self.client.persist(weights))
         else:
             weight = check_sample_weight(sample_weight, n)
             assert weight is not None
-            parts = np.split(weight, self._starts[1:-1])
-            self._weights = [self._send(part) for part in parts]
+            self._weights = [self._send(part) for part in np.split(weight, self._starts[1:-1])]
             self._tasks = []
         extents = self.run(lambda: list(self._submit_extents()))
         self._befores = [NOTHING, *extents]
         self.extent = extents[-1]
+        check_total_weight(self.extent.total)
 
     def _submit_extents(self) -> Iterator[Future]:
-        # One after the other, as is the rule for subsamples: sums depend on the order.
+        # Each task needs the result of the one before: subsamples depend on the order of the sums.
         previous: Any = NOTHING
         for i, n, weight in zip(self._numbers, self._lengths, self._weights, strict=True):
             previous = self._submit(_extent, previous, weight, n, i)
@@ -107,9 +126,10 @@ class DaskChunks:
     # --- tasks ------------------------------------------------------------------------------
 
     def _send(self, value: Any) -> Future:
-        """A value as what a task makes: unlike one that is scattered it is not lost with a worker.
+        """Return a value as the result of a task.
 
-        It may have megabytes, which the scheduler keeps; a warning of that would be of no use.
+        The scheduler keeps the value and can send it again. A scattered value would be lost with
+        its worker. The warning about large graphs is silenced, as values may have megabytes.
         """
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PB"}):
             return self._submit(_itself, value)
@@ -127,42 +147,62 @@ class DaskChunks:
         return list(tasks)
 
     def run(self, submit: Callable[[], list[Future]]) -> list[Any]:
-        """The results of the tasks that `submit` makes, and makes again if they are lost.
+        """Return the results of the tasks that `submit` makes; call it again if they are lost.
 
-        The scheduler itself runs tasks again that a dead worker had. What it cannot make again are
-        data that the user sent to that worker alone.
+        The scheduler itself repeats tasks whose results were lost with a worker. It cannot restore
+        data that the user had sent to that worker alone.
         """
         for attempt in range(_ATTEMPTS):
             try:
                 if attempt:
                     time.sleep(attempt - 1)
-                results: list[Any] = self.client.gather(submit())
-                return results
+                return gather(self.client, submit())
             except _LOST as error:
-                failed = any(task.status == "error" for task in self._tasks)
-                if failed or self.client.status != "running":
+                if any(task.status == "error" for task in self._tasks):
                     raise
+                self._check_client(error)
                 lost = error
-            except BaseException:  # also Ctrl-C: what has not begun never will
-                self.client.cancel(self._tasks)
+            except BaseException as error:  # after Ctrl-C too, tasks that have not begun never do
+                if self.client.status == "running":
+                    self.client.cancel(self._tasks)
+                elif isinstance(error, Exception):
+                    self._check_client(error)
                 raise
             finally:
                 self._tasks = []
         raise RuntimeError(
-            f"{_ATTEMPTS} attempts to run a pass over the data failed, as workers were lost: none "
-            "is left, or the data were lost with one, and nothing tells how to make them again "
-            f"(such as scattered arrays). The last error: {type(lost).__name__}: {lost}"
+            f"{_ATTEMPTS} attempts to run a pass over the data failed, as workers were lost. "
+            "Perhaps none is left, or one had the only copy of some data, as of a scattered array. "
+            f"The last error: {type(lost).__name__}: {lost}"
         ) from lost
+
+    def _check_client(self, error: Exception) -> None:
+        """Raise RuntimeError if tasks failed as the client was closed or restarted."""
+        if self.client.status != "running":
+            raise RuntimeError(
+                f"the client was closed during the fit (its status is {self.client.status!r}). Fit "
+                "again with a client that stays open until the end"
+            ) from error
+        try:  # after a restart between two passes, the chunks know the reason
+            self.client.gather([chunk for chunk in self._chunks if chunk.status == "cancelled"])
+            reason = str(error)
+        except CancelledError as cancelled:
+            reason = f"{error} {cancelled}"
+        if "scheduler-restart" in reason:
+            raise RuntimeError(
+                "the client was restarted during the fit, so the data on the workers are gone: fit "
+                "again"
+            ) from error
 
     def sum(
         self,
         function: Callable[..., Float64Array],
         arguments: tuple[Parameters, Float64Array | None],
     ) -> Float64Array:
-        """The sum over the chunks of what the function makes of one and the arguments."""
+        """Call the function for each chunk and return the sum of the results."""
 
         def submit() -> list[Future]:
-            # once, not with each task: parameters may have megabytes
+            # The parameters may have megabytes: send them once, not with each task.
             sent = self._send(arguments)
             parts = self._submit_each(
                 function, self._chunks, self._weights, self._starts[:-1],
@@ -177,9 +217,10 @@ class DaskChunks:
         return total
 
     def rows(self, size: int, seed: int | None) -> tuple[FloatArray, Float64Array | None]:
-        """A subsample, by the rule of `gmm_core.subsample`; without a seed all rows, and weights.
+        """Return a subsample by the rule of `gmm_core.subsample`; without a seed, all rows.
 
-        Every task makes all random numbers for itself: they are few, and need not be sent.
+        The weights are returned only with all rows. Every task draws all random numbers itself, as
+        that is cheaper than sending them.
         """
         parts = self.run(
             lambda: self._submit_each(
@@ -191,7 +232,7 @@ class DaskChunks:
         return X, weight if len(weight) else None
 
     def checksum(self) -> str:
-        """Return the digest of all rows and weights, whatever chunks they come in."""
+        """Return the digest of all rows and weights, which does not depend on the chunks."""
 
         def submit() -> list[Future]:
             digest: Any = DataDigest()
@@ -206,7 +247,7 @@ class DaskChunks:
 
 
 class DaskPass:
-    """Passes over the chunks, each by its own task.
+    """Passes over the chunks, with one task for each chunk.
 
     Parameters
     ----------
@@ -214,7 +255,7 @@ class DaskPass:
     n_components : int
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     n_threads : int
-        Of the client's own work: the start and the M-steps. A task has one thread.
+        Threads for the work of the client: the start and the M-steps. A task has one thread.
     """
 
     def __init__(
@@ -229,47 +270,98 @@ class DaskPass:
         self._chunks = chunks
 
     def expectation(self, parameters: Parameters, shift: Float64Array | None = None) -> Statistics:
-        """E-step; see `KernelPass.expectation`."""
+        """Run the E-step; see `KernelPass.expectation`."""
         values = self._chunks.sum(_expectation, (_lean(parameters), shift))
         origin = parameters.means if shift is None else shift
         return Statistics(values, origin, self.covariance_type)
 
     def mean_log_likelihood(self, parameters: Parameters) -> float:
-        """Weighted mean of the samples' log-likelihoods."""
+        """Return the weighted mean of the samples' log-likelihoods."""
         total, weight = self._chunks.sum(_log_likelihood, (_lean(parameters), None))
         return float(total / weight)
 
     def sample(
         self, extent: Extent, size: int, seed: int | None
     ) -> tuple[ArrayPass, float | Float64Array]:
-        """The samples that starts are found from, brought here; see `KernelPass.sample`."""
+        """Bring the samples that starts are found from to the client; see `KernelPass.sample`."""
         X, weight = self._chunks.rows(size, seed)
         kind = self.covariance_type
         return ArrayPass(X, weight, self.n_components, kind, self.n_threads), 0.0
 
     def checksum(self) -> str:
-        """Return the digest of all samples and weights, whatever chunks they come in."""
+        """Return the digest of all samples and weights, which does not depend on the chunks."""
         return self._chunks.checksum()
 
 
 def _lean(parameters: Parameters) -> Parameters:
-    """Without the covariances, which no E-step reads."""
+    """Return the parameters without the covariances, which no E-step reads."""
     return parameters._replace(covariances=_NONE)
 
 
+def gather(client: Client, tasks: list[Future]) -> list[Any]:
+    """Return the results of tasks; warn if the cluster has no workers that could run them.
+
+    It goes on waiting then, as workers may come: an adaptive cluster starts some for these tasks.
+    """
+    without_workers = 0
+    with client.as_current():
+        while True:
+            try:
+                wait(tasks, timeout=1)
+                break
+            except TimeoutError:
+                if any(task.status not in ("pending", "finished") for task in tasks):
+                    break
+            without_workers = 0 if client.nthreads() else without_workers + 1
+            if without_workers == _PATIENCE:
+                warn("the cluster has no workers: the fit waits until one has started")
+    results: list[Any] = client.gather(tasks)
+    return results
+
+
 def as_dask_array(collection: Any) -> Any:
-    """Turn a dask series or data frame into an array; arrays are ones."""
-    if hasattr(type(collection), "to_dask_array"):
-        return collection.to_dask_array()
+    """Turn a dask series or data frame into an array; return anything else as it is."""
+    if hasattr(type(collection), "to_dask_array"):  # a Delayed has any attribute, its type not
+        # Fused tasks of two columns have different names, and their common part would run twice.
+        return collection.to_dask_array(fuse=False)
     return collection
 
 
+def weights_array(sample_weight: Any) -> Any:
+    """Turn the weights, a dask collection, into an array of one dimension."""
+    array = as_dask_array(sample_weight)
+    if not isinstance(array, da.Array):
+        raise TypeError(
+            f"sample_weight is a {type(sample_weight).__name__}, expected an array, a dask array "
+            "or a dask series"
+        )
+    if array.ndim != 1:
+        raise ValueError(
+            f"sample_weight has {array.ndim} dimensions (shape {array.shape}), expected one weight "
+            "for each row of X"
+        )
+    return array
+
+
+def has_unknown_chunks(array: Any) -> bool:
+    """Whether the number of rows in some chunk is known only once it has been computed."""
+    return any(np.isnan(length) for length in array.chunks[0])
+
+
 def known_chunks(array: Any) -> Any:
-    """An array whose chunks have known lengths, which takes a computation if they have not."""
-    if any(np.isnan(length) for length in array.chunks[0]):
-        array = array.copy()  # what follows changes the array itself
+    """Return an array whose chunks have known lengths, and compute these if they are not known."""
+    if has_unknown_chunks(array):
+        array = array.copy()  # compute_chunk_sizes changes its array
         array.compute_chunk_sizes()
     return array
+
+
+def check_total_weight(total: float) -> None:
+    """Raise ValueError if the sum of the weights is zero or infinite."""
+    if not total > 0:
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    if np.isinf(total):
+        raise ValueError("The sum of sample_weight is too large for a float64")
 
 
 def check_weight_shape(weights: Any, n_samples: int) -> None:
@@ -282,9 +374,8 @@ def _key(function: Callable[..., Any]) -> str:
     return f"gmm_core{function.__name__}-{dask.base.tokenize(object())}"
 
 
-def _persist(client: Client, array: Any) -> list[Future]:
-    """The chunks, computed and kept, or where they are already."""
-    persisted = client.persist(array)
+def _futures(persisted: Any) -> list[Future]:
+    """Return the futures of the chunks of a persisted array, in order."""
     futures = {future.key: future for future in futures_of(persisted)}
     return [futures[key] for key in dask.core.flatten(persisted.__dask_keys__())]
 
@@ -292,34 +383,60 @@ def _persist(client: Client, array: Any) -> list[Future]:
 # --- on the workers -------------------------------------------------------------------------------
 
 
+@contextmanager
+def naming_chunk(i: int) -> Iterator[None]:
+    """Put the number of the chunk into the message of a ValueError or TypeError."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"chunk {i} of X: {error}") from error
+
+
+def without_mask(chunk: Any, name: str, allow_nan: bool = False) -> Any:
+    """Return a chunk that is not a masked array; masked values become NaN if that is allowed."""
+    if not isinstance(chunk, np.ma.MaskedArray):
+        return chunk
+    masked = np.ma.getmaskarray(chunk)
+    if not masked.any():
+        return chunk.data
+    if allow_nan:
+        return np.where(masked, np.nan, as_float_array(chunk.data, name))
+    at = ", ".join(map(str, np.argwhere(masked)[0]))
+    raise ValueError(f"{name} is a masked array with masked values. The first is {name}[{at}].")
+
+
 def _converted(chunk: Any, i: int, dtype: np.dtype[Any]) -> FloatArray:
-    try:
-        array: FloatArray = as_float_array(chunk, "X").astype(dtype, copy=False)
+    with naming_chunk(i):
+        array: FloatArray = as_float_array(without_mask(chunk, "X"), "X").astype(dtype, copy=False)
         return array
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"chunk {i} of X: {error}") from error
 
 
-def _checked_length(chunk: FloatArray, i: int, n_features: int) -> int:
-    try:
-        return len(check_X(chunk, n_features=n_features, min_samples=0)[0])
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"chunk {i} of X: {error}") from error
+def _checked_length(chunk: Any, i: int, n_features: int) -> int:
+    with naming_chunk(i):
+        X = without_mask(chunk, "X")
+        array, _ = check_X(X, n_features=n_features, min_samples=0, allow_nan=True)
+        if has_missing(array):
+            at = ", ".join(map(str, np.argwhere(np.isnan(array))[0]))
+            raise ValueError(
+                f"Input X contains NaN. The first is X[{at}]. Fits of Dask collections do not take "
+                "missing values yet, whatever the parameter missing says."
+            )
+        return len(array)
 
 
 def _extent(before: Extent, sample_weight: Any, n: int, i: int) -> Extent:
-    try:
-        weight = check_sample_weight(sample_weight, n, may_be_zero=True)
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"chunk {i} of X: {error}") from error
-    assert weight is not None
-    return before.and_rows(n, weight)
+    with naming_chunk(i):
+        weight = without_mask(sample_weight, "sample_weight")
+        weight = check_sample_weight(weight, n, may_be_zero=True)
+        assert weight is not None
+        return before.and_rows(n, weight)
 
 
 def _for_kernels(
     chunk: FloatArray, sample_weight: Any, exponent: int, dtype: np.dtype[Any]
 ) -> tuple[FloatArray, Float64Array]:
-    """Rows and weights as the kernels read them; rows that are so already are not copied."""
+    """Return rows and weights as the kernels read them; rows are copied only if necessary."""
     X: FloatArray = np.require(chunk, dtype, ["C", "A"])
     if sample_weight is None:
         return X, _NONE
@@ -327,7 +444,7 @@ def _for_kernels(
 
 
 class _ChunkPass(ArrayPass):
-    """One thread's pass over a chunk whose first row has the number `start` among all."""
+    """A pass of one thread over a chunk, whose first row has the number `start` in X."""
 
     def __init__(
         self, X: FloatArray, sample_weight: Float64Array, start: int, parameters: Parameters
@@ -338,7 +455,7 @@ class _ChunkPass(ArrayPass):
         self._start = start
 
     def blocks(self) -> Iterator[Block]:
-        """The slices with their rows, which are numbered among all."""
+        """Yield the slices of the chunk; their row numbers are those in X."""
         for rows, X, sample_weight in super().blocks():
             yield Block(slice(rows.start + self._start, rows.stop + self._start), X, sample_weight)
 

@@ -1,8 +1,9 @@
-"""Mixtures of data that are spread over a Dask cluster: `GaussianMixture` for its collections."""
+"""Fit Gaussian mixtures to Dask collections, and apply them to such collections."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,8 @@ try:
     from dask import array as da
 except ImportError as error:
     raise ImportError(
-        f"gmm_core.dask needs dask and distributed: pip install 'gmm-core[dask]' ({error})"
+        'gmm_core.dask needs dask and distributed: run pip install ".[dask]" in a clone of '
+        f"gmm_core ({error})"
     ) from error
 
 from gmm_core import __version__, mixture
@@ -20,8 +22,14 @@ from gmm_core._dask_pass import (
     DaskChunks,
     DaskPass,
     as_dask_array,
+    check_total_weight,
     check_weight_shape,
+    gather,
+    has_unknown_chunks,
     known_chunks,
+    naming_chunk,
+    weights_array,
+    without_mask,
 )
 from gmm_core._threads import effective_n_threads
 from gmm_core._warnings import warn
@@ -35,44 +43,57 @@ from gmm_core.validation import (
 )
 
 
+class _Score(NamedTuple):
+    """Mean log-likelihood, total weight and number of the rows of a chunk."""
+
+    mean: float
+    weight: float
+    n_samples: int
+
+
 class GaussianMixture(mixture.GaussianMixture):
-    """The mixture of `gmm_core.GaussianMixture`, for dask arrays and data frames too.
+    """A Gaussian mixture that also takes Dask arrays and data frames.
 
-    Constructor and attributes are those of `gmm_core.GaussianMixture`, and so are the methods for
-    all X that are not collections of dask.
+    The constructor and the attributes are those of `gmm_core.GaussianMixture`. Methods treat X that
+    is not a Dask collection as that class does.
 
-    `fit` (and `fit_predict`) runs on the cluster of the current `distributed.Client`, and ends
-    within rounding of `gmm_core.GaussianMixture.fit` on the same rows. X and `sample_weight` may be
-    dask collections of any chunks; weights may also be a NumPy array. The chunks are computed once
-    and stay on the workers until the fit has ended; collections that were persisted stay where they
-    are. In each iteration the parameters go out, and sums of K·D² numbers come back. Every chunk is
-    a task of one thread, so `n_threads` is about the client's own part of the work: workers need
-    several chunks for each of their threads, of some 10,000 rows or more. The bits of the result
-    depend on the chunks, not on the number of workers or on what happens to them (on processors
-    with the same instruction sets). EM starts from the rows that `fit` would draw
-    (see `init_size`), which are brought to the client.
+    `fit` and `fit_predict` of a collection run on the cluster of the current `distributed.Client`.
+    The result agrees, up to rounding, with `gmm_core.GaussianMixture.fit` on the same rows. X and
+    `sample_weight` may be Dask collections with any chunks; the weights may also be a NumPy array.
+    The chunks are computed once and stay on the workers until the fit has ended; collections that
+    are persisted already are used where they are. Each iteration sends the parameters to the
+    workers, and sums of K·D² numbers to the client. Each chunk is a task of one thread, and
+    `n_threads` is the number of threads for the client's own part of the work. To keep the workers
+    busy, make several chunks for each of their threads, of some 10,000 rows or more. The bits of
+    the result depend on the chunks, not on the number of workers or on their failures (if all
+    processors have the same instruction sets). EM starts from the rows that `fit` would draw (see
+    `init_size`); they are sent to the client. NaN and masked values are refused by `fit`, whatever
+    `missing` is.
 
-    A worker may die: the scheduler makes again what it had. A task that four workers died of ends
-    the fit with the `KilledWorker` of distributed, by the scheduler's setting
-    ``distributed.scheduler.allowed-failures``.
+    If a worker dies, the scheduler computes the results again that were lost with it. The fit fails
+    with the `KilledWorker` of distributed when the same task has killed four workers (the setting
+    ``distributed.scheduler.allowed-failures`` changes that number). A cluster without workers makes
+    the fit wait until one has started, as an adaptive cluster starts them when there are tasks.
 
-    `predict`, `predict_proba` and `score_samples` of a collection are dask arrays, which nothing
-    has been computed of; they need no client. `score`, `bic` and `aic` are numbers, computed by
-    dask's current scheduler. The model is part of the graph, once.
+    `predict`, `predict_proba` and `score_samples` of a collection return Dask arrays that have not
+    been computed; they need no client. `score`, `bic` and `aic` return numbers, which are computed
+    by the current scheduler of Dask. If the weights are a collection and the number of rows is not
+    known, these three keep the log-likelihood and the weight of each row until they return. The
+    graph contains the model once.
 
     Raises
     ------
     RuntimeError
-        From `fit`: if there is no client, if a worker has no gmm_core, or another version; if data
-        or workers are lost again and again.
+        From `fit`: if there is no client; if a worker has no gmm_core or another version; if the
+        client is closed or restarted during the fit; if data or workers are lost repeatedly.
     ValueError, TypeError
-        As from `gmm_core.GaussianMixture`, naming the chunk if it is one that is not as it should
-        be. The estimator is then as it was before.
+        As from `gmm_core.GaussianMixture`, with the number of the chunk where that applies. The
+        estimator is then as it was before.
 
     Warns
     -----
     UserWarning
-        If X is chunked along the features, and has to be rechunked.
+        If X is chunked along the features and has to be rechunked, and if `fit` waits for a worker.
 
     Examples
     --------
@@ -104,7 +125,9 @@ class GaussianMixture(mixture.GaussianMixture):
     # --- what the public methods do with a collection ------------------------------------------
 
     def impute(self, X: Any, sample: bool = False) -> Any:
-        """As `gmm_core.GaussianMixture.impute`; of a collection by the mean only, lazily.
+        """Fill missing values; see `gmm_core.GaussianMixture.impute`.
+
+        The result for a collection is lazy, and `sample` must then be False.
 
         Parameters
         ----------
@@ -149,21 +172,50 @@ class GaussianMixture(mixture.GaussianMixture):
     def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
         if not isinstance(X, da.Array):
             return super()._score(X, sample_weight)
-        X = known_chunks(X)
-        rows = X.to_delayed().ravel()
-        weights: Any = [None] * len(rows)
         if sample_weight is not None:
+            if dask.is_dask_collection(sample_weight):
+                sample_weight = weights_array(sample_weight)
+                unknown = has_unknown_chunks(X) or has_unknown_chunks(sample_weight)
+            else:
+                unknown = has_unknown_chunks(X) and np.ndim(sample_weight) > 0
+            if unknown:
+                return self._score_by_rows(X, sample_weight)
+        n_chunks = X.numblocks[0]
+        weights: Any = [sample_weight] * n_chunks  # None, or the weight of every row
+        if np.ndim(sample_weight) > 0:
             weights = _weights_like(X, sample_weight).to_delayed().ravel()
         model = dask.delayed(self._plain())
         score = dask.delayed(_score, pure=False)
-        parts = dask.compute(*(score(model, x, w) for x, w in zip(rows, weights, strict=True)))
-        total = sum(weight for _, weight in parts)
-        if not total > 0:
-            raise ValueError("X has no samples, or none of weight above 0")
-        return sum(mean * (weight / total) for mean, weight in parts if weight), float(total)
+        rows = X.to_delayed().ravel()
+        return _combined(
+            dask.compute(
+                *(score(model, i, x, w) for i, (x, w) in enumerate(zip(rows, weights, strict=True)))
+            )
+        )
+
+    def _score_by_rows(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Return mean log-likelihood and total weight for chunks of unknown length.
+
+        Chunks of X and of the weights can be aligned only once both are computed. What is kept
+        until then is one log-likelihood for each row, so the rows themselves are computed once.
+        """
+        log_likelihood = self._log_likelihood(X)
+        if dask.is_dask_collection(sample_weight):
+            log_likelihood, sample_weight = dask.persist(log_likelihood, sample_weight)
+        else:
+            (log_likelihood,) = dask.persist(log_likelihood)
+        log_likelihood = known_chunks(log_likelihood)
+        parts = log_likelihood.to_delayed().ravel()
+        weights = _weights_like(log_likelihood, sample_weight).to_delayed().ravel()
+        mean = dask.delayed(_weighted_mean, pure=False)
+        return _combined(
+            dask.compute(
+                *(mean(i, x, w) for i, (x, w) in enumerate(zip(parts, weights, strict=True)))
+            )
+        )
 
     def _lazy(self, X: Any, method: str, meta: Any) -> Any:
-        """The method for each chunk, when it is computed."""
+        """Return an array that calls the method for each chunk when it is computed."""
         columns = {"drop_axis": 1} if meta.ndim == 1 else {"chunks": (X.chunks[0], meta.shape[1:])}
         return X.map_blocks(
             _apply, model=dask.delayed(self._plain()), method=method, empty=meta,
@@ -171,7 +223,7 @@ class GaussianMixture(mixture.GaussianMixture):
         )  # fmt: skip
 
     def _plain(self) -> mixture.GaussianMixture:
-        """What the workers need of the model: no more than the methods read, and one thread."""
+        """Return a model with the attributes that the workers' methods read, and one thread."""
         model = mixture.GaussianMixture(
             len(self.weights_), covariance_type=self.covariance_type, n_threads=1,
             missing=self.missing,
@@ -188,7 +240,7 @@ class GaussianMixture(mixture.GaussianMixture):
 def _checked_collection(
     X: Any, n_features: int | None = None, feature_names: Names | None = None
 ) -> tuple[Any, np.dtype[Any], Names | None]:
-    """An array of whole rows, the dtype it is to become, and the names of the features."""
+    """Return an array chunked by rows, the dtype to convert it to, and the feature names."""
     if isinstance(X, da.Array):
         if X.ndim == 2 and np.isnan(X.shape[1]):
             raise ValueError("X has an unknown number of features: call X.compute_chunk_sizes()")
@@ -211,23 +263,37 @@ def _checked_collection(
 
 
 def _current_client() -> distributed.Client:
+    advice = (
+        "start one with distributed.Client(), for this machine, or with "
+        "distributed.Client(scheduler_address)"
+    )
     try:
         client = distributed.get_client()
-        found = "asynchronous" if client.asynchronous else client.status
-    except ValueError:
-        found = "not there"
-    if found != "running":
+    except ValueError as error:
         raise RuntimeError(
-            f"fit of a dask collection needs a client, but the current one is {found}: start one "
-            "with distributed.Client(), for this machine, or distributed.Client(scheduler_address)"
+            f"fit of a dask collection needs a client of distributed, and none is running: {advice}"
+        ) from error
+    if client.asynchronous:
+        raise RuntimeError(
+            "fit of a dask collection cannot use an asynchronous client: call it in a thread "
+            f"without an event loop, and {advice}"
+        )
+    if client.status != "running":
+        raise RuntimeError(
+            "fit of a dask collection needs a running client, but the status of the current one is "
+            f"{client.status!r}: {advice}"
         )
     return client
 
 
 def _check_workers(client: distributed.Client) -> None:
-    # eval: a function of ours could not be read by a worker without gmm_core
+    # eval and int: a worker without gmm_core could not read a function of ours
     code = "__import__('gmm_core').__version__"
-    for worker, version in client.run(eval, code, on_error="return").items():
+    versions = client.run(eval, code, on_error="return")
+    if not versions:  # a task makes an adaptive cluster start a worker
+        gather(client, [client.submit(int, pure=False)])
+        versions = client.run(eval, code, on_error="return")
+    for worker, version in versions.items():
         if isinstance(version, Exception):
             raise RuntimeError(f"worker {worker} cannot import gmm_core: {version}") from version
         if version != __version__:
@@ -236,11 +302,20 @@ def _check_workers(client: distributed.Client) -> None:
             )
 
 
+def _combined(parts: Sequence[_Score]) -> tuple[float, float]:
+    """Combine the scores of all chunks into the mean log-likelihood and total weight of X."""
+    if not sum(part.n_samples for part in parts):
+        raise ValueError("X has 0 rows, at least 1 is needed")
+    total = sum(part.weight for part in parts)
+    check_total_weight(total)
+    return sum(part.mean * (part.weight / total) for part in parts if part.weight), float(total)
+
+
 def _weights_like(X: Any, sample_weight: Any) -> Any:
-    """Weights, as an array in chunks as X has."""
+    """Return the weights as a dask array with the chunks of X, whose lengths are known."""
     n = sum(X.chunks[0])
     if dask.is_dask_collection(sample_weight):
-        weights = known_chunks(as_dask_array(sample_weight))
+        weights = known_chunks(sample_weight)
         check_weight_shape(weights, n)
         return weights.rechunk((X.chunks[0],))
     return da.from_array(check_sample_weight(sample_weight, n), chunks=(X.chunks[0],))
@@ -249,15 +324,37 @@ def _weights_like(X: Any, sample_weight: Any) -> Any:
 # --- on the workers -------------------------------------------------------------------------------
 
 
-def _apply(chunk: FloatArray, model: mixture.GaussianMixture, method: str, empty: Any) -> Any:
-    return getattr(model, method)(chunk) if len(chunk) else empty
+def _apply(
+    chunk: Any,
+    model: mixture.GaussianMixture,
+    method: str,
+    empty: Any,
+    block_id: tuple[int, ...] = (0,),
+) -> Any:
+    if not len(chunk):
+        return empty
+    allow_nan = model.missing == "marginalize" or method == "impute"
+    with naming_chunk(block_id[0]):
+        return getattr(model, method)(without_mask(chunk, "X", allow_nan))
 
 
-def _score(
-    model: mixture.GaussianMixture, chunk: FloatArray, sample_weight: Any
-) -> tuple[float, float]:
-    """Mean log-likelihood and weight of a chunk."""
-    weight = check_sample_weight(sample_weight, len(chunk), may_be_zero=True)
-    if not len(chunk) or (weight is not None and not weight.any()):
-        return 0.0, 0.0
-    return model._score(model._check_input(chunk), weight)
+def _score(model: mixture.GaussianMixture, i: int, chunk: Any, sample_weight: Any) -> _Score:
+    with naming_chunk(i):
+        weight = without_mask(sample_weight, "sample_weight")
+        weight = check_sample_weight(weight, len(chunk), may_be_zero=True)
+        if not len(chunk) or (weight is not None and not weight.any()):
+            return _Score(0.0, 0.0, len(chunk))
+        X = without_mask(chunk, "X", model.missing == "marginalize")
+        return _Score(*model._score(model._check_input(X), weight), len(chunk))
+
+
+def _weighted_mean(i: int, log_likelihood: FloatArray, sample_weight: Any) -> _Score:
+    with naming_chunk(i):
+        weight = without_mask(sample_weight, "sample_weight")
+        weight = check_sample_weight(weight, len(log_likelihood), may_be_zero=True)
+    assert weight is not None
+    present = weight > 0  # 0 times -inf would be NaN
+    total = float(weight.sum())
+    shares = weight[present] / total
+    mean = float((shares * log_likelihood[present].astype(np.float64)).sum())
+    return _Score(mean, total, len(log_likelihood))

@@ -1,17 +1,9 @@
-"""Fits on a Dask cluster of two worker processes, some of which are killed.
-
-Every test has a minute, and is then ended by an alarm: whatever waits for a worker may wait for ever.
-"""
+"""Fits and lazy results of Dask collections, compared with those of arrays."""
 
 import os
-import signal
-import subprocess
 import sys
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import cloudpickle
@@ -21,11 +13,11 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 import gmm_core
-from gmm_core import _dask_pass, subsample
 from gmm_core import _fitting as fitting
+from gmm_core import subsample
 from gmm_core._dask_pass import DaskChunks, DaskPass
 from gmm_core.dask import GaussianMixture
 
@@ -41,63 +33,6 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot im
 
 N, D, K = 12_000, 3, 3
 EXACT = {"random_state": 0, "tol": 0.0, "max_iter": 8}
-
-
-def start_cluster(n_workers: int) -> LocalCluster:
-    return LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_timeouts() -> Iterator[None]:
-    """A dead worker is called for 30 seconds by default."""
-    with dask.config.set({"distributed.comm.timeouts.connect": "10s"}):
-        yield
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with start_cluster(2) as made:
-        yield made
-
-
-@pytest.fixture
-def client(cluster: LocalCluster) -> Iterator[Client]:
-    with Client(cluster) as made:
-        made.wait_for_workers(2, timeout=30)
-        yield made
-
-
-@pytest.fixture
-def doomed_client() -> Iterator[Client]:
-    """Of a cluster that loses a worker, which does not always come back."""
-    with start_cluster(2) as owner, Client(owner) as made:
-        made.wait_for_workers(2, timeout=30)
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def time_out() -> Iterator[None]:
-    def stop(*_: object) -> None:
-        pytest.fail("the test has had its minute")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture(scope="module")
-def X() -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return rng.normal(size=(N, D)) + 2.5 * rng.integers(K, size=(N, 1))
-
-
-@pytest.fixture(scope="module")
-def weight() -> np.ndarray:
-    """With zeros, and many more in the first chunks than in the others."""
-    rng = np.random.default_rng(1)
-    return rng.uniform(0, 3, size=N) * (rng.uniform(size=N) < np.linspace(0.1, 1, N))
 
 
 def arrays(model: Any) -> list[np.ndarray]:
@@ -387,206 +322,7 @@ def test_numpy_needs_no_cluster(X: np.ndarray) -> None:
     )
 
 
-# ---- bits, threads, traffic ----------------------------------------------------------------------
-
-
-def test_same_bits_in_every_run_and_for_one_worker(
-    X: np.ndarray, weight: np.ndarray, client: Client
-) -> None:
-    """Twenty chunks: a tree of three levels."""
-    rows = da.from_array(X, chunks=(600, D))
-    runs = [GaussianMixture(K, **EXACT).fit(rows, sample_weight=weight) for _ in range(2)]
-    with start_cluster(1) as other, Client(other):
-        runs.append(GaussianMixture(K, **EXACT).fit(rows, sample_weight=weight))
-    assert bits(runs[0]) == bits(runs[1]) == bits(runs[2])
-
-
-def count_threads() -> int:
-    return len(os.listdir("/proc/self/task"))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in Linux's /proc")
-@pytest.mark.skipif(
-    not gmm_core.build_info()["openmp"], reason="built without OpenMP: everything has one thread"
-)
-def test_workers_are_not_oversubscribed(X: np.ndarray, client: Client) -> None:
-    """Data of several chunks of the kernels. OpenMP keeps its threads: those that a fit had started would still be there."""
-    rows = client.persist(da.from_array(np.tile(X, (8, 1)), chunks=(N * 4, D)))
-    client.gather(client.map(lambda i: time.sleep(0.2), range(4), pure=False))  # executors begin
-    before = client.run(count_threads)
-    GaussianMixture(32, n_threads=3, **EXACT).fit(rows)
-    assert client.run(count_threads) == before
-
-    def fit_with_threads(block: np.ndarray) -> int:
-        """Such threads would be seen."""
-        gmm_core.GaussianMixture(32, n_threads=3, **EXACT).fit(block)
-        return count_threads()
-
-    after = client.submit(fit_with_threads, X, pure=False).result()
-    assert after >= 2 + min(before.values())
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_no_warning_of_large_graphs(weighted: bool, client: Client) -> None:
-    """Parameters of 33 MB, weights of 16 MB: neither is part of a graph."""
-    if weighted:
-        n, features, components = 2_000_000, 1, 1
-    else:
-        n, features, components = 2000, 256, 64
-    rows = da.random.default_rng(0).normal(size=(n, features), chunks=(n // 4, features))
-    model = GaussianMixture(
-        components,
-        init_params="random_from_data",
-        max_iter=1,
-        tol=0.0,
-        reg_covar=0.1,
-        random_state=0,
-    )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.fit(rows, sample_weight=np.linspace(0, 1, n) if weighted else None)
-    told = [str(w.message) for w in caught if "did not converge" not in str(w.message)]
-    assert not told
-    assert weighted or model.precisions_cholesky_.nbytes > 33_000_000
-
-
-# ---- workers that die, Ctrl-C --------------------------------------------------------------------
-
-
-def at_iteration(
-    monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None], delay: float = 0.03
-) -> list[int]:
-    """Act after the beginning of an iteration, in seconds; the list counts the iterations."""
-    original, begun = DaskPass.expectation, [0]
-
-    def expectation(self: DaskPass, *arguments: Any) -> Any:
-        begun[0] += 1
-        if begun[0] == number:
-            threading.Timer(delay, act).start() if delay else act()
-        return original(self, *arguments)
-
-    monkeypatch.setattr(DaskPass, "expectation", expectation)
-    return begun
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("delay", [0, 0.01, 0.03])      # before the iteration's tasks, and during them
-def test_survives_sigkill(
-    delay: float, X: np.ndarray, weight: np.ndarray, doomed_client: Client, monkeypatch: Any
-) -> None:
-    params = EXACT | {"max_iter": 15}
-    rows = da.from_array(np.tile(X, (4, 1)), chunks=(4000, D))
-    w = np.tile(weight, 4)
-    expected = GaussianMixture(16, **params).fit(rows, sample_weight=w)
-    assert expected.n_iter_ == 15
-    pid = next(iter(doomed_client.run(os.getpid).values()))
-    begun = at_iteration(monkeypatch, 5, lambda: os.kill(pid, signal.SIGKILL), delay)
-    model = GaussianMixture(16, **params).fit(rows, sample_weight=w)
-    assert begun == [15]
-    assert not is_alive(pid)
-    assert bits(model) == bits(expected)
-
-
-def test_data_that_nobody_can_make_again(doomed_client: Client, monkeypatch: Any) -> None:
-    """Scattered arrays die with their worker; the model stays as it was."""
-    monkeypatch.setattr(_dask_pass, "_ATTEMPTS", 3)
-    blocks = np.random.default_rng(0).normal(size=(8, 20_000, 2))
-    parts = doomed_client.scatter(list(blocks), hash=False)
-    rows = da.concatenate([da.from_delayed(p, (20_000, 2), np.float64) for p in parts])
-    model = GaussianMixture(8, **EXACT).fit(rows)
-    before = bits(model)
-    pid = next(iter(doomed_client.run(os.getpid).values()))
-    at_iteration(monkeypatch, 3, lambda: os.kill(pid, signal.SIGKILL))
-    with pytest.raises(
-        RuntimeError, match="3 attempts to run a pass .* failed, as workers were lost"
-    ):
-        model.fit(rows)
-    assert bits(model) == before
-
-
-def test_ctrl_c_ends_the_tasks(X: np.ndarray, client: Client, monkeypatch: Any) -> None:
-    rows = client.persist(da.from_array(np.tile(X, (20, 1)), chunks=(6000, D)))
-    model = GaussianMixture(64, **EXACT).fit(rows[:6000])
-    before = bits(model)
-    at_iteration(monkeypatch, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(rows)
-    assert bits(model) == before
-    end = time.monotonic() + 10
-    while any(client.processing().values()) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not any(client.processing().values())
-    monkeypatch.undo()
-    assert np.isfinite(model.set_params(n_components=2).fit(rows).lower_bound_)
-
-
-def test_goes_on_from_a_checkpoint(
-    X: np.ndarray, weight: np.ndarray, client: Client, monkeypatch: Any, tmp_path: Path
-) -> None:
-    params = EXACT | {"checkpoint": tmp_path / "state", "checkpoint_interval": 1}
-    rows = da.from_array(X, chunks=(2500, D))
-    expected = GaussianMixture(K, **EXACT).fit(rows, sample_weight=weight)
-    at_iteration(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT), delay=0)
-    with pytest.raises(KeyboardInterrupt):
-        GaussianMixture(K, **params | {"max_iter": 500}).fit(rows, sample_weight=weight)
-    monkeypatch.undo()
-    with pytest.raises(ValueError, match="checksum of the data"):
-        GaussianMixture(K, **params).fit(rows, sample_weight=weight[::-1])
-    begun = at_iteration(monkeypatch, 500, lambda: None)
-    model = GaussianMixture(K, **params).fit(rows, sample_weight=weight)
-    assert begun[0] == EXACT["max_iter"] - 4
-    assert bits(model) == bits(expected)
-
-
 # ---- errors --------------------------------------------------------------------------------------
-
-
-def test_no_client(X: np.ndarray) -> None:
-    rows = da.from_array(X, chunks=(5000, D))
-    with pytest.raises(RuntimeError, match=r"start one with distributed\.Client\(\)"):
-        GaussianMixture(K).fit(rows)
-
-
-@pytest.mark.parametrize(
-    ("module", "message"),
-    [
-        ("None", "worker tcp://[0-9.:]+ cannot import gmm_core"),
-        ("types.SimpleNamespace(__version__='0.0')", "worker tcp://[0-9.:]+ has gmm_core 0.0, but"),
-    ],
-)
-def test_worker_of_another_environment(
-    module: str, message: str, X: np.ndarray, tmp_path: Path
-) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        f"import sys, types\nsys.modules['gmm_core'] = {module}\n"
-    )
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    with start_cluster(0) as other, Client(other) as client:
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "distributed.cli.dask_worker",
-            other.scheduler_address,
-        ]
-        options = ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
-        environment = os.environ | {"PYTHONPATH": path}
-        with subprocess.Popen(
-            command + options, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL
-        ) as worker:
-            try:
-                client.wait_for_workers(1, timeout=30)
-                with pytest.raises(RuntimeError, match=message):
-                    GaussianMixture(K).fit(da.from_array(X, chunks=(5000, D)))
-            finally:
-                worker.terminate()
 
 
 def bad_inputs() -> Iterator[Any]:
@@ -624,7 +360,23 @@ def bad_inputs() -> Iterator[Any]:
         "chunk 2 of X: Negative values",
         id="negative weight of dask",
     )
-    yield pytest.param(rows, da.zeros(100, chunks=30), "n_samples", id="no weight")
+    zero = "Sample weights must contain at least one non-zero number"
+    yield pytest.param(rows, da.zeros(100, chunks=30), zero, id="no weight")
+    yield pytest.param(rows, np.zeros(100), zero, id="no weight in NumPy")
+    yield pytest.param(
+        rows, da.full(100, 1e307, chunks=30), "sum of sample_weight is too large", id="huge weights"
+    )
+    yield pytest.param(rows, rows, "sample_weight has 2 dimensions", id="2D weights")
+    masked = da.ma.masked_array(rows, mask=da.from_array(np.isnan(spoilt), chunks=(30, 2)))
+    message = r"chunk 2 of X: X is a masked array with masked values. The first is X\[17, 1\]"
+    yield pytest.param(masked, None, message, id="masked")
+    yield pytest.param(masked.astype(np.int64), None, message, id="masked integers")
+    yield pytest.param(
+        rows,
+        da.ma.masked_array(da.ones(100, chunks=25), mask=da.from_array(negative < 0, chunks=25)),
+        "chunk 2 of X: sample_weight is a masked array with masked values",
+        id="masked weight",
+    )
     wrong = rows.map_blocks(lambda block: block[:, :1], dtype=np.float64, meta=good[:0])
     yield pytest.param(
         wrong,
@@ -657,6 +409,96 @@ def test_bad_collections_and_models(X: np.ndarray, client: Client) -> None:
             method(rows[:, :2])
     with pytest.raises(ValueError, match="sample_weight.shape"):
         model.score(rows, sample_weight=np.ones(3))
+    for method in (model.fit, model.score):
+        with pytest.raises(TypeError, match="sample_weight is a Delayed.*, expected"):
+            method(rows, sample_weight=dask.delayed(np.ones(N)))
+
+
+@pytest.mark.parametrize("missing", ["error", "marginalize"])
+def test_missing_values_are_refused_by_fit(missing: str, X: np.ndarray, client: Client) -> None:
+    spoilt = X.copy()
+    spoilt[5001, 2] = np.nan
+    with pytest.raises(
+        ValueError, match=r"chunk 1 of X: .*NaN.* X\[1, 2\]\. Fits of Dask collections do not take"
+    ):
+        GaussianMixture(K, missing=missing).fit(da.from_array(spoilt, chunks=(5000, D)))
+
+
+def test_bad_rows_in_lazy_results(X: np.ndarray) -> None:
+    """Scores and lazy results name the chunk; masked values are NaN where these are missing."""
+    model = as_dask(gmm_core.GaussianMixture(K, **EXACT).fit(X))
+    hidden = np.zeros(X.shape, bool)
+    hidden[5001, 2] = True
+    holed = np.where(hidden, np.nan, X)
+    masked = da.ma.masked_array(
+        da.from_array(X, chunks=(5000, D)), mask=da.from_array(hidden, chunks=(5000, D))
+    )
+    unmasked = da.ma.masked_array(da.from_array(X, chunks=(5000, D)), mask=False)
+    methods = ("predict", "predict_proba", "score_samples", "score")
+    with dask.config.set(scheduler="synchronous"):
+        for name in methods:
+            method = getattr(model, name)
+            with pytest.raises(ValueError, match="chunk 1 of X: X is a masked array"):
+                np.asarray(method(masked))
+            with pytest.raises(ValueError, match="chunk 1 of X: Input X contains NaN"):
+                np.asarray(method(da.from_array(holed, chunks=(5000, D))))
+            np.testing.assert_allclose(method(unmasked), method(X), rtol=1e-12)
+        weights = da.ma.masked_array(da.ones(N, chunks=5000), mask=masked_weights(hidden))
+        for rows in (unmasked, unmasked[unmasked[:, 0] > -np.inf]):
+            with pytest.raises(ValueError, match="chunk 1 of X: sample_weight is a masked array"):
+                model.score(rows, sample_weight=weights)
+        model.set_params(missing="marginalize")
+        for name in methods:
+            method = getattr(model, name)
+            np.testing.assert_allclose(method(masked), method(holed), rtol=1e-12)
+        np.testing.assert_array_equal(model.impute(masked), model.impute(holed))
+
+
+def masked_weights(hidden: np.ndarray) -> Any:
+    return da.from_array(hidden.any(axis=1), chunks=5000)
+
+
+def test_score_of_no_rows(X: np.ndarray) -> None:
+    model = as_dask(gmm_core.GaussianMixture(K, **EXACT).fit(X))
+    rows = da.from_array(X, chunks=(5000, D))
+    none = rows[rows[:, 0] > 1e9]
+    with dask.config.set(scheduler="synchronous"):
+        for weights in (None, none[:, 0]):
+            with pytest.raises(ValueError, match="X has 0 rows"):
+                model.score(none, sample_weight=weights)
+        with pytest.raises(ValueError, match="at least one non-zero number"):
+            model.score(rows, sample_weight=da.zeros(N, chunks=5000))
+
+
+@all_types
+@pytest.mark.parametrize("absent", ["scattered", "whole chunks", "first chunk", "middle"])
+def test_weight_0_is_absence(
+    covariance_type: str, absent: str, X: np.ndarray, weight: np.ndarray, client: Client
+) -> None:
+    """Rows of weight 0, wherever they are, do not change the fit from a given start."""
+    row = np.arange(N)
+    gone = {
+        "scattered": row % 3 == 0,
+        "whole chunks": row // 1000 % 2 == 0,
+        "first chunk": row < 1000,
+        "middle": (row > 300) & (row < 9500),
+    }[absent]
+    spoilt = np.where(gone[:, None], X + 1000, X)
+    w = np.where(gone, 0, weight + 0.1)
+    variance = {"full": np.array([np.eye(D)] * K), "tied": np.eye(D)}
+    variance |= {"diag": np.ones((K, D)), "spherical": np.ones(K)}
+    params = EXACT | {
+        "covariance_type": covariance_type,
+        "weights_init": np.full(K, 1 / K),
+        "means_init": X[:K],
+        "precisions_init": variance[covariance_type],
+    }
+    model = GaussianMixture(K, **params)
+    model.fit(da.from_array(spoilt, chunks=(1000, D)), sample_weight=w)
+    expected = GaussianMixture(K, **params)
+    expected.fit(da.from_array(X[~gone], chunks=(1000, D)), sample_weight=w[~gone])
+    assert_close(model, expected)
+    assert_close(model, gmm_core.GaussianMixture(K, **params).fit(X[~gone], sample_weight=w[~gone]))
 
 
 def test_failing_numerics_name_the_row(X: np.ndarray, client: Client) -> None:
