@@ -70,7 +70,9 @@ class DaskChunks:
         self.dtype = dtype
         self.n_features = int(X.shape[1])
         self._tasks: list[Future] = []
+        check_owner(client, X, "X")
         if dask.is_dask_collection(sample_weight):
+            check_owner(client, sample_weight, "sample_weight")
             # One call for both: what rows and weights are derived from in common is computed once.
             X, sample_weight = client.persist([X, weights_array(sample_weight)])
         else:
@@ -317,6 +319,22 @@ def gather(client: Client, tasks: list[Future]) -> list[Any]:
                 warn("the cluster has no workers: the fit waits until one has started")
     results: list[Any] = client.gather(tasks)
     return results
+
+
+def check_owner(client: Client, collection: Any, name: str) -> None:
+    """Raise ValueError if a collection has futures that the client cannot use."""
+    for future in futures_of(collection):
+        if future.cancelled():
+            raise ValueError(
+                f"{name} has chunks that were cancelled, as the client that made them was closed or "
+                "restarted: make or persist it again"
+            )
+        theirs, ours = (owner.scheduler.address for owner in (future.client, client))
+        if theirs != ours:
+            raise ValueError(
+                f"{name} has chunks on the cluster of {theirs}, but the current client is that of "
+                f"{ours}: fit within `with client.as_current():`"
+            )
 
 
 def as_dask_array(collection: Any) -> Any:

@@ -534,3 +534,9 @@ def test_rows_and_checksum_of_chunks(X: np.ndarray, weight: np.ndarray, client: 
 def test_import_of_the_package_imports_no_dask(run_python: Any) -> None:
     code = "show([name for name in sys.modules if name.split('.')[0] in ('dask', 'distributed')])"
     assert run_python(code) == []
+
+
+def test_import_without_dask(run_python: Any) -> None:
+    """The package is on no index, so the advice is for a clone."""
+    status, errors = run_python("sys.modules['dask'] = None; import gmm_core.dask")
+    assert status == 1 and 'run pip install ".[dask]" in a clone' in errors

@@ -377,8 +377,17 @@ def test_client_that_cannot_be_used(X: np.ndarray, cluster: Any, monkeypatch: An
 def test_data_of_another_client(X: np.ndarray, client: Client, start_cluster: Any) -> None:
     rows = client.persist(da.from_array(X, chunks=(5000, D)))
     with start_cluster(1) as other, Client(other):
-        with pytest.raises(ValueError, match="created by another client"):
+        with pytest.raises(ValueError, match="X has chunks on the cluster of tcp.*, but the current"):
             GaussianMixture(K).fit(rows)
+        with pytest.raises(ValueError, match="sample_weight has chunks on the cluster of tcp"):
+            GaussianMixture(K).fit(da.from_array(X, chunks=(5000, D)), sample_weight=rows[:, 0])
+        with client.as_current():
+            expected = GaussianMixture(K, **EXACT).fit(rows)
+    with Client(client.scheduler.address) as second:  # two clients of one cluster share data
+        assert bits(GaussianMixture(K, **EXACT).fit(rows)) == bits(expected)
+        lost = second.persist(da.from_array(X, chunks=(4000, D)))
+    with pytest.raises(ValueError, match="X has chunks that were cancelled, as the client"):
+        GaussianMixture(K).fit(lost)
 
 
 @pytest.mark.parametrize(
