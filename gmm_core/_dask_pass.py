@@ -326,8 +326,8 @@ def check_owner(client: Client, collection: Any, name: str) -> None:
     for future in futures_of(collection):
         if future.cancelled():
             raise ValueError(
-                f"{name} has chunks that were cancelled, as the client that made them was closed or "
-                "restarted: make or persist it again"
+                f"{name} has chunks that were cancelled, as the client that made them was closed "
+                "or restarted: make or persist it again"
             )
         theirs, ours = (owner.scheduler.address for owner in (future.client, client))
         if theirs != ours:

@@ -73,13 +73,14 @@ class GaussianMixture(mixture.GaussianMixture):
     If a worker dies, the scheduler computes the results again that were lost with it. The fit fails
     with the `KilledWorker` of distributed when the same task has killed four workers (the setting
     ``distributed.scheduler.allowed-failures`` changes that number). A cluster without workers makes
-    the fit wait until one has started, as an adaptive cluster starts them when there are tasks.
+    the fit wait, with a warning, until one has started; an adaptive cluster starts workers when
+    there are tasks.
 
     `predict`, `predict_proba` and `score_samples` of a collection return Dask arrays that have not
     been computed; they need no client. `score`, `bic` and `aic` return numbers, which are computed
-    by the current scheduler of Dask. If the weights are a collection and the number of rows is not
-    known, these three keep the log-likelihood and the weight of each row until they return. The
-    graph contains the model once.
+    by the current scheduler of Dask. With weights, and an unknown number of rows in a chunk, these
+    three keep the log-likelihood and the weight of each row until they return. The graph contains
+    the model once.
 
     Raises
     ------
@@ -111,8 +112,8 @@ class GaussianMixture(mixture.GaussianMixture):
             return super()._fit_array(X, sample_weight)
         check_parameters(self.get_params(), type(self).__name__)
         client = _current_client()
-        _check_workers(client)
         array, dtype, names = _checked_collection(X)
+        _check_workers(client)
         chunks = DaskChunks(client, array, sample_weight, dtype)
         if chunks.extent.n_samples < 2:
             raise ValueError(f"X has {chunks.extent.n_samples} rows, at least 2 are needed")
@@ -183,10 +184,10 @@ class GaussianMixture(mixture.GaussianMixture):
         n_chunks = X.numblocks[0]
         weights: Any = [sample_weight] * n_chunks  # None, or the weight of every row
         if np.ndim(sample_weight) > 0:
-            weights = _weights_like(X, sample_weight).to_delayed().ravel()
+            weights = _delayed_chunks(_weights_like(X, sample_weight))
         model = dask.delayed(self._plain())
         score = dask.delayed(_score, pure=False)
-        rows = X.to_delayed().ravel()
+        rows = _delayed_chunks(X)
         return _combined(
             dask.compute(
                 *(score(model, i, x, w) for i, (x, w) in enumerate(zip(rows, weights, strict=True)))
@@ -205,8 +206,8 @@ class GaussianMixture(mixture.GaussianMixture):
         else:
             (log_likelihood,) = dask.persist(log_likelihood)
         log_likelihood = known_chunks(log_likelihood)
-        parts = log_likelihood.to_delayed().ravel()
-        weights = _weights_like(log_likelihood, sample_weight).to_delayed().ravel()
+        parts = _delayed_chunks(log_likelihood)
+        weights = _delayed_chunks(_weights_like(log_likelihood, sample_weight))
         mean = dask.delayed(_weighted_mean, pure=False)
         return _combined(
             dask.compute(
@@ -309,6 +310,11 @@ def _combined(parts: Sequence[_Score]) -> tuple[float, float]:
     total = sum(part.weight for part in parts)
     check_total_weight(total)
     return sum(part.mean * (part.weight / total) for part in parts if part.weight), float(total)
+
+
+def _delayed_chunks(array: Any) -> Any:
+    # Optimized, tasks that two arrays have in common would get different names, and run twice.
+    return array.to_delayed(optimize_graph=False).ravel()
 
 
 def _weights_like(X: Any, sample_weight: Any) -> Any:

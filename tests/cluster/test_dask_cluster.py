@@ -125,6 +125,16 @@ def counting(X: np.ndarray, path: Path) -> Any:
     return da.from_array(X, chunks=(2000, D)).map_blocks(load, dtype=X.dtype, meta=X[:0])
 
 
+def test_weights_derived_from_chunks_of_known_length(
+    X: np.ndarray, client: Client, tmp_path: Path
+) -> None:
+    model = GaussianMixture(K, **EXACT).fit(X)
+    for number, method in enumerate((model.score, model.bic, model.fit)):
+        rows = counting(X, tmp_path / str(number))
+        method(rows, sample_weight=abs(rows[:, 1]))
+        assert len((tmp_path / str(number)).read_text()) == 6
+
+
 def filtered(X: np.ndarray, path: Path, weighted: str | None) -> tuple[Any, Any]:
     """Rows of unknown number that are computed from six chunks, and weights for them."""
     loaded = counting(X, path)
