@@ -191,7 +191,7 @@ class MixtureMethods(MixtureForms):
         mean = 0.0
         for start in range(0, len(X), _SCORED_ROWS):
             rows = slice(start, start + _SCORED_ROWS)
-            log_likelihood = self._log_likelihood(X[rows])
+            log_likelihood = self._log_likelihood(X[rows]).astype(np.float64, copy=False)
             part = np.ones(len(log_likelihood)) if weight is None else weight[rows]
             if part.any():  # or else the mean would be 0 / 0
                 mean += part.sum() / total * _weighted_mean(log_likelihood, part)
@@ -264,7 +264,9 @@ class MixtureMethods(MixtureForms):
         return X.astype(dtype if dtype == np.float32 else np.float64, copy=False), labels
 
 
-def _weighted_mean(log_likelihood: FloatArray, weight: npt.NDArray[np.float64]) -> float:
+def _weighted_mean(
+    log_likelihood: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]
+) -> float:
     with np.errstate(over="ignore"):
         if (weight == 1).all():
             mean = float(log_likelihood.mean())
@@ -273,7 +275,7 @@ def _weighted_mean(log_likelihood: FloatArray, weight: npt.NDArray[np.float64]) 
             log_likelihood, weight = log_likelihood[present], weight[present]
             mean = float((weight * log_likelihood).sum() / weight.sum())
     if math.isinf(mean):  # the sum may be, with a mean that is not
-        mean = float((weight / weight.sum() * log_likelihood.astype(np.float64)).sum())
+        mean = float((weight / weight.sum() * log_likelihood).sum())
     return mean
 
 

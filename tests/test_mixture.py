@@ -227,3 +227,26 @@ def test_fit_predict_that_ends_in_its_prediction_changes_nothing(monkeypatch):
         model.fit_predict(X + 5)
     assert vars(model).keys() == before.keys()
     assert all(vars(model)[name] is value for name, value in before.items())
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_score_of_float32_is_the_mean_in_float64(weighted):
+    rng = np.random.default_rng(0)
+    X = np.repeat(data(dtype=np.float32), 300, axis=0) + np.float32(0.5) * rng.normal(
+        size=(300 * N, D)
+    ).astype(np.float32)
+    weight = rng.uniform(size=len(X)) if weighted else None
+    model = GaussianMixture(K, random_state=0, max_iter=20, tol=0.1).fit(X, sample_weight=weight)
+    samples = model.score_samples(X)
+    assert samples.dtype == np.float32
+    n = float(len(X)) if weight is None else weight.sum()
+    mean = np.average(samples.astype(np.float64), weights=weight)
+    assert abs(model.score(X, sample_weight=weight) - mean) <= 1e-9 * abs(mean)
+    for criterion, penalty in (("bic", math.log(n)), ("aic", 2)):
+        expected = -2 * mean * n + penalty * model._n_parameters()
+        assert getattr(model, criterion)(X, sample_weight=weight) == pytest.approx(
+            expected, rel=1e-9
+        )
+    # lower_bound_ belongs to parameters that are not rounded to float32, as the attributes are;
+    # each log-likelihood has an error of some eps of the numbers that it is a difference of.
+    assert abs(model.score(X, sample_weight=weight) - model.lower_bound_) < 2 * np.finfo("f4").eps
