@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numbers
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +22,16 @@ _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 
 _BLOCK = 1 << 16  # values looked at together when a non-finite one is searched for
 _MAX_NAMES_SHOWN = 5
+_FRAMES = (
+    ("pandas", "DataFrame"),
+    ("polars", "DataFrame"),
+    ("pyarrow", "Table"),
+    ("pyarrow", "RecordBatch"),
+)
+_NAN_ADVICE = (
+    'With missing="marginalize", GaussianMixture takes missing values in arrays and data frames; '
+    "fit_batches, partial_fit and fits of Dask collections do not take them yet."
+)
 
 
 class InvalidParameterError(ValueError, TypeError):
@@ -84,7 +94,8 @@ def check_X(
     ----------
     X : array-like or data frame of shape (n_samples, n_features)
         Numbers of any type, in any memory layout. float32 and float64 stay what they are
-        (if they have the byte order of the machine); all else becomes float64.
+        (if they have the byte order of the machine); all else becomes float64. Masked values
+        of a masked array count as NaN.
     n_features : int or None
         The number of features of the fitted model; None while fitting.
     feature_names : ndarray of object or None
@@ -109,22 +120,23 @@ def check_X(
     ValueError
         If `X` is not two-dimensional, has too few samples, no features or another number of
         features than the model, other feature names or names in another order, values that
-        are NaN (unless allowed), infinite, complex, or text that is not a number.
+        are NaN or masked (unless allowed), infinite, complex, or text that is not a number.
     TypeError
-        If `X` is sparse, a `numpy.matrix`, holds dates or objects that are not numbers, or
-        mixes names that are strings with others.
+        If `X` is sparse, a `numpy.matrix`, a Dask collection, a data set or an iterator, holds
+        dates or objects that are not numbers, or mixes names that are strings with others.
 
     Warns
     -----
     UserWarning
         If only one of `X` and the fitted model has feature names.
     """
+    _refuse_batches(X)
     fitting = n_features is None
     names = _get_feature_names(X)
     if not fitting:
         _check_feature_names(names, feature_names, estimator_name)
     # Text is read as numbers while fitting and refused afterwards, as in scikit-learn.
-    array = as_float_array(X, "X", allow_strings=fitting)
+    array = as_float_array(X, "X", allow_strings=fitting, masked_as_nan=allow_nan)
     by = f" by {estimator_name}"
     if array.ndim < 2:
         raise ValueError(_not_2d_message(X, array))
@@ -137,7 +149,7 @@ def check_X(
     if allow_nan:
         _check_not_infinite(array, "X")
     else:
-        _check_finite(array, "X", f"{estimator_name} does not accept missing values.")
+        _check_finite(array, "X", _NAN_ADVICE)
     for axis, (what, minimum) in enumerate((("sample", min_samples), ("feature", 1))):
         if array.shape[axis] < minimum:
             raise ValueError(
@@ -213,7 +225,9 @@ def is_sparse(value: object) -> bool:
     return sparse is not None and bool(sparse.issparse(value))
 
 
-def as_float_array(value: object, name: str, *, allow_strings: bool = True) -> FloatArray:
+def as_float_array(
+    value: object, name: str, *, allow_strings: bool = True, masked_as_nan: bool = False
+) -> FloatArray:
     """Convert a value to an array of native float32 or float64, of any shape and layout.
 
     Parameters
@@ -224,6 +238,8 @@ def as_float_array(value: object, name: str, *, allow_strings: bool = True) -> F
         The argument that the messages speak of.
     allow_strings : bool
         Whether strings are read as numbers.
+    masked_as_nan : bool
+        Whether masked values become NaN; otherwise they are refused.
 
     Returns
     -------
@@ -233,20 +249,30 @@ def as_float_array(value: object, name: str, *, allow_strings: bool = True) -> F
     Raises
     ------
     ValueError
-        If the values are complex, or text that is not a number.
+        If the values are masked, complex, or text that is not a number.
     TypeError
-        If `value` is sparse, a `numpy.matrix`, or holds what is not a number.
+        If `value` is sparse, a `numpy.matrix`, a Dask collection, or holds what is not a number.
     """
     if is_sparse(value):
         raise _sparse_error(name)
     if isinstance(value, np.matrix):
         raise TypeError(f"np.matrix is not supported: pass np.asarray({name})")
-    if _is_pandas_frame(value):
-        return _pandas_to_array(value, name)
+    if _is_dask_collection(value):
+        raise TypeError(
+            f"{name} is a Dask collection ({type(value).__name__}), which would be computed into "
+            "the memory of this process. The methods of gmm_core.dask.GaussianMixture take "
+            f"collections; elsewhere, pass {name}.compute()."
+        )
+    if isinstance(value, (list, tuple)) and any(isinstance(v, np.ma.MaskedArray) for v in value):
+        value = np.ma.array(value)  # np.asarray would lose the masks
+    if isinstance(value, np.ma.MaskedArray):
+        value = _without_mask(value, name, masked_as_nan)
+    if is_frame(value):
+        return _frame_to_array(value, name)
     if not isinstance(getattr(value, "dtype", None), np.dtype) and (
         hasattr(value, "__array__") or not allow_strings
     ):
-        value = np.asarray(value)  # a frame may be of float32; a list may hold strings
+        value = np.asarray(value)  # a tensor may be of float32; a list may hold strings
     dtype = getattr(value, "dtype", None)
     if isinstance(dtype, np.dtype):
         _check_kind(value, dtype, name, allow_strings)
@@ -267,9 +293,9 @@ def _cast(value: object, dtype: npt.DTypeLike, name: str) -> FloatArray:
     return array
 
 
-def _not_numbers(error: Exception, name: str) -> Exception:
+def _not_numbers(error: Exception, name: str, where: str = "") -> Exception:
     kind = TypeError if isinstance(error, TypeError) else ValueError
-    return kind(f"{error} ({name} should be an array of numbers)")
+    return kind(f"{error} ({name} should be an array of numbers{where})")
 
 
 def _check_kind(value: object, dtype: np.dtype[Any], name: str, allow_strings: bool) -> None:
@@ -288,30 +314,113 @@ def _sparse_error(name: str) -> TypeError:
     )
 
 
-def _is_pandas_frame(value: object) -> bool:
-    pandas = sys.modules.get("pandas")
-    frame = getattr(pandas, "DataFrame", None)
-    return frame is not None and isinstance(value, frame)
+def _is_dask_collection(value: object) -> bool:
+    """Whether a value is a lazy collection of Dask (xarray's arrays may be ones, or not)."""
+    return hasattr(type(value), "__dask_graph__") and value.__dask_graph__() is not None  # type: ignore[attr-defined]
 
 
-def _pandas_to_array(frame: Any, name: str) -> FloatArray:
-    """Convert a pandas frame, whose columns may have types that NumPy does not know."""
-    dtypes = list(frame.dtypes)
-    sparse = [type(dtype).__name__ == "SparseDtype" for dtype in dtypes]
-    if sparse and all(sparse):
+def _refuse_batches(X: object) -> None:
+    """Raise if X is data in parts, such as a data set, an iterator or a list of arrays."""
+    if isinstance(X, (list, tuple)):
+        if len(X) and len(getattr(X[0], "shape", ())) == 2:
+            raise ValueError(
+                f"X is a {type(X).__name__} of {len(X)} arrays, expected one array or data frame. "
+                "fit_batches takes data in batches; other methods take one batch at a time."
+            )
+    elif not hasattr(X, "__array__") and (
+        callable(X) or any(hasattr(X, a) for a in ("to_batches", "iter_batches", "__next__"))
+    ):
+        raise TypeError(
+            f"X is a {type(X).__name__}, expected an array or a data frame. fit_batches takes "
+            "data in batches; other methods take one batch at a time."
+        )
+
+
+def _without_mask(
+    array: np.ma.MaskedArray[Any, Any], name: str, masked_as_nan: bool
+) -> npt.NDArray[Any]:
+    """The values of a masked array, with NaN where they are masked."""
+    if array.dtype.kind not in "biuf" or not np.ma.is_masked(array):
+        return np.ma.getdata(array)
+    if masked_as_nan:
+        return np.ma.filled(array.astype(_float_type(array.dtype)), np.nan)
+    index = _at(int(np.argmax(np.ma.getmaskarray(array))), array)
+    raise ValueError(
+        f"{name} has masked values, the first is {name}[{index}]. GaussianMixture takes those of "
+        'X as missing values with missing="marginalize", in arrays. Elsewhere, fill or drop them.'
+    )
+
+
+# --- data frames ----------------------------------------------------------------------------
+
+
+def is_frame(value: object) -> bool:
+    """Whether a value is a data frame of pandas or polars, or a table or batch of pyarrow."""
+    classes = (getattr(sys.modules.get(package), name, None) for package, name in _FRAMES)
+    return any(cls is not None and isinstance(value, cls) for cls in classes)
+
+
+def _columns(frame: Any) -> Iterator[tuple[str, object, Any]]:
+    """The name, the dtype and the values of each column, one after the other."""
+    if hasattr(frame, "iloc"):  # pandas
+        for i, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
+            yield name, dtype, frame.iloc[:, i]
+    elif hasattr(frame, "get_columns"):  # polars
+        for column in frame.get_columns():
+            yield column.name, column.dtype, column
+    else:  # pyarrow
+        for field, column in zip(frame.schema, frame.columns, strict=True):
+            yield field.name, field.type, column
+
+
+def _is_time(dtype: Any) -> bool:
+    """Whether the dtype of a column is one of dates, times or durations."""
+    if hasattr(dtype, "is_temporal"):  # polars
+        return bool(dtype.is_temporal())
+    pyarrow: Any = sys.modules.get("pyarrow")
+    if pyarrow is not None and isinstance(dtype, pyarrow.DataType):
+        return bool(pyarrow.types.is_temporal(dtype))
+    return getattr(dtype, "kind", "O") in "mM"
+
+
+def _frame_to_array(frame: Any, name: str) -> FloatArray:
+    """Convert a data frame, whose columns may have types that NumPy does not know."""
+    dtypes: list[Any] = []
+    for column, dtype, _ in _columns(frame):
+        if _is_time(dtype):
+            raise TypeError(f"column {column!r} of {name} has dtype {dtype}, expected numbers")
+        if getattr(dtype, "kind", "O") == "c":
+            raise ValueError(
+                f"Complex data not supported: column {column!r} of {name} has dtype {dtype}"
+            )
+        dtypes.append(dtype)
+    if dtypes and all(type(dtype).__name__ == "SparseDtype" for dtype in dtypes):
         raise _sparse_error(name)
-    if all(isinstance(dtype, np.dtype) for dtype in dtypes):
-        common = np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
-        _check_kind(frame, common, name, allow_strings=True)
-        return _cast(frame, _float_type(common), name)
-    for dtype in dtypes:
-        if getattr(dtype, "kind", "O") in "mM":
-            raise TypeError(f"{name} has a column of dtype {dtype}, expected numbers")
-    # Nullable columns hold pandas.NA, which becomes NaN, to be refused as any NaN is.
     try:
-        return frame.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
-    except (TypeError, ValueError) as error:
-        raise _not_numbers(error, name) from error
+        with np.errstate(over="ignore"):  # a long double may become infinite, and is then refused
+            if not hasattr(frame, "iloc"):
+                array = np.asarray(frame)
+                return np.asarray(array, dtype=_float_type(array.dtype))
+            if all(isinstance(dtype, np.dtype) for dtype in dtypes):
+                common = np.result_type(*dtypes) if dtypes else None
+                return np.asarray(frame, dtype=_float_type(common))
+            # Nullable columns hold pandas.NA, which becomes NaN, to be refused as any NaN is.
+            return frame.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _first_bad_column(frame, error, name) from error
+
+
+def _first_bad_column(frame: Any, error: Exception, name: str) -> Exception:
+    """The error for a frame that cannot be converted, naming the column that is the cause."""
+    for column, dtype, values in _columns(frame):
+        try:
+            if hasattr(frame, "iloc"):
+                values.to_numpy(dtype=np.float64, na_value=np.nan)
+            else:
+                np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError) as cause:
+            return _not_numbers(cause, name, f"; its column {column!r} has dtype {dtype}")
+    return _not_numbers(error, name)
 
 
 def _for_kernels(array: _Array) -> _Array:
@@ -328,6 +437,8 @@ def _not_2d_message(X: object, array: FloatArray) -> str:
             f"Expected a 2-dimensional container but got {type(X)} instead. Pass a DataFrame "
             "with one row (a single sample) or one column (a single feature)."
         )
+    if X is None:
+        return "Expected 2D array, got None instead. Give X of shape (n_samples, n_features)."
     got = "1D" if array.ndim == 1 else "scalar"
     return (
         f"Expected 2D array, got {got} array instead:\narray={array}.\n"

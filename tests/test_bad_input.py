@@ -55,7 +55,7 @@ class Bad:
 
 
 DATA = {
-    "NaN": Bad(r"X contains NaN.*The first is X\[3, 1\]", put(np.nan)),
+    "NaN": Bad(r'X contains NaN.*missing="marginalize".*The first is X\[3, 1\]', put(np.nan)),
     "inf": Bad(r"X contains infinity .* dtype\('float64'\).*X\[3, 1\]", put(np.inf)),
     "-inf in float32": Bad(r"X contains infinity .* dtype\('float32'\)", put(-np.inf, np.float32)),
     "empty": Bad(r"shape=\(0, 2\).*minimum of 2 .*Give X of", X[:0]),
@@ -63,7 +63,7 @@ DATA = {
     "one sample": Bad(r"shape=\(1, 2\).*minimum of 2 .*Give X of", X[:1]),
     "no features": Bad(r"shape=\(12, 0\).*minimum of 1 .*Give X of", X[:, :0]),
     "scalar": Bad("Expected 2D array, got scalar.*X.reshape", 3.0),
-    "None": Bad("Expected 2D array, got scalar.*X.reshape", None),
+    "None": Bad("Expected 2D array, got None.*X of shape", None),
     "1-D": Bad("Expected 2D array, got 1D.*X.reshape", X[0]),
     "3-D": Bad(r"dim 3, .*Give X of shape .* not \(2, 6, 2\)", X.reshape(2, 6, 2)),
     "ragged": Bad(r"inhomogeneous.*\(X should be", [[1, 2], [3]]),
@@ -73,10 +73,12 @@ DATA = {
     "complex": Bad("Complex data not supported.*X has dtype complex128", X + 0j),
     "sparse matrix": Bad("Sparse data was passed for X", scipy.sparse.csr_matrix(X)),
     "sparse array": Bad("Sparse data was passed for X", scipy.sparse.coo_array(X)),
-    "masked NaN": Bad("X contains NaN", np.ma.masked_invalid(put(np.nan))),
+    "masked NaN": Bad(r"X has masked values.*X\[3, 1\]", np.ma.masked_invalid(put(np.nan))),
+    "a column of dates": Bad("'when' of X has dtype datetime64", FRAME.assign(when=pd.Timestamp(0)), ours=TypeError),
+    "a function": Bad("X is a function, expected an array or a data frame. fit_batches", lambda: X),
     # OverflowError there; bad input is a ValueError or a TypeError
     "huge int": Bad(r"too large.*\(X should be", [[10**400, 1], [1, 1]], ours=ValueError),
-    "text column": Bad(r"to float: 'x' \(X should be", pd.DataFrame({"a": [1.0, 2], "b": ["x", "y"]})),
+    "text column": Bad(r"to float: 'x' \(X should be.*'b'", pd.DataFrame({"a": [1.0, 2], "b": ["x", "y"]})),
     "names of mixed types": Bad("string names, but X has names", pd.DataFrame(X, columns=["a", 1])),
     "fewer samples than components": Bad("n_components = 13, n_samples = 12", n_components=13),
     "other width": Bad("X has 1 features, but .* expecting 2", after=X[:, :1]),
@@ -305,3 +307,44 @@ def test_read_only_memory_maps_aligned_or_not(tmp_path: Any, dtype: Any, offset:
     mapped = np.memmap(tmp_path / "Y", dtype, "r", offset, Y.shape)
     assert mapped.flags.aligned == (offset == 0)
     assert_same_fit(mapped, Y)
+
+
+def test_masked_parameters_are_refused() -> None:
+    masked = np.ma.array([[1.0, 2], [3, 4]], mask=[[0, 0], [0, 1]])
+    for name in ("means_init", "reg_covar"):
+        model = GaussianMixture(2, **{name: masked if name == "means_init" else masked[1]})
+        with pytest.raises(ValueError, match=r"has masked values, the first is \w+\[.*1\]"):
+            model.fit(X)
+    model = GaussianMixture(2, weights_init=np.ma.array([0.5, 0.5], mask=[1, 0]))
+    with pytest.raises(ValueError, match="has masked values"):
+        model.fit(X)
+    without = GaussianMixture(2, means_init=np.ma.array(X[:2], mask=False), random_state=0).fit(X)
+    assert without.means_.tolist() == GaussianMixture(
+        2, means_init=X[:2], random_state=0
+    ).fit(X).means_.tolist()
+
+
+def test_streams_and_batches_say_that_they_do_not_take_missing_values() -> None:
+    for missing in ("error", "marginalize"):
+        model = GaussianMixture(2, random_state=0, missing=missing)
+        for call in (
+            lambda model: model.fit_batches([put(np.nan)]),
+            lambda model: model.partial_fit(put(np.nan)),
+            lambda model: model.fit(X).partial_fit(put(np.nan)),
+        ):
+            with pytest.raises(ValueError, match=r"(?s)NaN.*fit_batches, partial_fit .* not take"):
+                call(model)
+
+
+def test_a_masked_array_is_one_with_missing_values() -> None:
+    masked = np.ma.array(np.where(X > 1, 500.0, X), mask=X > 1)
+    holes = np.where(X > 1, np.nan, X)
+    given, plain = (
+        GaussianMixture(2, random_state=0, missing="marginalize").fit(Y) for Y in (masked, holes)
+    )
+    np.testing.assert_array_equal(given.means_, plain.means_)
+    np.testing.assert_array_equal(given.score_samples(masked), plain.score_samples(holes))
+    np.testing.assert_array_equal(given.impute(masked), plain.impute(holes))
+    for method in (given.partial_fit, lambda Y: given.fit_batches([Y])):
+        with pytest.raises(ValueError, match="X has masked values"):
+            method(masked)

@@ -56,7 +56,7 @@ ACCEPTED = {
     "negative strides": DATA[::-1, ::-1],
     "every other row": DATA[::2],
     "zero strides": np.broadcast_to(DATA[:, :1], (12, 2)),
-    "masked": np.ma.masked_greater(DATA, 0.5),
+    "masked, without masked values": np.ma.masked_greater(DATA, DATA.max()),
     "huge values": DATA * 1e307,
     "huge values, float32": DATA.astype(np.float32) * np.float32(1e38),
 }
@@ -146,7 +146,7 @@ REFUSED = {
     "1-D": (DATA[0], "Expected 2D array, got 1D array instead"),
     "empty list": ([], "Expected 2D array, got 1D array instead"),
     "scalar": (3.0, "Expected 2D array, got scalar array instead"),
-    "nothing": (None, "Expected 2D array, got scalar array instead"),
+    "nothing": (None, r"Expected 2D array, got None instead\. Give X of shape"),
     "3-D": (DATA.reshape(2, 6, 2), "Found array with dim 3, while dim <= 2 is required"),
     "ragged": ([[1, 2], [3]], "inhomogeneous shape"),
     "letters": ([["a", "b"], ["c", "d"]], "could not convert string to float: 'a'"),
@@ -157,7 +157,7 @@ REFUSED = {
     "sparse matrix": (scipy.sparse.csr_matrix(DATA), "Sparse data was passed for X"),
     "sparse array": (scipy.sparse.coo_array(DATA), "Sparse data was passed for X"),
     "structured": (np.zeros(3, dtype=[("a", float), ("b", float)]), "Cannot cast array data"),
-    "masked NaN": (np.ma.masked_invalid(put(np.nan)), "Input X contains NaN"),
+    "masked NaN": (np.ma.masked_invalid(put(np.nan)), r"X has masked values, .*X\[3, 1\]\. "),
 }
 
 
@@ -182,6 +182,59 @@ def test_refuses_numpy_matrix():
 def test_refuses_dates(dtype):
     with pytest.raises(TypeError, match=r"X has dtype .*\[s\], expected numbers"):
         check_X(np.ones((4, 2), dtype=dtype))
+
+
+MASKED = np.ma.array(np.where(DATA > 1, 1e6, DATA), mask=DATA > 1)
+FIRST = ", ".join(map(str, np.argwhere(DATA > 1)[0]))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, ">f8", np.int32, np.longdouble])
+@pytest.mark.parametrize("container", [lambda X: X, list, lambda X: X.copy("F")], ids=["array", "list", "F"])
+def test_masked_values_are_missing_or_refused(dtype, container):
+    X = container(MASKED.astype(dtype))
+    expected = np.where(DATA > 1, np.nan, DATA.astype(dtype))
+    array, _ = check_X(X, allow_nan=True)
+    assert array.dtype == (np.float32 if dtype == np.float32 else np.float64)
+    np.testing.assert_array_equal(array, expected)
+    with pytest.raises(ValueError, match=rf'X has masked values, .*X\[{FIRST}\].*"marginalize"'):
+        check_X(X)
+    with pytest.raises(ValueError, match=r"sample_weight has masked values.*sample_weight\[\d+\]"):
+        check_sample_weight(abs(MASKED).max(axis=1, fill_value=0) * MASKED[:, 0] ** 2, len(X))
+
+
+@pytest.mark.parametrize(
+    "X", [lambda: DATA, iter([DATA]), [DATA, DATA], (DATA, DATA[:1])]
+)
+def test_batches_are_told_apart_from_an_array(X):
+    with pytest.raises((TypeError, ValueError), match="X is a .*fit_batches takes"):
+        check_X(X)
+
+
+@pytest.mark.parametrize("kind", ["dataset", "file", "reader"])
+def test_data_sets_of_pyarrow_are_told_apart_from_an_array(kind, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="tests data sets of pyarrow")
+    from pyarrow import dataset, parquet
+
+    table = pyarrow.table({"a": DATA[:, 0], "b": DATA[:, 1]})
+    parquet.write_table(table, tmp_path / "X.parquet")
+    X = {
+        "dataset": lambda: dataset.dataset(tmp_path),
+        "file": lambda: parquet.ParquetFile(tmp_path / "X.parquet"),
+        "reader": table.to_reader,
+    }[kind]()
+    with pytest.raises(TypeError, match="X is a .*, expected an array or a data frame. fit_batches"):
+        check_X(X)
+    np.testing.assert_array_equal(check_X(table)[0], DATA)
+    np.testing.assert_array_equal(check_X(table.to_batches()[0])[0], DATA)
+
+
+def test_a_collection_of_dask_is_refused():
+    array = pytest.importorskip("dask.array", reason="tests collections of dask")
+    X = array.from_array(DATA, chunks=(5, 2))
+    with pytest.raises(TypeError, match=r"X is a Dask collection.*gmm_core\.dask\..*X\.compute\(\)"):
+        check_X(X)
+    with pytest.raises(TypeError, match=r"sample_weight is a Dask collection \(Array\)"):
+        check_sample_weight(X[:, 0], len(DATA))
 
 
 @pytest.mark.parametrize("X", [DATA.astype(str), DATA.astype("S8"), [["1", "2"]]])
@@ -276,6 +329,43 @@ def test_pandas_dates_and_sparse_columns_are_refused():
         check_X(X)
     with pytest.raises(TypeError, match="Sparse data was passed for X"):
         check_X(pandas.DataFrame(np.eye(4)).astype(pandas.SparseDtype(float, 0.0)))
+
+
+COLUMNS = {
+    "numbers": DATA[:, 0],
+    "text": np.array([*"1234567890", "x", "y"]),
+    "when": np.arange(12).astype("M8[ms]"),
+    "how long": np.arange(12).astype("m8[ms]"),
+}
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars", "pyarrow"])
+@pytest.mark.parametrize(
+    ("column", "error", "message"),
+    [
+        ("text", ValueError, r"to float: '?x'? \(X should be .*; its column 'text' has dtype "),
+        ("when", TypeError, "column 'when' of X has dtype .*, expected numbers"),
+        ("how long", TypeError, "column 'how long' of X has dtype .*, expected numbers"),
+    ],
+)
+def test_a_bad_column_of_a_frame_is_named(package, column, error, message):
+    module = pytest.importorskip(package, reason="tests frames")
+    make = module.table if package == "pyarrow" else module.DataFrame
+    for others in ({"numbers": COLUMNS["numbers"]}, {}):
+        with pytest.raises(error, match=message) as caught:
+            check_X(make({**others, column: COLUMNS[column]}))
+        assert type(caught.value) is error
+
+
+def test_a_column_of_huge_integers_is_named():
+    with pytest.raises(ValueError, match=r"too large.*; its column 'c' has dtype object"):
+        check_X(frame().assign(c=10**400))
+
+
+def test_complex_columns_are_named():
+    X = frame().assign(c=1j)
+    with pytest.raises(ValueError, match="Complex data not supported: column 'c' of X has dtype"):
+        check_X(X)
 
 
 def test_pandas_series_is_told_apart_from_an_array():
