@@ -11,7 +11,13 @@ import numpy.typing as npt
 
 from gmm_core.passes import Block, KernelPass
 from gmm_core.subsample import NOTHING, Extent
-from gmm_core.validation import FloatArray, Names, check_sample_weight, check_X
+from gmm_core.validation import (
+    FloatArray,
+    Names,
+    check_sample_weight,
+    check_X,
+    refuse_dask_collection,
+)
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -58,6 +64,7 @@ class Batches:
         self.names: Names | None = None
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
         self.extent: Extent = NOTHING
+        self._n_float32 = 0
         for X, sample_weight in self._checked():
             self.n_features = X.shape[1]
             if (
@@ -66,7 +73,9 @@ class Batches:
                 and self.extent.weighted != bool(len(sample_weight))
             ):
                 raise ValueError("some batches have a sample_weight, and others have none")
-            if X.dtype != np.float32:
+            if X.dtype == np.float32:
+                self._n_float32 += len(X)
+            else:
                 self.dtype = np.dtype(np.float64)
             self.extent = self.extent.and_rows(len(X), sample_weight)
         if self.extent.weighted and not 0 < self.extent.total < np.inf:
@@ -80,6 +89,7 @@ class Batches:
 
     def _open(self) -> Iterator[Any]:
         source = self._batches() if callable(self._batches) else self._batches
+        refuse_dask_collection(source, "batches")
         for method in ("to_batches", "iter_batches"):  # dataset, table and file of pyarrow
             if hasattr(source, method):
                 return iter(getattr(source, method)())
@@ -116,19 +126,31 @@ class Batches:
 
     def arrays(self) -> Iterator[tuple[FloatArray, Float64Array]]:
         """Batches for the kernels: of one dtype, with weights of at most 1, or none."""
-        seen, expected = NOTHING, self.extent
+        seen, expected, n_float32 = NOTHING, self.extent, 0
         for X, sample_weight in self._checked():
             if not len(X):
                 continue
             seen = seen.and_rows(len(X), sample_weight)
             if seen.n_samples > expected.n_samples or seen.weighted != expected.weighted:
                 break
+            if X.dtype == np.float32:
+                n_float32 += len(X)
+            elif self.dtype == np.float32:
+                raise ValueError(
+                    f"a batch is of {X.dtype} in this pass, and all were of float32 in the first: "
+                    "batches must be the same in every pass"
+                )
             yield X.astype(self.dtype, copy=False), np.ldexp(sample_weight, -expected.exponent)
         if seen != expected:
             raise ValueError(
                 f"batches have {seen.n_samples} rows or more in this pass, of weight {seen.total}, "
                 f"and had {expected.n_samples}, of weight {expected.total}, in the first: they "
                 "must be the same in every pass"
+            )
+        if n_float32 != self._n_float32:
+            raise ValueError(
+                f"{n_float32} rows of the batches are of float32 in this pass, and "
+                f"{self._n_float32} were in the first: batches must be the same in every pass"
             )
 
 

@@ -257,12 +257,7 @@ def as_float_array(
         raise _sparse_error(name)
     if isinstance(value, np.matrix):
         raise TypeError(f"np.matrix is not supported: pass np.asarray({name})")
-    if _is_dask_collection(value):
-        raise TypeError(
-            f"{name} is a Dask collection ({type(value).__name__}), which would be computed into "
-            "the memory of this process. The methods of gmm_core.dask.GaussianMixture take "
-            f"collections; elsewhere, pass {name}.compute()."
-        )
+    refuse_dask_collection(value, name)
     if isinstance(value, (list, tuple)) and any(isinstance(v, np.ma.MaskedArray) for v in value):
         value = np.ma.array(value)  # np.asarray would lose the masks
     if isinstance(value, np.ma.MaskedArray):
@@ -314,9 +309,26 @@ def _sparse_error(name: str) -> TypeError:
     )
 
 
-def _is_dask_collection(value: object) -> bool:
-    """Whether a value is a lazy collection of Dask (xarray's arrays may be ones, or not)."""
-    return hasattr(type(value), "__dask_graph__") and value.__dask_graph__() is not None  # type: ignore[attr-defined]
+def refuse_dask_collection(value: Any, name: str) -> None:
+    """Raise TypeError if a value is a lazy collection of Dask, which NumPy would compute.
+
+    Parameters
+    ----------
+    value : object
+    name : str
+        The argument that the message speaks of.
+
+    Raises
+    ------
+    TypeError
+    """
+    # The lazy arrays of xarray have a graph only if they are made of Dask's.
+    if hasattr(type(value), "__dask_graph__") and value.__dask_graph__() is not None:
+        raise TypeError(
+            f"{name} is a Dask collection ({type(value).__name__}), which would be computed into "
+            "the memory of this process. The methods of gmm_core.dask.GaussianMixture take "
+            f"collections; elsewhere, pass {name}.compute()."
+        )
 
 
 def _refuse_batches(X: object) -> None:

@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import dask.array
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -169,6 +170,10 @@ def test_empty_batches_are_nothing():
         (lambda X: (x for x in [X]), ValueError, "only once"),
         (lambda X: X, ValueError, "got one array of shape"),
         (lambda X: pl.DataFrame(X), ValueError, "got one array of shape"),
+        (dask.array.from_array, TypeError, r"batches is a Dask collection.*gmm_core\.dask"),
+        (lambda X: [X, dask.array.from_array(X)], TypeError, "batch 1: X is a Dask collection"),
+        (lambda X: [np.ma.masked_less(X, 0)], ValueError, r"batch 0: X has masked values.*X\["),
+        (lambda X: [(X, np.ma.ones(N) / 0)], ValueError, "batch 0: sample_weight has masked"),
         (lambda X: "data.parquet", TypeError, "got str"),
         (lambda X: {"X": X}, TypeError, "got dict"),
         (lambda X: 7, TypeError, "got int"),
@@ -222,6 +227,31 @@ def test_batches_that_are_others_in_another_pass():
     empty = iter([[X], []])
     with pytest.raises(ValueError, match=f"have 0 rows .* had {N}"):
         fitted.fit_batches(lambda: next(empty))
+
+
+def test_batches_of_another_dtype_in_another_pass():
+    X, single = data(), data(np.float32)
+    fitted = model().fit(X)
+    before = dict(vars(fitted))
+    for first, later, message in (
+        ([single], [X], "a batch is of float64 in this pass, and all were of float32"),
+        ([single[:9], single[9:]], [single[:9], X[9:]], "a batch is of float64 in this pass"),
+        ([X], [single], f"{N} rows .* are of float32 in this pass, and 0 were in the first"),
+        ([X[:9], single[9:]], [single], f"{N} rows .* and {N - 9} were in the first"),
+        ([single[:9], X[9:]], [X[:-9], single[-9:], single[:1]], "must be the same in every pass"),
+    ):
+        passes = iter([first, later])
+        with pytest.raises(ValueError, match=message):
+            fitted.fit_batches(lambda passes=passes: next(passes))
+        assert all(vars(fitted)[name] is value for name, value in before.items())
+    cuts = iter([[9], [5000], [1, 20_000], [N]])     # of both types, divided in another way
+
+    def mixed():
+        halves = single[:15_000], X[15_000:]
+        return [part for half in halves for part in cut(half, next(cuts, [7_000]))]
+
+    cast = np.concatenate([single[:15_000], X[15_000:]])
+    assert_same(model().fit_batches(mixed), model().fit(cast))
 
 
 def test_an_error_of_the_reader_is_passed_on():
