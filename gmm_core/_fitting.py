@@ -18,6 +18,7 @@ from gmm_core._warnings import warn
 from gmm_core.batches import Batches, BatchPass
 from gmm_core.checkpoints import Checkpoint
 from gmm_core.collapse import collapsed_components
+from gmm_core.conversion import ConvertingPass, ForeignRows, check_rows
 from gmm_core.covariance import precisions_and_covariances
 from gmm_core.em import Fit, Pass
 from gmm_core.initialization import GivenParameters, initial_parameters
@@ -41,11 +42,8 @@ from gmm_core.validation import (
     FloatArray,
     Names,
     check_sample_weight,
-    check_X,
     convergence_warning_class,
 )
-
-_MAP_BYTES = 1 << 23
 
 
 class FitPass(Pass, Protocol):
@@ -86,24 +84,30 @@ class FittingMethods(MixtureMethods):
     checkpoint: str | os.PathLike[str] | None
     checkpoint_interval: int
 
-    def _fit_array(self, X: Any, sample_weight: Any) -> FloatArray:
+    def _fit_array(self, X: Any, sample_weight: Any) -> FloatArray | ForeignRows:
         check_parameters(self.get_params(), type(self).__name__)
         allow_nan = self.missing == "marginalize"
-        array, names = check_X(X, min_samples=2, allow_nan=allow_nan)
+        array, names = check_rows(X, min_samples=2, allow_nan=allow_nan)
         weight = check_sample_weight(sample_weight, len(array))
         extent = NOTHING.and_rows(len(array), np.empty(0) if weight is None else weight)
         check_enough_samples(extent.n_present, self.n_components)   # before memory is taken
         if weight is not None and extent.exponent:
             weight = np.ldexp(weight, -extent.exponent)
         n_threads = effective_n_threads(self.n_threads)
-        kind = MissingPass if allow_nan and has_missing(array) else ArrayPass
-        data = kind(array, weight, self.n_components, self.covariance_type, n_threads)
+        what = weight, self.n_components, self.covariance_type, n_threads
+        data: FitPass
+        if allow_nan and has_missing(array):
+            data = MissingPass(array, *what)
+        elif isinstance(array, ForeignRows):
+            data = ConvertingPass(array, *what)
+        else:
+            data = ArrayPass(array, *what)
         self._fit_pass(data, extent, names)
         return array
 
-    def _fit_in_batches(self, batches: Any, parts_of: str = "") -> None:
+    def _fit_in_batches(self, batches: Any) -> None:
         check_parameters(self.get_params(), type(self).__name__)
-        checked = Batches(batches, self.verbose, parts_of)
+        checked = Batches(batches, self.verbose)
         check_enough_samples(checked.extent.n_present, self.n_components)
         data = BatchPass(
             checked, self.n_components, self.covariance_type, effective_n_threads(self.n_threads)
@@ -262,18 +266,3 @@ def _warn_of_collapse(fit: Fit, n_samples: int, reg_covar: RegCovar) -> None:
             "alone the likelihood is large. Use fewer components, raise reg_covar, or try other "
             "starts."
         )
-
-
-def is_foreign_map(X: object) -> bool:
-    """Whether X is mapped from a file and would have to be copied for the kernels."""
-    if not isinstance(X, np.memmap) or X.ndim != 2 or X.dtype.kind not in "biuf" or len(X) < 2:
-        return False
-    return not (X.dtype in (np.float32, np.float64) and X.flags.c_contiguous and X.flags.aligned)
-
-
-def parts_of_map(X: npt.NDArray[Any], sample_weight: Any) -> list[Any]:
-    """Batches of a map."""
-    weight = check_sample_weight(sample_weight, len(X))
-    size = max(1, _MAP_BYTES // (8 * max(1, X.shape[1])))
-    parts = [slice(start, start + size) for start in range(0, len(X), size)]
-    return [X[part] if weight is None else (X[part], weight[part]) for part in parts]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gmm_core._forms import MixtureForms
 from gmm_core._threads import effective_n_threads
+from gmm_core.conversion import ForeignRows, check_rows, whole
 from gmm_core.covariance import precisions_and_covariances
 from gmm_core.impute import fill
 from gmm_core.marginal import has_missing, nearest_by_pattern
@@ -17,7 +18,7 @@ from gmm_core.missing import MissingPass
 from gmm_core.parameter_validation import check_n_samples, check_random_state
 from gmm_core.parameters import Parameters
 from gmm_core.passes import MIN_CHUNK_ROWS, ArrayPass
-from gmm_core.validation import FloatArray, check_sample_weight, check_X
+from gmm_core.validation import FloatArray, check_sample_weight
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -38,20 +39,20 @@ class MixtureMethods(MixtureForms):
         tags.input_tags.allow_nan = self.missing == "marginalize"
         return tags
 
-    def _check_input(self, X: Any, allow_nan: bool | None = None) -> FloatArray:
+    def _check_input(self, X: Any, allow_nan: bool | None = None) -> FloatArray | ForeignRows:
         if not self.__sklearn_is_fitted__():
             raise self._not_fitted_error()
         attributes = vars(self)
         n_features = attributes.get("n_features_in_")
-        array, _ = check_X(
+        is_float32 = np.asarray(self.means_).dtype == np.float32
+        rows, _ = check_rows(
             X,
+            dtype=None if is_float32 else np.dtype(np.float64),
             n_features=np.shape(self.means_)[1] if n_features is None else n_features,
             feature_names=attributes.get("feature_names_in_"),
             allow_nan=self.missing == "marginalize" if allow_nan is None else allow_nan,
         )
-        if np.asarray(self.means_).dtype != np.float32:
-            array = array.astype(np.float64, copy=False)
-        return array
+        return rows
 
     def _pass_over(
         self, X: FloatArray, allow_nan: bool = False
@@ -85,7 +86,9 @@ class MixtureMethods(MixtureForms):
         """
         return self._labels(self._check_input(X))
 
-    def _labels(self, X: FloatArray) -> npt.NDArray[np.int64]:
+    def _labels(self, X: FloatArray | ForeignRows) -> npt.NDArray[np.int64]:
+        if isinstance(X, ForeignRows):
+            return X.map(self._labels, np.empty(len(X), np.int64))
         data, parameters = self._pass_over(X)
         labels = np.empty(len(X), np.int64)
         if data.evaluate(parameters, labels=labels):
@@ -107,7 +110,11 @@ class MixtureMethods(MixtureForms):
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
         """
-        return self._responsibilities(self._check_input(X))[0]
+        rows = self._check_input(X)
+        if isinstance(rows, ForeignRows):
+            out = np.empty((len(rows), len(self.weights_)), rows.dtype)
+            return rows.map(lambda part: self._responsibilities(part)[0], out)
+        return self._responsibilities(rows)[0]
 
     def _responsibilities(
         self, X: FloatArray, allow_nan: bool = False
@@ -144,7 +151,7 @@ class MixtureMethods(MixtureForms):
         """
         if not isinstance(sample, (bool, np.bool_)):
             raise TypeError(f"sample must be True or False, got {sample!r}")
-        array = self._check_input(X, allow_nan=True)
+        array = whole(self._check_input(X, allow_nan=True))
         responsibilities, parameters = self._responsibilities(array, allow_nan=True)
         random_state = check_random_state(self.random_state) if sample else None
         return fill(array, parameters, responsibilities, random_state)
@@ -162,7 +169,9 @@ class MixtureMethods(MixtureForms):
         """
         return self._log_likelihood(self._check_input(X))
 
-    def _log_likelihood(self, X: FloatArray) -> FloatArray:
+    def _log_likelihood(self, X: FloatArray | ForeignRows) -> FloatArray:
+        if isinstance(X, ForeignRows):
+            return X.map(self._log_likelihood, np.empty(len(X), X.dtype))
         data, parameters = self._pass_over(X)
         out = np.empty(len(X), X.dtype)
         data.evaluate(parameters, log_likelihood=out)
@@ -184,7 +193,7 @@ class MixtureMethods(MixtureForms):
         """
         return self._score(self._check_input(X), sample_weight)[0]
 
-    def _score(self, X: FloatArray, sample_weight: Any) -> tuple[float, float]:
+    def _score(self, X: FloatArray | ForeignRows, sample_weight: Any) -> tuple[float, float]:
         """Mean log-likelihood and total weight."""
         weight = check_sample_weight(sample_weight, len(X))
         total = float(len(X)) if weight is None else float(weight.sum())

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from gmm_core._fitting import FittingMethods
 from gmm_core._threads import effective_n_threads
+from gmm_core.conversion import whole
 from gmm_core.em import Fit
 from gmm_core.parameter_validation import check_parameters, check_reg_covar
 from gmm_core.passes import ArrayPass
@@ -54,7 +55,7 @@ class StreamingMethods(FittingMethods):
             D, dtype = collected.X[0].shape[1], collected.X[0].dtype
             array, _ = check_X(X, n_features=D, feature_names=collected.names)
         elif fitted:
-            array, dtype = self._check_input(X, False), np.asarray(self.means_).dtype
+            array, dtype = whole(self._check_input(X, False)), np.asarray(self.means_).dtype
         else:
             array, names = check_X(X)
             dtype = array.dtype

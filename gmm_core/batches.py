@@ -21,7 +21,6 @@ from gmm_core.validation import (
 
 Float64Array = npt.NDArray[np.float64]
 
-_BUFFER_BYTES = 1 << 23
 _NONE = np.empty(0)
 _EXPECTED = (
     "batches should be an iterable that can be gone through again (such as a list), a callable "
@@ -39,8 +38,6 @@ class Batches:
         See `GaussianMixture.fit_batches`.
     verbose : int
         2 and more print the number of rows seen in a pass, each second.
-    parts_of : str, optional
-        The argument that the batches are parts of, if the user has not made them.
 
     Attributes
     ----------
@@ -56,10 +53,9 @@ class Batches:
         Naming the batch, if one is not what it should be; if there are none.
     """
 
-    def __init__(self, batches: Any, verbose: int = 0, parts_of: str = "") -> None:
+    def __init__(self, batches: Any, verbose: int = 0) -> None:
         self._batches = batches
         self._verbose = verbose
-        self._parts_of = parts_of
         self.n_features = 0  # before the first batch
         self.names: Names | None = None
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
@@ -114,8 +110,7 @@ class Batches:
                 weight = check_sample_weight(sample_weight, len(array), may_be_zero=True)
             except (ValueError, TypeError) as error:
                 kind = TypeError if isinstance(error, TypeError) else ValueError
-                where = f"{self._parts_of}[{n_rows}:]" if self._parts_of else f"batch {i}"
-                raise kind(f"{where}: {error}") from error
+                raise kind(f"batch {i}: {error}") from error
             if not self.n_features:
                 self.names = names
             yield array, _NONE if weight is None else weight
@@ -168,18 +163,15 @@ class BatchPass(KernelPass):
     def __init__(
         self, batches: Batches, n_components: int, covariance_type: str, n_threads: int
     ) -> None:
-        D = batches.n_features
         super().__init__(
-            batches.extent.n_samples, D, batches.dtype, n_components, covariance_type, n_threads
-        )
+            batches.extent.n_samples, batches.n_features, batches.dtype, n_components,
+            covariance_type, n_threads,
+        )  # fmt: skip
         self._batches = batches
-        wave = self.chunk_rows * self.n_threads
-        fitting = _BUFFER_BYTES // (D * batches.dtype.itemsize)
-        self._buffer_rows = min(max(wave, fitting // wave * wave), self.slice_rows)
 
     def blocks(self) -> Iterator[Block]:
         """The rows in blocks: parts of a batch where it has whole chunks, else through a buffer."""
-        n, wave = self._buffer_rows, self.chunk_rows * self.n_threads
+        n, wave = self.buffer_rows, self.chunk_rows * self.n_threads
         weighted = self._batches.extent.weighted
         buffer = np.empty((n, self.n_features), self.dtype)
         buffer_weight = np.empty(n if weighted else 0)

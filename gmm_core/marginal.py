@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gmm_core.conversion import ForeignRows
 from gmm_core.covariance import COVARIANCE_TYPES, nearest_component, precisions_cholesky_of
 from gmm_core.parameters import Parameters, parameters_from
 from gmm_core.passes import FloatArray
@@ -23,6 +24,7 @@ IntArray = npt.NDArray[np.intp]
 # Patterns are worked on together, in arrays of about so many numbers: for a few small matrices a
 # call of NumPy takes longer than its work.
 _BLOCK_SIZE = 1 << 17
+_KEY_ROWS = 1 << 16
 
 
 class Pattern(NamedTuple):
@@ -71,27 +73,43 @@ class PatternBlock(NamedTuple):
     factors: Float64Array
 
 
-def has_missing(X: FloatArray) -> bool:
-    """Whether there is a NaN in an array; makes no temporary."""
+def has_missing(X: FloatArray | ForeignRows) -> bool:
+    """Whether a value is NaN; makes no temporary."""
+    if isinstance(X, ForeignRows):
+        return X.has_nan
     return bool(X.size and np.isnan(X.min()))
 
 
-def patterns_of(X: FloatArray, sample_weight: Float64Array | None = None) -> list[Pattern]:
+def patterns_of(
+    X: FloatArray | ForeignRows, sample_weight: Float64Array | None = None
+) -> list[Pattern]:
     """Group rows by the features that they lack, fewest first; rows of weight 0 are absent."""
-    key = np.packbits(np.isnan(X), axis=1)
+    if isinstance(X, ForeignRows):
+        key = np.concatenate([_holes(part) for _, part in X.parts(_KEY_ROWS)])
+    else:
+        key = _holes(X)
     rows = np.lexsort(key.T)
     if sample_weight is not None:
         rows = rows[sample_weight[rows] > 0]
     key = key[rows]
     starts = np.flatnonzero((key[1:] != key[:-1]).any(axis=1)) + 1
     patterns = []
-    for group in np.split(rows, starts):
-        holes = np.isnan(X[group[0]])
+    for group, first in zip(np.split(rows, starts), [0, *starts], strict=True):
+        holes = np.unpackbits(key[first], count=X.shape[1]).astype(bool)
         observed = np.flatnonzero(~holes)
-        values: npt.NDArray[Any] = np.ascontiguousarray(X[group[:, None], observed])
+        values: npt.NDArray[Any]
+        if isinstance(X, ForeignRows):
+            values = X.take(group, observed)
+        else:
+            values = np.ascontiguousarray(X[group[:, None], observed])
         weight = None if sample_weight is None else sample_weight[group]
         patterns.append(Pattern(group, observed, np.flatnonzero(holes), values, weight))
     return sorted(patterns, key=lambda pattern: len(pattern.missing))
+
+
+def _holes(X: FloatArray) -> npt.NDArray[np.uint8]:
+    """Pack the missing features of each row into bits."""
+    return np.packbits(np.isnan(X), axis=1)
 
 
 def blocks(patterns: list[Pattern], parameters: Parameters) -> Iterator[PatternBlock]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gmm_core._digest import digest_of
+from gmm_core.conversion import ForeignRows, whole
 from gmm_core.covariance import COVARIANCE_TYPES
 from gmm_core.impute import fill_for_start
 from gmm_core.marginal import Pattern, PatternBlock, blocks, patterns_of, regression
@@ -33,7 +34,7 @@ class MissingPass:
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features), float32 or float64
+    X : ndarray of shape (n_samples, n_features), float32 or float64, or ForeignRows
         C-contiguous; what is not NaN in it is copied.
     sample_weight : ndarray of shape (n_samples,), float64, or None
         A row of weight 0 is absent, from what `evaluate` fills as well.
@@ -44,7 +45,7 @@ class MissingPass:
 
     def __init__(
         self,
-        X: FloatArray,
+        X: FloatArray | ForeignRows,
         sample_weight: Float64Array | None,
         n_components: int,
         covariance_type: str,
@@ -63,7 +64,7 @@ class MissingPass:
         """All rows in order, with their NaN."""
         for start in range(0, self.n_samples, _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
-            yield Block(rows, self.X[rows], self.sample_weight[rows])
+            yield Block(rows, whole(self.X[rows]), self.sample_weight[rows])
 
     def sample(
         self, extent: Extent, size: int, seed: int | None

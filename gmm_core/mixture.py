@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core._fitting import is_foreign_map, parts_of_map
 from gmm_core._streaming import StreamingMethods
 
 
@@ -199,10 +198,7 @@ class GaussianMixture(StreamingMethods):
             If a component has no samples, or has collapsed onto few samples; for each start that
             fails, if there are several.
         """
-        if self.missing == "error" and is_foreign_map(X):
-            self._fit_in_batches(parts_of_map(X, sample_weight), "X")
-        else:
-            self._fit_array(X, sample_weight)
+        self._fit_array(X, sample_weight)
         return self
 
     def fit_batches(self, batches: Any) -> Self:

@@ -26,6 +26,7 @@ Float64Array = npt.NDArray[np.float64]
 _CHUNK_TIME = 1e6
 _SLICE_TIME = 1e8
 MIN_CHUNK_ROWS = 512
+_BUFFER_BYTES = 1 << 23
 
 
 def _cost(n_components: int, n_features: int) -> float:
@@ -109,6 +110,13 @@ class KernelPass:
         self._partial = np.empty((self.n_threads, self._n_statistics))
         self._tickets = np.empty(self.n_threads + 2, np.intp)
         self._none = _absent(dtype)
+
+    @property
+    def buffer_rows(self) -> int:
+        """Rows, in whole chunks, of a buffer of 8 MB, or of one chunk for each thread if larger."""
+        wave = self.chunk_rows * self.n_threads
+        fitting = _BUFFER_BYTES // (self.n_features * self.dtype.itemsize)
+        return min(max(wave, fitting // wave * wave), self.slice_rows)
 
     def blocks(self) -> Iterator[Block]:
         """All rows in order, in blocks of bounded time."""

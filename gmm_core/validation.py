@@ -146,10 +146,7 @@ def check_X(
             f"(n_samples, n_features), not {array.shape}."
         )
     array = _for_kernels(array)
-    if allow_nan:
-        _check_not_infinite(array, "X")
-    else:
-        _check_finite(array, "X", _NAN_ADVICE)
+    check_values(array, allow_nan)
     for axis, (what, minimum) in enumerate((("sample", min_samples), ("feature", 1))):
         if array.shape[axis] < minimum:
             raise ValueError(
@@ -162,6 +159,29 @@ def check_X(
             f"{n_features} features as input."
         )
     return array, names
+
+
+def check_values(array: FloatArray, allow_nan: bool, first_row: int = 0) -> None:
+    """Check that samples are finite.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n_samples, n_features), float32 or float64
+        C-contiguous.
+    allow_nan : bool
+        Whether NaN passes, as a value that is missing.
+    first_row : int
+        The number in X of the first row of the array.
+
+    Raises
+    ------
+    ValueError
+        If a value is infinite, or NaN where that is not allowed.
+    """
+    if allow_nan:
+        _check_not_infinite(array, "X", first_row)
+    else:
+        _check_finite(array, "X", _NAN_ADVICE, first_row)
 
 
 def check_sample_weight(
@@ -372,6 +392,11 @@ def is_frame(value: object) -> bool:
     return any(cls is not None and isinstance(value, cls) for cls in classes)
 
 
+def is_frame_of_numbers(value: object) -> bool:
+    """Whether a value is a data frame whose columns are integers, booleans or binary floats."""
+    return is_frame(value) and all(_is_number(dtype) for _, dtype, _ in _columns(value))
+
+
 def _columns(frame: Any) -> Iterator[tuple[str, object, Any]]:
     """The name, the dtype and the values of each column, one after the other."""
     if hasattr(frame, "iloc"):  # pandas
@@ -383,6 +408,16 @@ def _columns(frame: Any) -> Iterator[tuple[str, object, Any]]:
     else:  # pyarrow
         for field, column in zip(frame.schema, frame.columns, strict=True):
             yield field.name, field.type, column
+
+
+def _is_number(dtype: Any) -> bool:
+    if hasattr(dtype, "is_float"):  # polars
+        return bool(dtype.is_float() or dtype.is_integer() or str(dtype) == "Boolean")
+    pyarrow: Any = sys.modules.get("pyarrow")
+    if pyarrow is not None and isinstance(dtype, pyarrow.DataType):
+        t = pyarrow.types
+        return bool(t.is_floating(dtype) or t.is_integer(dtype) or t.is_boolean(dtype))
+    return getattr(dtype, "kind", "O") in "biuf"
 
 
 def _is_time(dtype: Any) -> bool:
@@ -462,7 +497,7 @@ def _not_2d_message(X: object, array: FloatArray) -> str:
 # --- finite values --------------------------------------------------------------------------
 
 
-def _check_finite(array: FloatArray, name: str, advice: str = "") -> None:
+def _check_finite(array: FloatArray, name: str, advice: str = "", first_row: int = 0) -> None:
     """Raise ValueError if an array (C-contiguous) has a value that is NaN or infinite.
 
     The sum needs no temporary and is not finite if any value is not; as it may also overflow,
@@ -478,28 +513,29 @@ def _check_finite(array: FloatArray, name: str, advice: str = "") -> None:
             index = start + int(np.argmin(finite))
             if np.isnan(flat[index]):
                 advice = f"\n{advice}" if advice else ""
-                at = _at(index, array)
+                at = _at(index, array, first_row)
                 raise ValueError(f"Input {name} contains NaN.{advice} The first is {name}[{at}].")
-            raise _infinite_error(index, array, name)
+            raise _infinite_error(index, array, name, first_row)
 
 
-def _check_not_infinite(array: FloatArray, name: str) -> None:
+def _check_not_infinite(array: FloatArray, name: str, first_row: int) -> None:
     """Raise ValueError if an array (C-contiguous) has an infinite value."""
     flat = array.reshape(-1)
     for start in range(0, flat.size, _BLOCK):
         infinite = np.isinf(flat[start : start + _BLOCK])
         if infinite.any():
-            raise _infinite_error(start + int(np.argmax(infinite)), array, name)
+            raise _infinite_error(start + int(np.argmax(infinite)), array, name, first_row)
 
 
-def _at(index: int, array: FloatArray) -> str:
-    return ", ".join(map(str, np.unravel_index(index, array.shape)))
+def _at(index: int, array: npt.NDArray[Any], first_row: int = 0) -> str:
+    row, *rest = np.unravel_index(index, array.shape)
+    return ", ".join(map(str, (row + first_row, *rest)))
 
 
-def _infinite_error(index: int, array: FloatArray, name: str) -> ValueError:
+def _infinite_error(index: int, array: FloatArray, name: str, first_row: int) -> ValueError:
     return ValueError(
         f"Input {name} contains infinity or a value too large for {array.dtype!r}. "
-        f"The first is {name}[{_at(index, array)}]."
+        f"The first is {name}[{_at(index, array, first_row)}]."
     )
 
 

@@ -81,7 +81,7 @@ def test_errors_and_warnings_speak_of_the_map(tmp_path):
         GaussianMixture(3, max_iter=1, random_state=0).fit(X)
     assert caught[0].filename == __file__
     X[590_000, 1] = np.inf
-    with pytest.raises(ValueError, match=r"^X\[524288:\]: .*infinity.* X\[65712, 1\]"):
+    with pytest.raises(ValueError, match=r"X contains infinity.* X\[590000, 1\]"):
         GaussianMixture(3).fit(X)
     with pytest.raises(ValueError, match="minimum of 2 is required"):
         GaussianMixture(1).fit(X[:1])

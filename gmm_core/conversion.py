@@ -1,0 +1,217 @@
+"""Large data that the kernels cannot read as they are: converted part by part, in each pass.
+
+The kernels read C-contiguous, aligned arrays of float32 or float64 in the machine's byte order.
+Data in another form are copied once if the copy takes no more than 32 MB. Larger data are never
+copied whole: every pass converts them again, into a buffer of about 8 MB that stays in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.passes import Block, KernelPass
+from gmm_core.validation import (
+    FloatArray,
+    Names,
+    as_float_array,
+    check_values,
+    check_X,
+    is_frame_of_numbers,
+)
+
+_MAX_COPY_BYTES = 1 << 25
+_PART_BYTES = 1 << 23
+
+
+class ForeignRows:
+    """Rows of an array or a data frame, which are converted when they are asked for.
+
+    Parameters
+    ----------
+    source : ndarray of two dimensions, or data frame
+        Its values have been checked, see `check_rows`. Masked values count as NaN.
+    dtype : dtype
+        float32 or float64: what the rows become.
+    has_nan : bool
+        Whether a value is NaN.
+    """
+
+    def __init__(self, source: Any, dtype: np.dtype[Any], has_nan: bool) -> None:
+        self._source = source
+        self.dtype = dtype
+        self.has_nan = has_nan
+        self.shape: tuple[int, int] = source.shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> ForeignRows:
+        """Select consecutive rows, without converting them."""
+        return ForeignRows(_select(self._source, rows), self.dtype, self.has_nan)
+
+    def parts(self, n_rows: int) -> Iterator[tuple[slice, FloatArray]]:
+        """Convert the rows, `n_rows` at a time; each part may lie where the one before was."""
+        buffer = np.empty((min(n_rows, len(self)), self.shape[1]), self.dtype)
+        for start in range(0, len(self), n_rows):
+            rows = slice(start, start + n_rows)
+            part = _values(_select(self._source, rows))
+            if part.dtype != self.dtype or not (part.flags.c_contiguous and part.flags.aligned):
+                converted = buffer[: len(part)]
+                np.copyto(converted, part)
+                part = converted
+            yield rows, part
+
+    def map(
+        self, function: Callable[[FloatArray], npt.NDArray[Any]], out: npt.NDArray[Any]
+    ) -> npt.NDArray[Any]:
+        """Fill `out` with the results of a function of rows, which is called for each part."""
+        # Each part of rows with NaN is grouped by patterns, which pays for many rows only.
+        n_bytes = _MAX_COPY_BYTES if self.has_nan else _PART_BYTES
+        for rows, part in self.parts(_n_rows(n_bytes, self.shape[1])):
+            out[rows] = function(part)
+        return out
+
+    def take(
+        self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]
+    ) -> npt.NDArray[Any]:
+        """Convert the given columns of the given rows."""
+        taken = np.empty((len(rows), len(columns)), self.dtype)
+        size = _n_rows(_PART_BYTES, self.shape[1])
+        for start in range(0, len(rows), size):
+            some = slice(start, start + size)
+            taken[some] = _values(_select(self._source, rows[some]))[:, columns]
+        return taken
+
+    def whole(self) -> FloatArray:
+        """Convert all rows at once."""
+        return self.map(lambda part: part, np.empty(self.shape, self.dtype))
+
+
+def whole(X: FloatArray | ForeignRows) -> FloatArray:
+    """Convert foreign rows at once; an array is returned as it is."""
+    return X.whole() if isinstance(X, ForeignRows) else X
+
+
+def check_rows(
+    X: object,
+    *,
+    dtype: np.dtype[Any] | None = None,
+    n_features: int | None = None,
+    feature_names: Names | None = None,
+    min_samples: int = 1,
+    allow_nan: bool = False,
+) -> tuple[FloatArray | ForeignRows, Names | None]:
+    """Check the samples given to a method, as `check_X` does, without a large copy of them.
+
+    Parameters
+    ----------
+    X : array-like or data frame of shape (n_samples, n_features)
+    dtype : dtype or None
+        What the rows become; None: float32 stays so, all else becomes float64.
+    n_features, feature_names, min_samples, allow_nan
+        See `check_X`.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_samples, n_features), or ForeignRows
+        ForeignRows if a copy for the kernels would take more than 32 MB.
+    names : ndarray of shape (n_features,), object, or None
+
+    Raises
+    ------
+    ValueError, TypeError
+        See `check_X`.
+    """
+    if not _needs_large_copy(X, dtype, allow_nan):
+        array, names = check_X(
+            X, n_features=n_features, feature_names=feature_names, min_samples=min_samples,
+            allow_nan=allow_nan,
+        )  # fmt: skip
+        return array if dtype is None else array.astype(dtype, copy=False), names
+    source: Any = X
+    _, names = check_X(
+        _select(source, slice(0, 1)), n_features=n_features, feature_names=feature_names,
+        allow_nan=allow_nan,
+    )  # fmt: skip
+    n_samples, D = source.shape
+    size = _n_rows(_PART_BYTES, D)
+    natural: np.dtype[Any] = np.dtype(np.float32)
+    has_nan = False
+    for start in range(0, n_samples, size):
+        rows = _select(source, slice(start, start + size))
+        part: npt.NDArray[Any] = as_float_array(rows, "X", masked_as_nan=True)
+        part = np.ascontiguousarray(part)
+        check_values(part, allow_nan, start)
+        if part.dtype != np.float32:
+            natural = np.dtype(np.float64)
+        has_nan = has_nan or (allow_nan and bool(np.isnan(part.min())))
+    return ForeignRows(source, natural if dtype is None else dtype, has_nan), names
+
+
+def _needs_large_copy(X: Any, dtype: np.dtype[Any] | None, allow_nan: bool) -> bool:
+    if is_frame_of_numbers(X):
+        return bool(8 * X.shape[0] * X.shape[1] > _MAX_COPY_BYTES)
+    if not isinstance(X, np.ndarray) or X.ndim != 2 or X.dtype.kind not in "biuf":
+        return False
+    masked = np.ma.is_masked(X)
+    if isinstance(X, np.matrix) or (masked and not allow_nan):
+        return False  # check_X refuses it
+    needed = dtype or np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+    ready = X.dtype == needed and X.flags.c_contiguous and X.flags.aligned and not masked
+    return not ready and X.size * needed.itemsize > _MAX_COPY_BYTES
+
+
+def _n_rows(n_bytes: int, n_features: int) -> int:
+    return max(1, n_bytes // (8 * n_features))
+
+
+def _select(source: Any, rows: slice | npt.NDArray[np.intp]) -> Any:
+    """Rows of an array or a data frame, by a slice or by their numbers."""
+    if hasattr(source, "iloc"):  # pandas
+        return source.iloc[rows]
+    if hasattr(source, "num_rows"):  # pyarrow
+        if isinstance(rows, slice):
+            return source.slice(rows.start, rows.stop - rows.start)
+        return source.take(rows)
+    return source[rows]
+
+
+def _values(source: Any) -> npt.NDArray[Any]:
+    """An array of the same numbers; a view if the source is an array without a mask."""
+    if isinstance(source, np.ndarray) and not isinstance(source, np.ma.MaskedArray):
+        return np.asarray(source)
+    return as_float_array(source, "X", masked_as_nan=True)
+
+
+class ConvertingPass(KernelPass):
+    """Passes over rows that are converted part by part: the bits are those of one array.
+
+    Parameters
+    ----------
+    X : ForeignRows of shape (n_samples, n_features)
+    sample_weight : ndarray of shape (n_samples,), float64, or None
+    n_components : int
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    n_threads : int
+    """
+
+    def __init__(
+        self,
+        X: ForeignRows,
+        sample_weight: npt.NDArray[np.float64] | None,
+        n_components: int,
+        covariance_type: str,
+        n_threads: int,
+    ) -> None:
+        super().__init__(*X.shape, X.dtype, n_components, covariance_type, n_threads)
+        self._X = X
+        self._sample_weight = self._none["weight"] if sample_weight is None else sample_weight
+
+    def blocks(self) -> Iterator[Block]:
+        """The rows in blocks of whole chunks, each of which lies where the one before was."""
+        for rows, part in self._X.parts(self.buffer_rows):
+            yield Block(rows, part, self._sample_weight[rows])
