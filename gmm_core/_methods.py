@@ -44,6 +44,7 @@ class MixtureMethods(MixtureForms):
             raise self._not_fitted_error()
         attributes = vars(self)
         n_features = attributes.get("n_features_in_")
+        # The values of ForeignRows are checked when they are converted, which all methods do once.
         is_float32 = np.asarray(self.means_).dtype == np.float32
         rows, _ = check_rows(
             X,
@@ -51,6 +52,7 @@ class MixtureMethods(MixtureForms):
             n_features=np.shape(self.means_)[1] if n_features is None else n_features,
             feature_names=attributes.get("feature_names_in_"),
             allow_nan=self.missing == "marginalize" if allow_nan is None else allow_nan,
+            once=True,
         )
         return rows
 

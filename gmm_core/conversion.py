@@ -33,17 +33,25 @@ class ForeignRows:
     Parameters
     ----------
     source : ndarray of two dimensions, or data frame
-        Its values have been checked, see `check_rows`. Masked values count as NaN.
+        Masked values count as NaN.
     dtype : dtype
         float32 or float64: what the rows become.
     has_nan : bool
-        Whether a value is NaN.
+        Whether a value is NaN. Of values that are not checked yet: whether NaN is allowed.
+    checked : bool
+        Whether the values have been checked; otherwise `map` and `whole` check them.
+    first_row : int
+        The number of the first row in what the user gave.
     """
 
-    def __init__(self, source: Any, dtype: np.dtype[Any], has_nan: bool) -> None:
+    def __init__(
+        self, source: Any, dtype: np.dtype[Any], has_nan: bool, checked: bool, first_row: int = 0
+    ) -> None:
         self._source = source
         self.dtype = dtype
         self.has_nan = has_nan
+        self._checked = checked
+        self._first_row = first_row
         self.shape: tuple[int, int] = source.shape
 
     def __len__(self) -> int:
@@ -51,7 +59,10 @@ class ForeignRows:
 
     def __getitem__(self, rows: slice) -> ForeignRows:
         """Select consecutive rows, without converting them."""
-        return ForeignRows(_select(self._source, rows), self.dtype, self.has_nan)
+        return ForeignRows(
+            _select(self._source, rows), self.dtype, self.has_nan, self._checked,
+            self._first_row + rows.start,
+        )  # fmt: skip
 
     def parts(self, n_rows: int) -> Iterator[tuple[slice, FloatArray]]:
         """Convert the rows, `n_rows` at a time; each part may lie where the one before was."""
@@ -61,7 +72,8 @@ class ForeignRows:
             part = _values(_select(self._source, rows))
             if part.dtype != self.dtype or not (part.flags.c_contiguous and part.flags.aligned):
                 converted = buffer[: len(part)]
-                np.copyto(converted, part)
+                with np.errstate(over="ignore"):  # a long double that becomes infinite is refused
+                    np.copyto(converted, part)
                 part = converted
             yield rows, part
 
@@ -72,6 +84,8 @@ class ForeignRows:
         # Each part of rows with NaN is grouped by patterns, which pays for many rows only.
         n_bytes = _MAX_COPY_BYTES if self.has_nan else _PART_BYTES
         for rows, part in self.parts(_n_rows(n_bytes, self.shape[1])):
+            if not self._checked:
+                check_values(part, self.has_nan, self._first_row + rows.start)
             out[rows] = function(part)
         return out
 
@@ -104,6 +118,7 @@ def check_rows(
     feature_names: Names | None = None,
     min_samples: int = 1,
     allow_nan: bool = False,
+    once: bool = False,
 ) -> tuple[FloatArray | ForeignRows, Names | None]:
     """Check the samples given to a method, as `check_X` does, without a large copy of them.
 
@@ -114,6 +129,9 @@ def check_rows(
         What the rows become; None: float32 stays so, all else becomes float64.
     n_features, feature_names, min_samples, allow_nan
         See `check_X`.
+    once : bool
+        Whether the rows are converted only once. Then their values need not be checked here, which
+        takes a conversion of its own: they are checked when they are converted.
 
     Returns
     -------
@@ -137,6 +155,8 @@ def check_rows(
         _select(source, slice(0, 1)), n_features=n_features, feature_names=feature_names,
         allow_nan=allow_nan,
     )  # fmt: skip
+    if once and (dtype is not None or isinstance(source, np.ndarray)):
+        return ForeignRows(source, dtype or _natural(source), allow_nan, checked=False), names
     n_samples, D = source.shape
     size = _n_rows(_PART_BYTES, D)
     natural: np.dtype[Any] = np.dtype(np.float32)
@@ -149,7 +169,7 @@ def check_rows(
         if part.dtype != np.float32:
             natural = np.dtype(np.float64)
         has_nan = has_nan or (allow_nan and bool(np.isnan(part.min())))
-    return ForeignRows(source, natural if dtype is None else dtype, has_nan), names
+    return ForeignRows(source, natural if dtype is None else dtype, has_nan, checked=True), names
 
 
 def _needs_large_copy(X: Any, dtype: np.dtype[Any] | None, allow_nan: bool) -> bool:
@@ -160,9 +180,13 @@ def _needs_large_copy(X: Any, dtype: np.dtype[Any] | None, allow_nan: bool) -> b
     masked = np.ma.is_masked(X)
     if isinstance(X, np.matrix) or (masked and not allow_nan):
         return False  # check_X refuses it
-    needed = dtype or np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+    needed = dtype or _natural(X)
     ready = X.dtype == needed and X.flags.c_contiguous and X.flags.aligned and not masked
     return not ready and X.size * needed.itemsize > _MAX_COPY_BYTES
+
+
+def _natural(X: npt.NDArray[Any]) -> np.dtype[Any]:
+    return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
 
 
 def _n_rows(n_bytes: int, n_features: int) -> int:

@@ -394,20 +394,21 @@ def is_frame(value: object) -> bool:
 
 def is_frame_of_numbers(value: object) -> bool:
     """Whether a value is a data frame whose columns are integers, booleans or binary floats."""
-    return is_frame(value) and all(_is_number(dtype) for _, dtype, _ in _columns(value))
+    return is_frame(value) and all(_is_number(dtype) for _, dtype in _dtypes(value))
 
 
-def _columns(frame: Any) -> Iterator[tuple[str, object, Any]]:
-    """The name, the dtype and the values of each column, one after the other."""
+def _dtypes(frame: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the dtype of each column."""
+    if hasattr(frame, "num_rows"):  # pyarrow
+        return zip(frame.schema.names, frame.schema.types, strict=True)
+    return zip(frame.columns, frame.dtypes, strict=True)
+
+
+def _column(frame: Any, i: int) -> npt.NDArray[np.float64]:
     if hasattr(frame, "iloc"):  # pandas
-        for i, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
-            yield name, dtype, frame.iloc[:, i]
-    elif hasattr(frame, "get_columns"):  # polars
-        for column in frame.get_columns():
-            yield column.name, column.dtype, column
-    else:  # pyarrow
-        for field, column in zip(frame.schema, frame.columns, strict=True):
-            yield field.name, field.type, column
+        return frame.iloc[:, i].to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
+    values = frame.columns[i] if hasattr(frame, "num_rows") else frame.to_series(i)
+    return np.asarray(values, dtype=np.float64)
 
 
 def _is_number(dtype: Any) -> bool:
@@ -433,7 +434,7 @@ def _is_time(dtype: Any) -> bool:
 def _frame_to_array(frame: Any, name: str) -> FloatArray:
     """Convert a data frame, whose columns may have types that NumPy does not know."""
     dtypes: list[Any] = []
-    for column, dtype, _ in _columns(frame):
+    for column, dtype in _dtypes(frame):
         if _is_time(dtype):
             raise TypeError(f"column {column!r} of {name} has dtype {dtype}, expected numbers")
         if getattr(dtype, "kind", "O") == "c":
@@ -459,12 +460,9 @@ def _frame_to_array(frame: Any, name: str) -> FloatArray:
 
 def _first_bad_column(frame: Any, error: Exception, name: str) -> Exception:
     """The error for a frame that cannot be converted, naming the column that is the cause."""
-    for column, dtype, values in _columns(frame):
+    for i, (column, dtype) in enumerate(_dtypes(frame)):
         try:
-            if hasattr(frame, "iloc"):
-                values.to_numpy(dtype=np.float64, na_value=np.nan)
-            else:
-                np.asarray(values, dtype=np.float64)
+            _column(frame, i)
         except (TypeError, ValueError, OverflowError) as cause:
             return _not_numbers(cause, name, f"; its column {column!r} has dtype {dtype}")
     return _not_numbers(error, name)

@@ -151,7 +151,8 @@ def test_errors_name_the_first_bad_value(make: Any, value: float, what: str) -> 
     X[29_500] = value
     model = GaussianMixture(K, random_state=0).fit(make(data()))
     before = dict(vars(model))
-    for call in (model.fit, model.predict, model.score, model.fit_predict):
+    methods = (model.predict, model.predict_proba, model.score_samples, model.score, model.bic)
+    for call in (model.fit, model.fit_predict, *methods):
         with pytest.raises(ValueError, match=rf"X contains {what}[\s\S]* X\[29000, 1\]"):
             call(make(X))
     assert all(vars(model)[name] is value for name, value in before.items())
