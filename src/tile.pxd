@@ -25,6 +25,7 @@ cdef inline Tile tile_in(real* scratch, Py_ssize_t K, Py_ssize_t D) noexcept nog
     t.feature_extent = n * D
     t.component_extent = n * K
     t.n_panels = t.n_samples = 0
+    t.weighted = False          # a returned structure is copied whole
     t.total = <double*> scratch
     t.x = scratch + n * <Py_ssize_t> (sizeof(double) // sizeof(real))
     t.z = t.x + n * D
