@@ -11,8 +11,8 @@ def supported_levels():
     levels = ["base"]
     if cpu_has_v3():
         levels.append("v3")
-        if cpu_has_v4():
-            levels.append("v4")
+    if cpu_has_v4():
+        levels.append("v4")
     return tuple(levels)
 
 

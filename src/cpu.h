@@ -3,12 +3,23 @@
 #define GMM_CORE_CPU_H
 
 #if defined(__GNUC__) && defined(__x86_64__)
+#include <cpuid.h>
+/* Every instruction set that the compiler may use for a level is tested, as a virtual machine may hide any of them.
+ * __builtin_cpu_supports also knows whether the operating system saves the vector registers, but older compilers
+ * know neither "x86-64-v3" nor the name of everything that is part of it: those bits come from cpuid. */
 static inline int cpu_has_v3(void) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi")
+    const unsigned basic = 1u << 0 | 1u << 9 | 1u << 13     /* SSE3, SSSE3, CMPXCHG16B */
+        | 1u << 19 | 1u << 20 | 1u << 22 | 1u << 23         /* SSE4.1, SSE4.2, MOVBE, POPCNT */
+        | 1u << 27 | 1u << 28 | 1u << 29;                   /* OSXSAVE, AVX, F16C */
+    const unsigned extended = 1u << 0 | 1u << 5;            /* LAHF and SAHF, LZCNT */
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & basic) == basic
+        && __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & extended) == extended
+        && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi")
         && __builtin_cpu_supports("bmi2");
 }
 static inline int cpu_has_v4(void) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+    return cpu_has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
         && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
         && __builtin_cpu_supports("avx512vl");
 }
