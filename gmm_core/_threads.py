@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from gmm_core._build_config import OPENMP
-from gmm_core._cpu import max_threads
+from gmm_core._cpu import bound_processors, max_threads
 
 _MOST_PER_CPU = 4   # more threads only take memory: each has sums of its own
 _in_forked_child = False
@@ -24,29 +24,60 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_mark_forked_child)
 
 
-@functools.cache
-def _quota() -> int | None:
-    """CPUs that the container's quota allows (cgroup 2, then 1), rounded up, or None."""
-    root = Path("/sys/fs/cgroup")
+def _quota_in(group: Path) -> float:
+    """Return how many CPUs the quota of a control group allows, infinity if it has none."""
     try:
-        try:
-            quota, period = (root / "cpu.max").read_text().split()
-        except FileNotFoundError:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
-        if quota in ("max", "-1"):
-            return None
-        return max(1, math.ceil(int(quota) / int(period)))
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text().strip()
+            period = (group / "cpu.cfs_period_us").read_text().strip()
+        return math.inf if quota in ("max", "-1") else int(quota) / int(period)
+    except (OSError, ValueError):
+        return math.inf
+
+
+@functools.cache
+def _quota(proc: Path = Path("/proc/self")) -> int | None:
+    """Return the CPUs that the control groups of this process allow, rounded up, or None.
+
+    A group is bound by the groups that contain it too, so the smallest quota counts from the
+    group of the process up to the root of the mounted hierarchy (version 2, or 1).
+    """
+    smallest = math.inf
+    try:
+        paths = {}
+        for line in (proc / "cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers or "cpu" in controllers.split(","):
+                paths["cgroup" if controllers else "cgroup2"] = Path(path)
+        for line in (proc / "mountinfo").read_text().splitlines():
+            mount, filesystem = line.split(" - ", 1)
+            kind, _, options = filesystem.split(" ", 2)
+            if kind not in paths or (kind == "cgroup" and "cpu" not in options.split(",")):
+                continue
+            root, mounted_at = mount.split(" ")[3:5]  # root: the group that is mounted there
+            top = Path(mounted_at.replace("\\040", " "))
+            path = paths[kind]
+            group = top / path.relative_to(root) if path.is_relative_to(root) else top
+            for folder in (group, *group.parents):
+                smallest = min(smallest, _quota_in(folder))
+                if folder == top:
+                    break
     except (OSError, ValueError):
         return None
+    return None if smallest == math.inf else max(1, math.ceil(smallest))
 
 
 def available() -> int:
-    """CPUs that affinity and quota leave to this process."""
-    if hasattr(os, "sched_getaffinity"):
+    """CPUs that affinity and quota leave to this process.
+
+    Where OpenMP binds its threads, the affinity is that of one of them: OpenMP knows how many.
+    """
+    count = bound_processors()
+    if not count and hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
+    count = count or os.cpu_count() or 1
     quota = _quota()
     return count if quota is None else min(count, quota)
 

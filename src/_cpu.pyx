@@ -4,6 +4,7 @@ cdef extern from "cpu.h" nogil:
     bint cpu_has_v3()
     bint cpu_has_v4()
     int openmp_max_threads()
+    int openmp_bound_processors()
 
 
 def supported_levels():
@@ -19,3 +20,8 @@ def supported_levels():
 def max_threads():
     """omp_get_max_threads() in the calling thread; 1 without OpenMP"""
     return openmp_max_threads()
+
+
+def bound_processors():
+    """Processors that OpenMP spreads its threads over if it binds them to processors; 0 if it does not"""
+    return openmp_bound_processors()

@@ -37,4 +37,17 @@ static inline int openmp_max_threads(void) { return omp_get_max_threads(); }
 static inline int openmp_max_threads(void) { return 1; }
 #endif
 
+/* Processors that the OpenMP runtime spreads its threads over, if it binds them to processors (OMP_PROC_BIND,
+ * OMP_PLACES); 0 if it does not. The runtime has counted them before it bound the calling thread to one of them. */
+#if defined(_OPENMP) && _OPENMP >= 201511
+static inline int openmp_bound_processors(void) {
+    int count = 0, all = omp_get_num_procs();
+    if (omp_get_proc_bind() == omp_proc_bind_false) return 0;
+    for (int place = 0; place < omp_get_num_places(); place++) count += omp_get_place_num_procs(place);
+    return count > 0 && count < all ? count : all;      /* places may overlap */
+}
+#else
+static inline int openmp_bound_processors(void) { return 0; }
+#endif
+
 #endif

@@ -203,8 +203,8 @@ def start_python() -> Callable[..., subprocess.Popen[str]]:
 def run_python(start_python: Callable[..., subprocess.Popen[str]]) -> Callable[..., Any]:
     """Runs the code in another interpreter; what it showed, or its exit status and its errors."""
 
-    def run(code: str, timeout: float = 60, **environment: str) -> Any:
-        with start_python(code, **environment) as child:
+    def run(code: str, timeout: float = 60, prelude: str = PRELUDE, **environment: str) -> Any:
+        with start_python(code, prelude, **environment) as child:
             try:
                 out, errors = child.communicate(timeout=timeout)
             except BaseException:

@@ -95,25 +95,85 @@ show([before, [effective_n_threads(), effective_n_threads(-1), gmm_core.build_in
     assert bound == [1, 1, 1]
 
 
+@needs_openmp
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="this platform has no CPU affinity"
+)
 @pytest.mark.parametrize(
-    ("files", "expected"),
+    "binding",
+    [{"OMP_PROC_BIND": "true"}, {"OMP_PROC_BIND": "spread"}, {"OMP_PLACES": "cores"}],
+    ids=str,
+)
+def test_openmp_that_binds_its_threads_leaves_all_processors(
+    binding: dict[str, str], run_python: Make
+) -> None:
+    """The runtime binds the main thread to one processor before Python asks for the affinity."""
+    code = "show([effective_n_threads(), effective_n_threads(-1)])"
+    assert run_python(code, **binding) == run_python(code)
+    one = f"os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})"
+    prelude = "import json, os\n" + one + "\nfrom gmm_core._threads import effective_n_threads\n"
+    code = prelude + "print(json.dumps([effective_n_threads(), effective_n_threads(-1)]))"
+    assert run_python(code, prelude="", **binding) == [1, 1]
+
+
+@needs_openmp
+def test_places_of_openmp_bound_the_threads(run_python: Make) -> None:
+    places = f"{{{min(os.sched_getaffinity(0))}}}" if hasattr(os, "sched_getaffinity") else "{0}"
+    code = "show([effective_n_threads(), effective_n_threads(-1)])"
+    assert run_python(code, OMP_PLACES=places) == [1, 1]
+
+
+V1 = "9:memory:/m\n5:cpu,cpuacct:{path}\n"
+V2 = "0::{path}\n"
+MOUNT_V1 = "31 23 0:28 {root} {top} rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
+MOUNT_V2 = "41 31 0:38 {root} {top} rw,relatime - cgroup2 cgroup2 rw\n"
+OTHER_MOUNTS = (
+    "23 1 0:20 / / rw - overlay overlay rw\n30 23 0:9 / /memory rw - cgroup cgroup rw,memory\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("version", "root", "path", "files", "expected"),
     [
-        ({"cpu.max": "150000 100000\n"}, 2),
-        ({"cpu.max": "10000 100000\n"}, 1),
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({}, None),
+        (2, "/", "/", {"cpu.max": "150000 100000\n"}, 2),
+        (2, "/", "/", {"cpu.max": "10000 100000\n"}, 1),
+        (2, "/", "/", {"cpu.max": "max 100000\n"}, None),
+        (2, "/", "/", {}, None),
+        (2, "/", "/user.slice/job", {"user.slice/job/cpu.max": "300000 100000\n"}, 3),
+        # the smallest of all that contain the process
+        (2, "/", "/a/b", {"a/cpu.max": "200000 100000\n", "a/b/cpu.max": "max 100000\n"}, 2),
+        (2, "/", "/a/b", {"a/cpu.max": "400000 100000", "a/b/cpu.max": "300000 100000"}, 3),
+        (2, "/", "/a", {"b/cpu.max": "100000 100000\n"}, None),
+        # a container sees its own group as the root of the mount, with the path of the host
+        (2, "/docker/1", "/docker/1", {"cpu.max": "200000 100000\n"}, 2),
+        (2, "/docker/1", "/docker/1/x", {"x/cpu.max": "200000 100000\n"}, 2),
+        (2, "/", "/../outside", {"cpu.max": "200000 100000\n"}, 2),
+        (1, "/", "/", {"cpu.cfs_quota_us": "400000\n", "cpu.cfs_period_us": "100000\n"}, 4),
+        (1, "/", "/", {"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, None),
+        (1, "/", "/j", {"j/cpu.cfs_quota_us": "50000", "j/cpu.cfs_period_us": "100000"}, 1),
     ],
 )
 def test_quota(
-    files: dict[str, str], expected: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    version: int, root: str, path: str, files: dict[str, str], expected: int | None, tmp_path: Path
 ) -> None:
+    """The files of a kernel's hierarchy of control groups, in a folder with a space in its name."""
+    top = tmp_path / "control groups"
+    top.mkdir()
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(_threads, "Path", lambda path: tmp_path)
-    assert _threads._quota.__wrapped__() == expected
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(text)
+    groups, mount = (V1, MOUNT_V1) if version == 1 else (V2, MOUNT_V2)
+    (tmp_path / "cgroup").write_text(groups.format(path=path))
+    mounted_at = str(top).replace(" ", "\\040")
+    (tmp_path / "mountinfo").write_text(OTHER_MOUNTS + mount.format(root=root, top=mounted_at))
+    assert _threads._quota.__wrapped__(tmp_path) == expected
+
+
+def test_quota_is_absent_where_there_are_no_control_groups(tmp_path: Path) -> None:
+    assert _threads._quota.__wrapped__(tmp_path) is None
+    for name in ("cgroup", "mountinfo"):
+        (tmp_path / name).write_text("what is this?\n")
+    assert _threads._quota.__wrapped__(tmp_path) is None
 
 
 def test_zero_threads_are_refused() -> None:
