@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gmm_core._estimator import BaseEstimator
+from gmm_core._threads import effective_n_threads
 from gmm_core.covariance import (
     COVARIANCE_TYPES,
     precisions_and_covariances,
@@ -46,6 +47,7 @@ class MixtureAttributes(BaseEstimator):
 
     n_components: int
     covariance_type: str
+    n_threads: int | None
 
     def _keep(
         self,
@@ -67,7 +69,9 @@ class MixtureAttributes(BaseEstimator):
             factor = p.precisions_cholesky.astype(dtype)
             # those of the rounded factor, so that they are exactly what `_derive` makes of it
             precisions, _ = precisions_and_covariances(
-                factor.astype(np.float64, copy=False), self.covariance_type
+                factor.astype(np.float64, copy=False),
+                self.covariance_type,
+                effective_n_threads(self.n_threads),
             )
             arrays = {
                 "weights_": p.weights.astype(dtype),
@@ -159,15 +163,20 @@ class MixtureAttributes(BaseEstimator):
         else:
             return None
         factor = np.asarray(given, np.float64)
+        n_threads = effective_n_threads(self.n_threads)
         if source == "precisions_cholesky_":
             self._check_factor(factor, K, D)
         else:
             kind = "covariance" if source == "covariances_" else "precision"
             factor = check_precisions_init(factor, self.covariance_type, K, D, kind=kind)
-            factor = precisions_cholesky_of(factor, self.covariance_type, D, given=source[:-1])
+            factor = precisions_cholesky_of(
+                factor, self.covariance_type, D, given=source[:-1], n_threads=n_threads
+            )
         if name == "precisions_cholesky_":
             return factor.astype(given.dtype)
-        precisions, covariances = precisions_and_covariances(factor, self.covariance_type)
+        precisions, covariances = precisions_and_covariances(
+            factor, self.covariance_type, n_threads
+        )
         return (precisions if name == "precisions_" else covariances).astype(given.dtype)
 
     def _parameters(self) -> Parameters:

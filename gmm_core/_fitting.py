@@ -234,7 +234,8 @@ class FittingMethods(MixtureMethods):
         covariances = np.asarray(self.covariances_)
         if covariances.dtype == np.float32:     # the factors have lost less by rounding
             _, covariances = precisions_and_covariances(
-                parameters.precisions_cholesky, self.covariance_type
+                parameters.precisions_cholesky, self.covariance_type,
+                effective_n_threads(self.n_threads),
             )
         return parameters._replace(covariances=covariances.astype(np.float64, copy=False))
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gmm_core import _persistence
 from gmm_core._attributes import MixtureAttributes
+from gmm_core._threads import effective_n_threads
 from gmm_core.covariance import COVARIANCE_TYPES, precisions_cholesky_of
 from gmm_core.em import Fit
 from gmm_core.parameter_validation import (
@@ -75,7 +76,9 @@ class MixtureForms(MixtureAttributes):
         parameters = parameters_from(
             check_weights_init(weights, K),
             check_means_init(means, K, D),
-            precisions_cholesky_of(array, covariance_type, D, given=given),
+            precisions_cholesky_of(
+                array, covariance_type, D, given=given, n_threads=effective_n_threads(model.n_threads)
+            ),
             covariance_type,
             array if given == "covariances" else None,
         )

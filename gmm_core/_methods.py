@@ -68,7 +68,7 @@ class MixtureMethods(MixtureForms):
             return ArrayPass(X, None, K, self.covariance_type, n_threads), parameters
         # the fitted attribute may be rounded to float32: the methods go by the factors
         _, covariances = precisions_and_covariances(
-            parameters.precisions_cholesky, self.covariance_type
+            parameters.precisions_cholesky, self.covariance_type, n_threads
         )
         return (
             MissingPass(X, None, K, self.covariance_type, n_threads),

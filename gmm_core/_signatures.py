@@ -78,9 +78,11 @@ class MaximizationKernels(Protocol):
     ) -> int: ...
 
     def factor_precisions(
-        self, precisions: Double, precisions_cholesky: Double, U: npt.NDArray[np.longdouble]
+        self, precisions: Double, precisions_cholesky: Double, scratch: npt.NDArray[np.longdouble],
+        n_threads: int,
     ) -> int: ...
 
     def precisions_and_covariances(
-        self, precisions_cholesky: Double, precisions: Double, covariances: Double, scratch: Double
+        self, precisions_cholesky: Double, precisions: Double, covariances: Double, scratch: Double,
+        n_threads: int,
     ) -> int: ...

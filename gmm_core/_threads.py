@@ -109,4 +109,4 @@ def effective_n_threads(n_threads: int | None = None) -> int:
         return min(allowed, int(limit)) if limit.isdigit() and int(limit) > 0 else allowed
     if n_threads < 0:
         return max(1, available() + 1 + n_threads)
-    return min(n_threads, _MOST_PER_CPU * available())
+    return max(1, min(n_threads, _MOST_PER_CPU * available()))

@@ -5,7 +5,7 @@ The distances and moments of each type are in src/full.pxd, tied.pxd, diag.pxd a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from gmm_core.parameters import Parameters
 
 Float64Array = npt.NDArray[np.float64]
+
+# One call of a kernel factors matrices of this much work, D**3 each, for each thread: about 0.1 s,
+# after which Ctrl-C is answered. A larger matrix is a call of its own.
+_CALL_WORK = 3e8
+_PARALLEL_FEATURES = 32  # below, a matrix takes less time than a thread to start
 
 
 class CovarianceType(NamedTuple):
@@ -48,8 +53,15 @@ COVARIANCE_TYPES = {
 }
 
 
+def _groups(n_matrices: int, n_features: int, n_threads: int) -> tuple[int, Iterator[slice]]:
+    """Return the number of threads for each call, and the matrices that each call works on."""
+    n_threads = min(n_threads, n_matrices) if n_features >= _PARALLEL_FEATURES else 1
+    step = n_threads * max(1, int(_CALL_WORK / n_features**3))
+    return n_threads, (slice(start, start + step) for start in range(0, n_matrices, step))
+
+
 def precisions_cholesky_of(
-    array: Float64Array, covariance_type: str, n_features: int, *, given: str
+    array: Float64Array, covariance_type: str, n_features: int, *, given: str, n_threads: int = 1
 ) -> Float64Array:
     """Factor covariances or precisions: the upper triangular U with U Uᵀ = precision.
 
@@ -59,6 +71,8 @@ def precisions_cholesky_of(
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     n_features : int
     given : {'covariances', 'precisions'}
+    n_threads : int
+        They share out the components; the result does not depend on their number.
 
     Returns
     -------
@@ -72,15 +86,27 @@ def precisions_cholesky_of(
     out = np.empty(array.shape)
     D = n_features
     kind = COVARIANCE_TYPES[covariance_type]
-    if given == "covariances":
-        scratch = np.empty(array.size if kind.is_matrix else 0)
+    failed = 0
+    if kind.is_matrix:
+        matrices = np.ascontiguousarray(array).reshape(-1, D, D)
+        factors = out.reshape(-1, D, D)
+        n_threads, groups = _groups(len(matrices), D, n_threads)
+        for group in groups:
+            part, factor = matrices[group], factors[group]
+            if given == "covariances":
+                failed = maximization.factor(
+                    part.ravel(), factor.reshape(-1), np.empty(part.size), len(part), D,
+                    COVARIANCE_TYPES["full"].code, n_threads,
+                )
+            else:
+                scratch = np.empty((n_threads, D, D), np.longdouble)
+                failed = maximization.factor_precisions(part, factor, scratch, n_threads)
+            if failed:
+                failed += group.start if failed > 0 else 0
+                break
+    elif given == "covariances":
         failed = maximization.factor(
-            array.ravel(), out.reshape(-1), scratch, len(array), D, kind.code, 1
-        )
-    elif kind.is_matrix:
-        stack = (-1, D, D)
-        failed = maximization.factor_precisions(
-            array.reshape(stack), out.reshape(stack), np.empty((D, D), np.longdouble)
+            array.ravel(), out.reshape(-1), np.empty(0), len(array), D, kind.code, 1
         )
     else:
         bad = (array <= 0).reshape(len(array), -1).any(axis=1)
@@ -95,7 +121,7 @@ def precisions_cholesky_of(
 
 
 def precisions_and_covariances(
-    precisions_cholesky: Float64Array, covariance_type: str
+    precisions_cholesky: Float64Array, covariance_type: str, n_threads: int = 1
 ) -> tuple[Float64Array, Float64Array]:
     """Precisions U Uᵀ and their inverses, in the shape of the type."""
     if not COVARIANCE_TYPES[covariance_type].is_matrix:
@@ -105,8 +131,13 @@ def precisions_and_covariances(
     D = precisions_cholesky.shape[-1]
     factors = np.ascontiguousarray(precisions_cholesky).reshape(-1, D, D)
     precisions, covariances = np.empty(factors.shape), np.empty(factors.shape)
-    scratch = np.empty((2, D, D))
-    check_status(maximization.precisions_and_covariances(factors, precisions, covariances, scratch))
+    n_threads, groups = _groups(len(factors), D, n_threads)
+    scratch = np.empty((n_threads, 2, D, D))
+    for group in groups:
+        status = maximization.precisions_and_covariances(
+            factors[group], precisions[group], covariances[group], scratch, n_threads
+        )
+        check_status(status)
     shape = precisions_cholesky.shape
     return precisions.reshape(shape), covariances.reshape(shape)
 

@@ -3,6 +3,7 @@
 Built once for each instruction set. Nothing is checked here.
 """
 from cpython.pycapsule cimport PyCapsule_New
+from cython.parallel cimport prange
 from libc.math cimport sqrtl
 
 from layout cimport CHECKS, EXTENT, FULL, TIED
@@ -70,12 +71,15 @@ def factor(
     int n_threads,
 ):
     """U with U UT = covariance**-1, upper triangular; 0, or 1 + the first component that is not positive definite"""
+    cdef Py_ssize_t failed
     if CHECKS and beyond_matrices(covariances, precisions_cholesky, scratch, K, D, covariance_type):
         return EXTENT
-    return factor_all(
-        &covariances[0], &precisions_cholesky[0], &scratch[0] if scratch.shape[0] else NULL, K, D, covariance_type,
-        n_threads,
-    )
+    with nogil:
+        failed = factor_all(
+            &covariances[0], &precisions_cholesky[0], &scratch[0] if scratch.shape[0] else NULL, K, D,
+            covariance_type, n_threads,
+        )
+    return failed
 
 
 def log_normalization(
@@ -98,63 +102,121 @@ def log_normalization(
 def factor_precisions(
     const double[:, :, ::1] precisions,     # IN  (n, D, D)
     double[:, :, ::1] precisions_cholesky,  # OUT (n, D, D)
-    long double[:, ::1] U,                  # TMP (D, D)
+    long double[:, :, ::1] scratch,         # TMP (n_threads, D, D)
+    int n_threads,
 ):
     """U with U UT = precision, upper triangular; 0, or 1 + the first that is not positive definite"""
-    # From the last column on, U_ij = (P_ij - sum over k > j of U_ik U_jk) / U_jj. Made once a fit, so in
-    # extended precision where there is one: what is lost here is lost by all that follows.
-    cdef Py_ssize_t D = precisions.shape[1], n, i, j, k
-    cdef long double s
+    cdef Py_ssize_t D = precisions.shape[1], N = precisions.shape[0], n
+    cdef int t
     if CHECKS and (
-        precisions_cholesky.shape[0] < precisions.shape[0] or precisions_cholesky.shape[1] < D or U.shape[0] < D
+        precisions_cholesky.shape[0] < N or precisions_cholesky.shape[1] < D
+        or scratch.shape[0] < n_threads or scratch.shape[1] < D
     ):
         return EXTENT
-    for n in range(precisions.shape[0]):
-        precisions_cholesky[n] = 0
-        for j in range(D - 1, -1, -1):
-            for i in range(j, -1, -1):
-                s = precisions[n, i, j]
-                for k in range(j + 1, D):
-                    s -= U[i, k] * U[j, k]
-                if i < j:
-                    U[i, j] = s / U[j, j]
-                elif s > EPS * precisions[n, j, j]:
-                    U[j, j] = sqrtl(s)
-                else:
-                    return 1 + n
-                precisions_cholesky[n, i, j] = <double> U[i, j]
+    if n_threads == 1:
+        with nogil:
+            factor_share(&precisions[0, 0, 0], &precisions_cholesky[0, 0, 0], &scratch[0, 0, 0], 0, 1, N, D)
+    else:
+        for t in prange(n_threads, nogil=True, num_threads=n_threads, schedule="static", chunksize=1):
+            factor_share(&precisions[0, 0, 0], &precisions_cholesky[0, 0, 0], &scratch[t, 0, 0], t, n_threads, N, D)
+    for n in range(N):
+        if precisions_cholesky[n, 0, 0] < 0:
+            return 1 + n
     return 0
+
+
+cdef void factor_share(
+    const double* precisions, double* precisions_cholesky, long double* U,
+    int worker, int n_workers, Py_ssize_t N, Py_ssize_t D,
+) noexcept nogil:
+    """Factor the matrices that one worker has; U_00 = -1 marks one that is not positive definite"""
+    cdef Py_ssize_t n = worker
+    while n < N:
+        if not factor_precision(precisions + n * D * D, precisions_cholesky + n * D * D, U, D):
+            precisions_cholesky[n * D * D] = -1
+        n += n_workers
+
+
+cdef bint factor_precision(const double* P, double* precision_cholesky, long double* U, Py_ssize_t D) noexcept nogil:
+    # From the last column on, U_ij = (P_ij - sum over k > j of U_ik U_jk) / U_jj. Made once a fit, so in
+    # extended precision where there is one: what is lost here is lost by all that follows.
+    cdef Py_ssize_t i, j, k
+    cdef long double s
+    for i in range(D * D):
+        precision_cholesky[i] = 0
+    for j in range(D - 1, -1, -1):
+        for i in range(j, -1, -1):
+            s = P[i * D + j]
+            for k in range(j + 1, D):
+                s -= U[i * D + k] * U[j * D + k]
+            if i < j:
+                U[i * D + j] = s / U[j * D + j]
+            elif s > EPS * P[j * D + j]:
+                U[j * D + j] = sqrtl(s)
+            else:
+                return False
+            precision_cholesky[i * D + j] = <double> U[i * D + j]
+    return True
 
 
 def precisions_and_covariances(
     const double[:, :, ::1] precisions_cholesky,    # IN  (n, D, D)
     double[:, :, ::1] precisions,                   # OUT (n, D, D) U UT
-    double[:, :, ::1] covariances,                  # OUT (n, D, D) its inverse, or empty
-    double[:, :, ::1] scratch,                      # TMP (2, D, D)
+    double[:, :, ::1] covariances,                  # OUT (n, D, D) its inverse
+    double[:, :, :, ::1] scratch,                   # TMP (n_threads, 2, D, D)
+    int n_threads,
 ):
-    cdef Py_ssize_t D = precisions_cholesky.shape[1], N = precisions_cholesky.shape[0], n, i, j
+    cdef Py_ssize_t D = precisions_cholesky.shape[1], N = precisions_cholesky.shape[0]
+    cdef int t
     if CHECKS and (
-        precisions.shape[0] < N or precisions.shape[1] < D or (covariances.shape[0] and covariances.shape[0] < N)
-        or scratch.shape[0] < 2 or scratch.shape[1] < D
+        precisions.shape[0] < N or precisions.shape[1] < D or covariances.shape[0] < N or covariances.shape[1] < D
+        or scratch.shape[0] < n_threads or scratch.shape[1] < 2 or scratch.shape[2] < D
     ):
         return EXTENT
-    for n in range(N):
+    if n_threads == 1:
+        with nogil:
+            square_share(
+                &precisions_cholesky[0, 0, 0], &precisions[0, 0, 0], &covariances[0, 0, 0], &scratch[0, 0, 0, 0],
+                0, 1, N, D,
+            )
+    else:
+        for t in prange(n_threads, nogil=True, num_threads=n_threads, schedule="static", chunksize=1):
+            square_share(
+                &precisions_cholesky[0, 0, 0], &precisions[0, 0, 0], &covariances[0, 0, 0], &scratch[t, 0, 0, 0],
+                t, n_threads, N, D,
+            )
+    return 0
+
+
+cdef void square_share(
+    const double* precisions_cholesky, double* precisions, double* covariances, double* scratch,
+    int worker, int n_workers, Py_ssize_t N, Py_ssize_t D,
+) noexcept nogil:
+    """The precisions and covariances of the matrices that one worker has"""
+    # covariance = U**-T U**-1, and U**-T is the inverse of the lower triangle UT; its row i ends at the diagonal
+    cdef Py_ssize_t n = worker, i, j
+    cdef const double* U
+    cdef double* P
+    cdef double* C
+    cdef double* lower = scratch
+    cdef double* inverse = scratch + D * D
+    while n < N:
+        U = precisions_cholesky + n * D * D
+        P = precisions + n * D * D
+        C = covariances + n * D * D
         for i in range(D):
             for j in range(i + 1):
-                precisions[n, i, j] = dot(&precisions_cholesky[n, i, i], &precisions_cholesky[n, j, i], D - i)
-                precisions[n, j, i] = precisions[n, i, j]
-        if covariances.shape[0]:
-            # covariance = U**-T U**-1, and U**-T is the inverse of the lower triangle UT; its row i ends at
-            # the diagonal
-            for i in range(D):
-                for j in range(D):
-                    scratch[0, i, j] = precisions_cholesky[n, j, i]
-            invert_lower(&scratch[0, 0, 0], &scratch[1, 0, 0], D)
-            for i in range(D):
-                for j in range(i + 1):
-                    covariances[n, i, j] = dot(&scratch[1, i, 0], &scratch[1, j, 0], j + 1)
-                    covariances[n, j, i] = covariances[n, i, j]
-    return 0
+                P[i * D + j] = dot(U + i * D + i, U + j * D + i, D - i)
+                P[j * D + i] = P[i * D + j]
+        for i in range(D):
+            for j in range(D):
+                lower[i * D + j] = U[j * D + i]
+        invert_lower(lower, inverse, D)
+        for i in range(D):
+            for j in range(i + 1):
+                C[i * D + j] = dot(inverse + i * D, inverse + j * D, j + 1)
+                C[j * D + i] = C[i * D + j]
+        n += n_workers
 
 
 def _capsules():

@@ -1,12 +1,14 @@
 """Factors of covariances and precisions, by what defines them."""
 
+import threading
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gmm_core import _dispatch
+from gmm_core import _dispatch, covariance
 from gmm_core.covariance import COVARIANCE_TYPES, precisions_and_covariances, precisions_cholesky_of
 from gmm_core.parameters import parameters_from
 
@@ -112,6 +114,92 @@ def test_bits_do_not_depend_on_threads(isa: str) -> None:
         failures.append(_dispatch.maximization.factor(*args))
     assert failures == [5, 5, 5]
     assert np.array_equal(factors[0], factors[1]) and np.array_equal(factors[0], factors[2])
+
+
+def test_bits_do_not_depend_on_threads_nor_on_calls(
+    isa: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all three factorisations, with components shared out to threads, and to calls of a kernel."""
+    K, D = 9, 40
+    C = matrices(K, D, 1e3)
+
+    def factored(n_threads: int) -> tuple[np.ndarray, ...]:
+        U = precisions_cholesky_of(C, "full", D, given="covariances", n_threads=n_threads)
+        P, back = precisions_and_covariances(U, "full", n_threads)
+        V = precisions_cholesky_of(P, "full", D, given="precisions", n_threads=n_threads)
+        return U, P, back, V
+
+    def check() -> None:
+        for n_threads in (1, 2, 7, 20):
+            for got, expected in zip(factored(n_threads), one_call, strict=True):
+                assert np.array_equal(got, expected)
+            for given in ("covariances", "precisions"):
+                with pytest.raises(ValueError, match="component 4 "):
+                    precisions_cholesky_of(bad, "full", D, given=given, n_threads=n_threads)
+
+    bad = C.copy()
+    bad[[4, 7], 30, 30] = -1
+    one_call = factored(1)
+    check()
+    monkeypatch.setattr(covariance, "_CALL_WORK", 0)
+    check()
+
+
+def large_calls() -> dict[str, Callable[[], Any]]:
+    """Calls that take some 20 ms or more each."""
+    C = matrices(2, 400, 10)
+    U = precisions_cholesky_of(C, "full", 400, given="covariances")
+    return {
+        "covariances": lambda: precisions_cholesky_of(C, "full", 400, given="covariances"),
+        "precisions": lambda: precisions_cholesky_of(C, "full", 400, given="precisions"),
+        "inverse": lambda: precisions_and_covariances(U, "full"),
+    }
+
+
+@pytest.mark.parametrize("name", ["covariances", "precisions", "inverse"])
+def test_other_python_threads_run_meanwhile(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels hold no GIL: without it, another thread runs in the middle of a call."""
+    monkeypatch.setattr(covariance, "_CALL_WORK", 1e99)
+    call = large_calls()[name]
+    ticks: list[float] = []
+    done = threading.Event()
+
+    def tick() -> None:
+        while not done.wait(1e-3):
+            ticks.append(perf_counter())
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    try:
+        for _ in range(20):  # a loaded machine may not run the other thread at once
+            start = perf_counter()
+            call()
+            duration = perf_counter() - start
+            if any(start + duration / 4 < t < start + 3 * duration / 4 for t in list(ticks)):
+                break
+        else:
+            pytest.fail("no other thread ran in the middle of 20 calls")
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", ["covariances", "precisions", "inverse"])
+def test_work_of_a_call_is_bounded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the calls of a kernel Ctrl-C is answered."""
+    call = large_calls()[name]
+    n_calls = 0
+
+    class Counting:
+        def __getattr__(self, kernel: str) -> Any:
+            nonlocal n_calls
+            n_calls += 1
+            return getattr(_dispatch.maximization, kernel)
+
+    monkeypatch.setattr(covariance, "maximization", Counting())
+    monkeypatch.setattr(covariance, "_CALL_WORK", 1e6)  # of 400**3 for each of two matrices
+    call()
+    assert n_calls == 2
 
 
 @pytest.mark.parametrize("D", [1, 2, 5, 65])
