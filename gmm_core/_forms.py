@@ -73,11 +73,12 @@ class MixtureForms(MixtureAttributes):
         model = cls(K, covariance_type=covariance_type, **params)  # type: ignore[call-arg]
         check_parameters(model.get_params(), cls.__name__)
         array = check_precisions_init(matrices, covariance_type, K, D, kind=given[:-1])
+        n_threads = effective_n_threads(model.n_threads)
         parameters = parameters_from(
             check_weights_init(weights, K),
             check_means_init(means, K, D),
             precisions_cholesky_of(
-                array, covariance_type, D, given=given, n_threads=effective_n_threads(model.n_threads)
+                array, covariance_type, D, given=given, n_threads=n_threads
             ),
             covariance_type,
             array if given == "covariances" else None,

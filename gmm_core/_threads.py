@@ -58,8 +58,8 @@ def _quota(proc: Path = Path("/proc/self")) -> int | None:
                 continue
             root, mounted_at = mount.split(" ")[3:5]  # root: the group that is mounted there
             top = Path(mounted_at.replace("\\040", " "))
-            path = paths[kind]
-            group = top / path.relative_to(root) if path.is_relative_to(root) else top
+            own = paths[kind]
+            group = top / own.relative_to(root) if own.is_relative_to(root) else top
             for folder in (group, *group.parents):
                 smallest = min(smallest, _quota_in(folder))
                 if folder == top:
