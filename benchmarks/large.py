@@ -3,8 +3,8 @@
     python benchmarks/large.py [--rows N] [--features D] [--directory PATH]
 
 1. Seconds of a fit of 10 iterations from given parameters: of an array, of a map of its file, of
-   maps that have to be converted, and in batches; interleaved, medians, each as a ratio to the
-   array. And the most private memory (RssAnon) that a fit took, start included.
+   arrays, maps and frames that have to be converted, and in batches; interleaved, medians, each as
+   a ratio to the array. And the most private memory (RssAnon) that a fit took, start included.
 2. The log-likelihood that `fit` ends with when the start comes from the default subsample (and
    smaller ones) instead of all data, over several seeds.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import pandas as pd
 from workloads import Unavailable, Workload, make_problem
 
 from gmm_core import GaussianMixture, build_info
@@ -56,8 +57,12 @@ def compare_sources(n: int, d: int, directory: Path) -> None:
         COMPONENTS, max_iter=10, tol=0, random_state=0, weights_init=problem.weights,
         means_init=problem.means, precisions_init=problem.precisions,
     )  # fmt: skip
+    columns_first = np.asfortranarray(X)
+    frame = pd.DataFrame(columns_first, columns=[f"x{i}" for i in range(d)], copy=False)
     fits: dict[str, Callable[[GaussianMixture], GaussianMixture]] = {
         "array": lambda model: model.fit(X),
+        "array, columns first": lambda model: model.fit(columns_first),
+        "frame of pandas": lambda model: model.fit(frame),
         "map": lambda model: model.fit(maps["C"]),
         "map, columns first": lambda model: model.fit(maps["F"]),
         "map, other byte order": lambda model: model.fit(maps["big"]),

@@ -81,9 +81,7 @@ class ForeignRows:
         self, function: Callable[[FloatArray], npt.NDArray[Any]], out: npt.NDArray[Any]
     ) -> npt.NDArray[Any]:
         """Fill `out` with the results of a function of rows, which is called for each part."""
-        # Each part of rows with NaN is grouped by patterns, which pays for many rows only.
-        n_bytes = _MAX_COPY_BYTES if self.has_nan else _PART_BYTES
-        for rows, part in self.parts(_n_rows(n_bytes, self.shape[1])):
+        for rows, part in self.parts(_n_rows(_PART_BYTES, self.shape[1])):
             if not self._checked:
                 check_values(part, self.has_nan, self._first_row + rows.start)
             out[rows] = function(part)

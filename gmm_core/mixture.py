@@ -57,8 +57,9 @@ class GaussianMixture(StreamingMethods):
     missing : {'error', 'marginalize'}, default='error'
         What NaN in X is: an error; or a value that is missing at random, which is integrated out,
         exactly, in `fit` and in all that uses the model. A callable `init_params` gets X with the
-        means of the features in place of NaN. Without NaN nothing differs. For arrays:
-        `fit_batches`, `partial_fit` and fits of collections of dask refuse NaN.
+        means of the features in place of NaN. Without NaN nothing differs. Masked values of masked
+        arrays count as NaN. `fit_batches`, `partial_fit` and fits of Dask collections do not take
+        NaN yet.
     init_size : int, optional
         Most samples that `init_params` uses; of more it gets a subsample of so many, drawn by
         weight, one from each of `init_size` equal parts of the data. By default 3,000,000 /
@@ -175,7 +176,9 @@ class GaussianMixture(StreamingMethods):
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             float32 is computed and returned in float32, with sums in float64; float64 and all
-            other numbers in float64.
+            other numbers in float64. C-ordered arrays of these two types are never copied; other
+            arrays and data frames are copied if the copy takes no more than 32 MB, and larger ones
+            are converted by parts in every pass.
         y : object
             Ignored.
         sample_weight : array-like of shape (n_samples,), optional
@@ -214,7 +217,7 @@ class GaussianMixture(StreamingMethods):
             one, or an iterator, for each pass; or what has `to_batches` or `iter_batches`, as
             datasets, tables and Parquet files of pyarrow have. A batch is an array-like of shape
             (n_samples, n_features), of any number of samples, or a tuple (array, sample_weight).
-            If all are float32, the computation is.
+            If all are float32, the computation is; the dtypes must be the same in every pass.
 
         Returns
         -------
@@ -224,8 +227,8 @@ class GaussianMixture(StreamingMethods):
         ------
         ValueError, TypeError
             For bad input, naming the batch: those of `fit`; if batches have different features; if
-            they can be gone through only once, or have another number of samples or other weights
-            in another pass. The estimator is then as it was before.
+            they can be gone through only once, or have another number of samples, other weights or
+            other dtypes in another pass. The estimator is then as it was before.
         """
         self._fit_in_batches(batches)
         return self

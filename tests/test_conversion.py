@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +75,7 @@ INTEGERS: dict[str, Callable[[np.ndarray], Any]] = {
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the data of these tests large."""
     monkeypatch.setattr(conversion, "_MAX_COPY_BYTES", 200_000)
-    monkeypatch.setattr(conversion, "_PART_BYTES", 50_000)
+    monkeypatch.setattr(conversion, "_PART_BYTES", 100_000)
     monkeypatch.setattr(passes, "_BUFFER_BYTES", 0)
 
 
@@ -192,3 +195,94 @@ def test_checkpoints_are_those_of_the_plain_array(
         assert options["checkpoint"].exists()
         resumed = GaussianMixture(K, random_state=0, **options).fit(other)
         np.testing.assert_array_equal(resumed.means_, expected.means_)
+
+
+LIMITED = """
+import json, resource, sys, threading, warnings
+import numpy as np
+
+def status(key):
+    return int(next(l for l in open("/proc/self/status") if l.startswith(key)).split()[1]) << 10
+
+def watch():
+    while not done.wait(0.001):
+        peak[0] = max(peak[0], status("RssAnon"))
+
+from gmm_core import GaussianMixture
+
+kind, limit, holes = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "holes"
+n = 192 * 2**20 // 64
+X = np.empty((8, n)).T
+rng = np.random.RandomState(0)
+for start in range(0, n, 100_000):
+    part = X[start : start + 100_000]
+    part[:] = np.round(100 * (rng.standard_normal(part.shape) + 5 * rng.randint(0, 3, (len(part), 1))))
+if holes:
+    X[::10, 3] = np.nan
+if kind == "big-endian":
+    X = X.astype(">f8", order="C")
+elif kind == "int32":
+    X = X.astype(np.int32, order="C")
+elif kind == "strides":
+    X = np.repeat(X, 2, axis=1)[:, ::2]
+elif kind == "pandas":
+    import pandas
+    X = pandas.DataFrame(X, columns=list("abcdefgh"), copy=False)
+    X["c"] = X["c"].astype(np.float32)
+    X.iloc[:10].to_numpy(float)
+elif kind == "pyarrow":
+    import pyarrow
+    X = pyarrow.table(dict(zip("abcdefgh", X.T)))
+np.linalg.eigvalsh(np.eye(50))      # NumPy's BLAS takes its own memory when it is first used
+warnings.simplefilter("ignore")
+before, peak, done = status("RssAnon"), [0], threading.Event()
+resource.setrlimit(resource.RLIMIT_DATA, (status("VmData") + limit,) * 2)
+thread = threading.Thread(target=watch)
+thread.start()
+try:
+    if kind == "copy":
+        np.ascontiguousarray(X)
+    model = GaussianMixture(4, max_iter=2, tol=0, random_state=0, n_threads=2, missing="marginalize")
+    model.fit(X)
+    model.score(X)
+    model.predict(X[:n // 4] if hasattr(X, "dtype") else X)
+finally:
+    done.set()
+    thread.join()
+print("PEAK", peak[0] - before)
+"""
+
+
+def limited(kind: str, limit: int, holes: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-c", LIMITED, kind, str(limit), holes]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+
+
+needs_proc = pytest.mark.skipif(
+    sys.platform != "linux", reason="RLIMIT_DATA and /proc are Linux's"
+)
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    "kind", ["columns first", "big-endian", "int32", "strides", "pandas", "pyarrow"]
+)
+def test_large_data_are_not_copied(kind: str) -> None:
+    # 192 MB, and a limit of 128 more, of which stacks and arenas of threads are a part
+    made = limited(kind, 128 * MB)
+    assert made.returncode == 0, made.stderr
+    assert int(re.search(r"PEAK (\d+)", made.stdout)[1]) < 64 * MB  # type: ignore[index]
+
+
+@needs_proc
+def test_large_data_with_holes_are_copied_once() -> None:
+    made = limited("columns first", 1024 * MB, "holes")
+    assert made.returncode == 0, made.stderr
+    peak = int(re.search(r"PEAK (\d+)", made.stdout)[1])  # type: ignore[index]
+    assert 192 * MB < peak < 300 * MB
+
+
+@needs_proc
+def test_the_limit_is_one() -> None:
+    made = limited("copy", 128 * MB)
+    assert made.returncode == 1 and "MemoryError" in made.stderr
