@@ -15,6 +15,8 @@ from gmm_core.parameters import Parameters
 Float64Array = npt.NDArray[np.float64]
 RegCovar = float | Float64Array     # for all features, or one for each
 
+_FLOAT64 = np.dtype(np.float64)
+
 # Moments lose the digits of (mean - shift)**2 / variance: above this they are taken again, about
 # the new means (Chan, Golub & LeVeque 1983).
 MAX_DRIFT = 100.0
@@ -103,14 +105,15 @@ class Statistics:
         for name, array, ndim in (("values", self.values, 1), ("shift", self.shift, 2)):
             if not isinstance(array, np.ndarray):
                 raise TypeError(f"{name} should be an ndarray, but got {type(array).__name__}")
-            if array.dtype != np.float64 or array.ndim != ndim or not array.size:
+            if array.dtype != _FLOAT64 or array.ndim != ndim or not array.size:
                 raise ValueError(
                     f"{name} has dtype {array.dtype} and shape {array.shape}, expected float64 and "
                     + ("(n_components, n_features)" if ndim == 2 else "(n_sums,)")
                 )
-            if not (array.flags.c_contiguous and array.flags.aligned):  # such as from a network
+            flags = array.flags
+            if not (flags.c_contiguous and flags.aligned):  # such as from a network
                 setattr(self, name, np.require(array, requirements=["C", "A"]))
-        n_sums = expectation(np.float64).sizes(code, *self.shift.shape)[0]
+        n_sums = expectation(_FLOAT64).sizes(code, *self.shift.shape)[0]
         if len(self.values) != n_sums:
             raise ValueError(
                 f"values has {len(self.values)} sums, expected {n_sums} for "
