@@ -31,8 +31,8 @@ cdef inline Py_ssize_t run_chunks(
     Chunk run,
     const void* job,
     Py_ssize_t n_chunks,
-    double* total,              # INOUT (size,) added to
-    double* partial,            # TMP   (n_threads, size)
+    double* total,              # INOUT (size,) added to, or NULL
+    double* partial,            # TMP   (n_threads, size), or NULL for a size of 0
     Py_ssize_t size,
     real* scratch,              # TMP   (n_threads, scratch_size)
     Py_ssize_t scratch_size,
@@ -55,7 +55,8 @@ cdef inline Py_ssize_t run_chunks(
         work(&c, partial, scratch)
     else:
         for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1):
-            work(&c, partial + t * size, scratch + t * scratch_size)
+            # C does not let one add even 0 to a NULL pointer, which `partial` is if the pass makes no sums
+            work(&c, partial + t * size if size else NULL, scratch + t * scratch_size)
     return c.status[0]
 
 
