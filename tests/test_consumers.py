@@ -1,11 +1,15 @@
 """Other projects' use of the kernels: each of the ways that the README names is built, and run."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,12 @@ import numpy as np
 import pytest
 
 import gmm_core
-from gmm_core import GaussianMixture, reference
+from gmm_core import GaussianMixture, _build_config, _cpu, reference
 
 ROOT = Path(__file__).parents[1]
 CONSUMERS = ROOT / "tests" / "consumers"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
 SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))
 posix = pytest.mark.skipif(os.name != "posix", reason="the commands are those of a POSIX shell")
 
@@ -97,33 +102,129 @@ def test_header_has_all_functions() -> None:
     assert set(re.findall(r"^    F\(\w+, (\w+),", header, re.MULTILINE)) == set(kernels.__pyx_capi__)
 
 
-def test_subproject(tmp_path: Path, fitted: Any) -> None:
-    project = tmp_path / "consumer"
+def vendoring(folder: Path, name: str) -> Path:
+    """The project in consumers/subproject, under a name of its own, with a copy of this one in it."""
+    project = folder / name
     shutil.copytree(CONSUMERS / "subproject", project)
-    assert (project / "meson.build").read_text().strip() in README
+    for path in (project / "meson.build", project / "pyproject.toml"):
+        path.write_text(path.read_text().replace("consumer", name))
+    (project / "consumer.pyx").rename(project / f"{name}.pyx")
     vendored = project / "subprojects" / "gmm_core"
-    for name in ("gmm_core", "src"):
-        shutil.copytree(ROOT / name, vendored / name)
-    for name in ("meson.build", "meson.options"):
-        shutil.copy(ROOT / name, vendored)
-    site = install(project)
-    X, _ = fitted
-    scales = np.array([[1, 2, 0.5], [1, 1, 1]])
-    means = np.array([[0, 0, 0], [4, 4, 4.0]])
-    np.savez(tmp_path / "model.npz", X, np.array([0.25, 0.75]), means, scales)
-    code = f"""
-import consumer, gmm_core, numpy
-arrays = numpy.load({str(tmp_path / "model.npz")!r}).values()
-info = gmm_core.build_info()
-print(consumer.total_log_density(*arrays), gmm_core.__file__, info["isa_built"], info["openmp"])
+    for part in ("gmm_core", "src"):
+        shutil.copytree(ROOT / part, vendored / part)
+    for part in ("meson.build", "meson.options"):
+        shutil.copy(ROOT / part, vendored)
+    return project
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """What is in a folder, but for the bytecode that Python leaves."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
+ARGUMENTS = """
+import json, os, sys
+import numpy as np
+X, X32, weights, means, scales, factors, reg_covar = np.load({path!r}).values()
 """
-    total, path, levels, openmp = run(
-        [sys.executable, "-P", "-c", code], tmp_path, PYTHONPATH=str(site)
-    ).split()
-    expected = reference.log_likelihood(X, np.array([0.25, 0.75]), means, scales, "diag").sum()
-    assert float(total) == pytest.approx(expected, rel=1e-13)
-    assert Path(path).parents[1] == site  # its own copy, with the options that it set
-    assert (levels, openmp) == ("('base',)", "False")
+CONSUMED = """
+sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)    # the symbols of each are seen by the next
+import consumer, other, c_api
+def of(module):
+    out, *new = np.empty(len(X), np.float32), weights, means, np.empty_like(scales), scales
+    new = [np.array(a) for a in new]
+    module.log_densities(X32, weights, means, scales, out)
+    return [module.em_step(X, reg_covar, *new), out.tolist(), *(a.tolist() for a in new)]
+full = np.frombuffer(c_api.log_densities(weights, means, factors, X)).tolist()
+assert "gmm_core" not in sys.modules
+print(json.dumps([of(consumer), of(other), full]))
+import gmm_core
+assert gmm_core.GaussianMixture(2, random_state=0).fit(X).converged_
+assert gmm_core.__file__.startswith(sys.prefix)
+"""
+EXPECTED = """
+statistics = gmm_core.accumulate(X, weights, means, scales, "diag")
+new = gmm_core.maximization_step(statistics, reg_covar)
+def log_densities(X, factors, kind):
+    parameters = weights, means, factors, kind
+    return gmm_core.expectation_step(X, *parameters)[0].tolist()
+show({
+    "diag": [statistics.log_likelihood, log_densities(X32, scales, "diag"), *(a.tolist() for a in new)],
+    "full": log_densities(X, factors, "full"),
+})
+"""
+
+
+@posix
+def test_subprojects(tmp_path: Path, fitted: Any, run_python: Any) -> None:
+    """Two projects that have gmm_core as a subproject, beside an installed gmm_core.
+
+    Their wheels hold their own modules alone, with the kernels linked in. They leave the installed
+    gmm_core as it is, do not import it, do not meet one another, and compute the same bits.
+    """
+    assert (CONSUMERS / "subproject" / "meson.build").read_text().strip() in README
+    levels = {"consumer": "base", "other": "v3" if "v3" in LEVELS else "base"}
+    for name in levels:
+        vendoring(tmp_path, name)
+    shutil.copy(CONSUMERS / "c_api.c", tmp_path / "other")
+    with (tmp_path / "other" / "meson.build").open("a") as file:
+        file.write("py.extension_module('c_api', 'c_api.c', dependencies: gmm_core, install: true)")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+
+    def build(name: str) -> None:
+        isa = levels[name].replace("base", "")
+        setup = [f"-Csetup-args=-Dgmm_core:isa={isa}", "-Csetup-args=-Dc_args=-Werror=uninitialized"]
+        wheel = [*pip, "wheel", "--no-build-isolation", "--no-deps", *setup, "-w", "wheels"]
+        run([*wheel, tmp_path / name], tmp_path)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(build, levels))
+    wheels = sorted((tmp_path / "wheels").iterdir())
+    for wheel, modules in zip(wheels, (["consumer"], ["c_api", "other"]), strict=True):
+        names = zipfile.ZipFile(wheel).namelist()
+        assert sorted(n for n in names if "dist-info" not in n) == [m + SUFFIX for m in modules]
+
+    # an environment with a copy of the installed gmm_core
+    run([sys.executable, "-m", "venv", "--without-pip", "venv"], tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    show_site = "import sysconfig; print(sysconfig.get_path('purelib'), end='')"
+    site = Path(run([python, "-c", show_site], tmp_path))
+    for file in metadata.distribution("gmm_core").files or ():
+        if ".." not in file.parts:
+            (site / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file.locate(), site / file)
+    (site / "numpy.pth").write_text(str(Path(np.__file__).parents[1]))
+    before = files_of(site)
+    assert "gmm_core/kernels.pxd" in before
+
+    X, model = fitted
+    arguments = {
+        "X": X,
+        "X32": X.astype(np.float32),
+        "weights": np.array([0.25, 0.75]),
+        "means": np.array([[0, 0, 0], [4, 4, 4.0]]),
+        "scales": np.array([[1, 2, 0.5], [1, 1, 1]]),
+        "factors": model.precisions_cholesky_,
+        "reg_covar": np.full(3, 1e-3),
+    }
+    np.savez(tmp_path / "arguments.npz", **arguments)
+    prelude = ARGUMENTS.format(path=str(tmp_path / "arguments.npz"))
+    run([*pip, "--python", python, "install", "--no-index", "--no-deps", *wheels], tmp_path)
+    installed = files_of(site)
+    assert installed | before == installed
+    consumer, other, full = json.loads(run([python, "-P", "-c", prelude + CONSUMED], tmp_path))
+    run([*pip, "--python", python, "uninstall", "--yes", "consumer", "other"], tmp_path)
+    assert files_of(site) == before
+    run([python, "-P", "-c", "import gmm_core.kernels"], tmp_path)
+
+    for name, got in (("consumer", consumer), ("other", other)):
+        expected = run_python(prelude + EXPECTED, GMM_CORE_ISA=levels[name])
+        assert got == expected["diag"]
+    assert full == expected["full"]
 
 
 @posix

@@ -56,6 +56,20 @@ enum { GMM_CORE_FULL = 0, GMM_CORE_TIED = 1, GMM_CORE_DIAG = 2, GMM_CORE_SPHERIC
 typedef struct { GMM_CORE_FUNCTIONS(GMM_CORE_MEMBER) } gmm_core_functions;
 #undef GMM_CORE_MEMBER
 
+#ifdef GMM_CORE_LIBRARY
+/* In a project that has gmm_core as a subproject, whose dependency object defines this: the functions are linked
+ * into the module, in the best build for the processor, and nothing is imported. */
+#ifdef __cplusplus
+extern "C" const gmm_core_functions *gmm_core_linked;
+#else
+extern const gmm_core_functions *gmm_core_linked;
+#endif
+
+static inline int gmm_core_import(gmm_core_functions *functions) {
+    *functions = *gmm_core_linked;
+    return 0;
+}
+#else
 /* A function of gmm_core.kernels, from the capsules that every Cython module with a .pxd offers. The size is
  * that of a pointer to a function, which ISO C does not let one convert to. */
 static inline int gmm_core_function(PyObject *capsules, const char *name, void *function, size_t size) {
@@ -82,5 +96,6 @@ static inline int gmm_core_import(gmm_core_functions *functions) {
     Py_XDECREF(module);
     return failed;
 }
+#endif
 
 #endif

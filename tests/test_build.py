@@ -1,0 +1,66 @@
+"""The build files: what is refused, what is installed, what git ignores."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+posix = pytest.mark.skipif(os.name != "posix", reason="the other Python is a POSIX shell script")
+
+
+@posix
+def test_an_old_python_is_refused_before_the_configuration(tmp_path: Path) -> None:
+    """By meson itself: pip's build front ends compare requires-python afterwards."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == ">=3.11"
+    # this interpreter, but for the version that it answers meson's question with
+    old = tmp_path / "python3.10"
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    old.write_text(f"#!/bin/sh\n'{sys.executable}' \"$@\" | sed 's/\"{version}\"/\"3.10\"/g'\n")
+    old.chmod(0o755)
+    (tmp_path / "old.ini").write_text(f"[binaries]\npython = '{old}'\n")
+    scripts = os.path.dirname(sys.executable)
+    done = subprocess.run(
+        ["meson", "setup", "--native-file", tmp_path / "old.ini", tmp_path / "build", ROOT],
+        env=os.environ | {"PATH": scripts + os.pathsep + os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"gmm_core needs Python 3.11 or later; this is Python 3.10, {old}" in done.stdout
+    assert "OpenMP" not in done.stdout and "-march" not in done.stdout
+
+
+def test_every_file_is_installed_once() -> None:
+    text = (ROOT / "gmm_core" / "meson.build").read_text(encoding="utf-8")
+    calls = re.findall(r"^py\.install_sources\((.*?)\)", text, re.DOTALL | re.MULTILINE)
+    sources = [name for call in calls for name in re.findall(r"'([^']+)'[,)\s]", call)]
+    names = [name for name in sources if not name.startswith("gmm_core")]  # the subdir
+    assert len(names) == len(set(names))
+    package = ROOT / "gmm_core"
+    files = {str(f.relative_to(package)) for f in package.rglob("*") if "__pycache__" not in f.parts}
+    assert set(names) == files - {"include", "meson.build", "_build_config.py.in"}
+
+
+def test_what_the_examples_write_is_ignored_by_git(tmp_path: Path) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("no git")
+    written = [
+        f"examples/{name}"
+        for path in (ROOT / "examples").glob("*.py")
+        for name in re.findall(r'"(\w+\.(?:png|npz|csv))"', path.read_text(encoding="utf-8"))
+        if not (ROOT / "examples" / name).exists() or name.endswith(".png")
+    ]
+    assert "examples/china_segmented.png" in written
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    command = ["git", "check-ignore", *written]
+    ignored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+    assert ignored.split() == written
