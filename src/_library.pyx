@@ -2,7 +2,6 @@
 
 Built for each element type and instruction set. Its functions are plain C: nobody initialises or imports the module.
 """
-from covariance cimport Covariance
 from embedded cimport accumulate_block, embed_mixture, evaluate_block, mixture_bytes, scratch_bytes
 from layout cimport real
 from maximize cimport log_constants
