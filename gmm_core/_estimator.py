@@ -5,8 +5,10 @@ Nothing here imports scikit-learn before scikit-learn itself, or somebody who ha
 
 from __future__ import annotations
 
+import functools
 import inspect
 import reprlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from gmm_core._warnings import warn
@@ -30,6 +32,12 @@ def _make_short_repr() -> reprlib.Repr:
 _short_repr = _make_short_repr().repr
 
 
+@functools.cache  # a signature takes longer than all else that `get_params` does
+def _defaults_of(constructor: Callable[..., None]) -> dict[str, Any]:
+    parameters = list(inspect.signature(constructor).parameters.values())[1:]
+    return {p.name: p.default for p in sorted(parameters, key=lambda p: p.name)}
+
+
 class BaseEstimator:
     """An object whose constructor only stores its arguments, under their own names.
 
@@ -41,9 +49,8 @@ class BaseEstimator:
 
     @classmethod
     def _parameter_defaults(cls) -> dict[str, Any]:
-        """The arguments of the constructor with their defaults, sorted by name."""
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-        return {p.name: p.default for p in sorted(parameters, key=lambda p: p.name)}
+        """Return the arguments of the constructor with their defaults, sorted by name."""
+        return _defaults_of(cls.__init__)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of the constructor.
