@@ -23,8 +23,11 @@ from gmm_core.statistics import NumericalError
 from gmm_core.stepwise import rows_of_first_fit
 from gmm_core.validation import not_fitted_error
 
+Float64Array = npt.NDArray[np.float64]
+
 _COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", "precisions_cholesky_")
 
+_SMALL = 4096   # entries of the factors
 # Weights may have been rounded to float32, or written down with seven digits.
 _WEIGHTS_TOLERANCE = 1e-6
 
@@ -44,6 +47,8 @@ class MixtureAttributes(BaseEstimator):
     The methods use `precisions_cholesky_`. What the user assigns replaces the other two attributes,
     which are then derived from it when they are asked for.
     """
+
+    __slots__ = ("_kept",)  # for `_parameters`: not in vars(self), so neither copied nor pickled
 
     n_components: int
     covariance_type: str
@@ -180,15 +185,32 @@ class MixtureAttributes(BaseEstimator):
         return (precisions if name == "precisions_" else covariances).astype(given.dtype)
 
     def _parameters(self) -> Parameters:
-        """The fitted attributes as they are now, in float64, checked."""
+        """Return the fitted attributes as they are now, in float64, checked.
+
+        Those of a small mixture are kept, and returned again while the attributes hold the same
+        numbers: to check them takes longer than to score a sample.
+        """
         if "means_" not in vars(self) or "weights_" not in vars(self):
             raise self._not_fitted_error()
         means = np.ascontiguousarray(self.means_, dtype=np.float64)
+        weights = np.ascontiguousarray(self.weights_, dtype=np.float64)
+        factor = np.ascontiguousarray(self.precisions_cholesky_, dtype=np.float64)
+        if factor.size > _SMALL:
+            return self._checked_parameters(weights, means, factor)
+        arrays = (weights, means, factor)
+        content = (self.covariance_type, *((a.shape, a.tobytes()) for a in arrays))
+        kept: tuple[Any, Parameters] | None = getattr(self, "_kept", None)
+        if kept is None or kept[0] != content:
+            kept = content, self._checked_parameters(*(array.copy() for array in arrays))
+            object.__setattr__(self, "_kept", kept)
+        return kept[1]
+
+    def _checked_parameters(
+        self, weights: Float64Array, means: Float64Array, factor: Float64Array
+    ) -> Parameters:
         if means.ndim != 2:
             raise ValueError(f"means_ has shape {means.shape}, expected (n_components, n_features)")
         K, D = means.shape
-        weights = np.ascontiguousarray(self.weights_, dtype=np.float64)
-        factor = np.ascontiguousarray(self.precisions_cholesky_, dtype=np.float64)
         if weights.shape != (K,):
             raise ValueError(
                 f"weights_ has shape {weights.shape}, expected {(K,)} for means_ of shape {(K, D)}"
@@ -213,7 +235,7 @@ class MixtureAttributes(BaseEstimator):
             detail += missing if n < needed else "no fit of them has succeeded yet."
         return not_fitted_error(type(self).__name__, detail)
 
-    def _check_factor(self, factor: npt.NDArray[np.float64], K: int, D: int) -> None:
+    def _check_factor(self, factor: Float64Array, K: int, D: int) -> None:
         kind = COVARIANCE_TYPES[self.covariance_type]
         of_type = f"for means_ of shape {(K, D)} and covariance_type={self.covariance_type!r}"
         if factor.shape != kind.shape(K, D):

@@ -171,6 +171,8 @@ def check_rows(
 
 
 def _needs_large_copy(X: Any, dtype: np.dtype[Any] | None, allow_nan: bool) -> bool:
+    if isinstance(X, np.ndarray) and 8 * X.size <= _MAX_COPY_BYTES:
+        return False
     if is_frame_of_numbers(X):
         return bool(8 * X.shape[0] * X.shape[1] > _MAX_COPY_BYTES)
     if not isinstance(X, np.ndarray) or X.ndim != 2 or X.dtype.kind not in "biuf":

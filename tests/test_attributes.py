@@ -371,3 +371,26 @@ def test_reading_an_attribute_changes_nothing(assigned, covariance_type, dtype):
         seen.append([model.score_samples(X), *(getattr(model, name) for name in names)])
     for other in seen[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(seen[0], other, strict=True))
+
+
+@all_types
+def test_what_was_checked_before_is_checked_again_if_it_changes(covariance_type):
+    """In place too, in each array; a model keeps what it has checked, which is no part of its state."""
+    X = data()
+    for name in ("weights_", "means_", "precisions_cholesky_"):
+        model = fitted(covariance_type)
+        before = model.score_samples(X)
+        assert "_kept" not in vars(model) and "_kept" not in model.__getstate__()
+        array = getattr(model, name)
+        first = (0,) * array.ndim
+        value = array[first]
+        array[first] = np.nan
+        with pytest.raises(ValueError, match=name):
+            model.score_samples(X)
+        array[first] = value * 1.5
+        if name == "weights_":
+            array /= array.sum()
+        changed = model.score_samples(X)
+        expected = reference.log_likelihood(X, *reference_parameters(model))
+        np.testing.assert_allclose(changed, expected, rtol=1e-12)
+        assert abs(changed - before).max() > 1e-3
