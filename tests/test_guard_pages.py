@@ -55,7 +55,7 @@ def test_kernels_stay_within_their_arrays(level: str, dtype: str, run_python: Ma
 
 @both_dtypes
 def test_a_short_array_is_noticed(dtype: str, run_python: Make) -> None:
-    """Any array of any kernel, an element too short at either end (scratch: a double), ends it.
+    """Any array of any kernel, an element too short at either end (scratch: a double at least), ends it.
 
     But for those that the kernel does not look at: the log-likelihood, with which the statistics
     begin; of the tile, which k-means shares with the E-step, the totals it begins with; and in
@@ -199,7 +199,7 @@ class Pages:
                 if is_array and values[i].size:
                     missing = 0
                     if self.short == f"{name} {argument}":
-                        missing = 8 if argument == "scratch" else values[i].itemsize
+                        missing = max(8, values[i].itemsize) if argument == "scratch" else values[i].itemsize
                     regions.append(Region(values[i], bool(const), self.at_end, missing))
                     given[i] = regions[-1].array
             answer = kernel(*given)
