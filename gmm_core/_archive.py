@@ -34,7 +34,7 @@ _WEIGHT_TOLERANCE = 1e-6    # weights that sum to 1 in float64 do so to 6e-8 whe
 
 
 def plain(value: Any) -> Any:
-    """Return a value of NumPy, a path or a restart as what JSON has; for `json.dumps`."""
+    """Convert a value of NumPy, a path or a Restart to a type that JSON has."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     if isinstance(value, os.PathLike):
@@ -167,7 +167,7 @@ class Archive(Members):
         try:
             self._zip = zipfile.ZipFile(file)
         except zipfile.BadZipFile:
-            raise ValueError("it is not an .npz archive, or a damaged one") from None
+            raise ValueError("it is not an .npz archive, or it is damaged") from None
         if "header" not in self:
             raise ValueError("it is an archive without a header, such as an .npz file of data")
         header = json.loads(str(self._read("header", (), ("str",))))
@@ -181,7 +181,7 @@ class Archive(Members):
     def _read(self, name: str, shape: Shape, dtypes: Sequence[str]) -> npt.NDArray[Any]:
         info = self._zip.getinfo(f"{name}.npy")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-            raise ValueError(f"its array {name!r} is compressed, which those of gmm_core never are")
+            raise ValueError(f"its array {name!r} is compressed; gmm_core writes uncompressed arrays only")
         with self._zip.open(info) as member:
             if np.lib.format.read_magic(member) != (1, 0):
                 raise ValueError(f"its array {name!r} is of an unknown version of the .npy format")
@@ -191,7 +191,7 @@ class Archive(Members):
             _check_form(name, found, kind, shape, dtypes)
             n_bytes = math.prod(found) * dtype.itemsize
             if n_bytes != info.file_size - member.tell() or n_bytes > self._n_bytes:
-                raise ValueError(f"its array {name!r} is not of the size that its shape tells")
+                raise ValueError(f"the size of its array {name!r} does not match its shape")
             content = member.read()
         array = np.frombuffer(content, dtype).reshape(found, order="F" if fortran else "C")
         return array.astype(dtype.newbyteorder("="))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +26,8 @@ Float64Array = npt.NDArray[np.float64]
 
 _COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", "precisions_cholesky_")
 
+_ARRAYS = ("weights_", "means_", *_COVARIANCE_ATTRIBUTES)
+
 _SMALL = 4096   # entries of the factors
 # Weights may have been rounded to float32, or written down with seven digits.
 _WEIGHTS_TOLERANCE = 1e-6
@@ -36,16 +37,12 @@ class UnderivableError(ValueError, AttributeError):
     """An attribute cannot be derived from the one that was assigned; so `hasattr` says False."""
 
 
-@functools.cache
-def _below_diagonal(n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    return np.tril_indices(n, -1)
-
-
 class MixtureAttributes(BaseEstimator):
     """Weights, means, and three that say the same: covariances, precisions, their factors.
 
     The methods use `precisions_cholesky_`. What the user assigns replaces the other two attributes,
-    which are then derived from it when they are asked for.
+    which are then derived from it when they are asked for. A factor is kept, though, if assigned
+    precision matrices are those of it within the rounding of U Uᵀ.
     """
 
     __slots__ = ("_kept",)  # for `_parameters`: not in vars(self), so neither copied nor pickled
@@ -81,7 +78,7 @@ class MixtureAttributes(BaseEstimator):
             arrays = {
                 "weights_": p.weights.astype(dtype),
                 "means_": p.means.astype(dtype),
-                "covariances_": p.covariances.astype(dtype, copy=False),     # restarts_ has it too
+                "covariances_": p.covariances.astype(dtype),
                 "precisions_": precisions.astype(dtype),
                 "precisions_cholesky_": factor,
             }
@@ -111,6 +108,14 @@ class MixtureAttributes(BaseEstimator):
         # The last assignment wins: the other two attributes that say the same are dropped, and
         # derived when they are asked for.
         attributes = vars(self)
+        if name in _ARRAYS:
+            if np.ma.is_masked(value):
+                raise ValueError(f"{name} has masked values: fill them")
+            if np.iscomplexobj(value):  # type: ignore[arg-type]
+                raise ValueError(f"{name} has complex values, expected real numbers")
+        if name == "covariance_type" and attributes.get(name, value) != value:
+            # what was assigned is of the present type: its factor tells it from another type
+            getattr(self, "precisions_cholesky_", None)
         if name in _COVARIANCE_ATTRIBUTES:
             keep = name == "precisions_" and self._has_precisions(value)
             for other in _COVARIANCE_ATTRIBUTES:
@@ -129,11 +134,13 @@ class MixtureAttributes(BaseEstimator):
         if factor is None or np.shape(value) != np.shape(factor):
             return False
         array, U = np.asarray(value), np.asarray(factor, np.float64)
-        if array.dtype.kind != "f" or not array.size:
+        is_matrix = COVARIANCE_TYPES[self.covariance_type].is_matrix
+        square = U.ndim > 1 and U.shape[-1] == U.shape[-2]
+        if array.dtype.kind != "f" or not array.size or (is_matrix and not square):
             return False
         limits = np.finfo(array.dtype)
         with np.errstate(all="ignore"):
-            if COVARIANCE_TYPES[self.covariance_type].is_matrix:
+            if is_matrix:
                 Ut = np.swapaxes(U, -1, -2)
                 product, margin = U @ Ut, (U.shape[-1] + 2) * limits.eps * (abs(U) @ abs(Ut))
             else:
@@ -150,7 +157,7 @@ class MixtureAttributes(BaseEstimator):
                     # the methods' factor comes from what was assigned, whatever is read before
                     getattr(self, "precisions_cholesky_", None)
                 derived = self._derive(name, attributes)
-            except ValueError as error:
+            except (ValueError, TypeError) as error:
                 raise UnderivableError(str(error)) from error
             if derived is not None:
                 attributes[name] = derived
@@ -177,36 +184,47 @@ class MixtureAttributes(BaseEstimator):
             factor = precisions_cholesky_of(
                 factor, self.covariance_type, D, given=source[:-1], n_threads=n_threads
             )
+        dtype = np.float32 if given.dtype == np.float32 else np.float64
         if name == "precisions_cholesky_":
-            return factor.astype(given.dtype)
+            return factor.astype(dtype)
         precisions, covariances = precisions_and_covariances(
             factor, self.covariance_type, n_threads
         )
-        return (precisions if name == "precisions_" else covariances).astype(given.dtype)
+        return (precisions if name == "precisions_" else covariances).astype(dtype)
 
     def _parameters(self) -> Parameters:
         """Return the fitted attributes as they are now, in float64, checked.
 
-        Those of a small mixture are kept, and returned again while the attributes hold the same
-        numbers: to check them takes longer than to score a sample.
+        To check them takes longer than to score a sample. So those of a small mixture are kept, and
+        returned again while the attributes hold the same numbers; the factors of a large one are
+        checked entry by entry only if they are another array than the last time.
         """
         if "means_" not in vars(self) or "weights_" not in vars(self):
             raise self._not_fitted_error()
         means = np.ascontiguousarray(self.means_, dtype=np.float64)
         weights = np.ascontiguousarray(self.weights_, dtype=np.float64)
         factor = np.ascontiguousarray(self.precisions_cholesky_, dtype=np.float64)
+        content, kept = getattr(self, "_kept", (None, None))
         if factor.size > _SMALL:
-            return self._checked_parameters(weights, means, factor)
+            known = content == self.covariance_type and kept is self.precisions_cholesky_
+            parameters = self._checked_parameters(weights, means, factor, not known)
+            if not known:
+                object.__setattr__(self, "_kept", (self.covariance_type, self.precisions_cholesky_))
+            return parameters
         arrays = (weights, means, factor)
-        content = (self.covariance_type, *((a.shape, a.tobytes()) for a in arrays))
-        kept: tuple[Any, Parameters] | None = getattr(self, "_kept", None)
-        if kept is None or kept[0] != content:
-            kept = content, self._checked_parameters(*(array.copy() for array in arrays))
-            object.__setattr__(self, "_kept", kept)
-        return kept[1]
+        here = (self.covariance_type, *((a.shape, a.tobytes()) for a in arrays))
+        if content != here:
+            kept = self._checked_parameters(weights.copy(), means.copy(), factor.copy())
+            object.__setattr__(self, "_kept", (here, kept))
+        assert isinstance(kept, Parameters)
+        return kept
 
     def _checked_parameters(
-        self, weights: Float64Array, means: Float64Array, factor: Float64Array
+        self,
+        weights: Float64Array,
+        means: Float64Array,
+        factor: Float64Array,
+        each_entry: bool = True,
     ) -> Parameters:
         if means.ndim != 2:
             raise ValueError(f"means_ has shape {means.shape}, expected (n_components, n_features)")
@@ -222,7 +240,7 @@ class MixtureAttributes(BaseEstimator):
                 f"weights_ must not be negative and must sum to 1, but the least is "
                 f"{weights.min():.5g} and the sum is {weights.sum():.9g}"
             )
-        self._check_factor(factor, K, D)
+        self._check_factor(factor, K, D, each_entry)
         return parameters_from(weights, means, factor, self.covariance_type, factor)
 
     def _not_fitted_error(self) -> Exception:
@@ -230,12 +248,14 @@ class MixtureAttributes(BaseEstimator):
         detail = ""
         if collected is not None:
             n, needed = collected.n_samples, rows_of_first_fit(self.n_components)
-            detail = f"partial_fit has collected {n} samples; "
+            detail = f"partial_fit has collected {n} sample{'s' * (n != 1)}; "
             missing = f"its first fit needs {needed}."
             detail += missing if n < needed else "no fit of them has succeeded yet."
         return not_fitted_error(type(self).__name__, detail)
 
-    def _check_factor(self, factor: Float64Array, K: int, D: int) -> None:
+    def _check_factor(
+        self, factor: Float64Array, K: int, D: int, each_entry: bool = True
+    ) -> None:
         kind = COVARIANCE_TYPES[self.covariance_type]
         of_type = f"for means_ of shape {(K, D)} and covariance_type={self.covariance_type!r}"
         if factor.shape != kind.shape(K, D):
@@ -245,12 +265,12 @@ class MixtureAttributes(BaseEstimator):
             )
         diagonal = np.einsum("...ii->...i", factor) if kind.is_matrix else factor
         flaw = ""
-        if not np.isfinite(factor).all():
+        if each_entry and not np.isfinite(factor).all():
             flaw = "must be finite"
         elif not diagonal.min() > 0:
             flaw = "must be positive" + (" on the diagonal" if kind.is_matrix else "")
             flaw += f", but the least is {diagonal.min():.5g}"
-        elif kind.is_matrix and factor[(..., *_below_diagonal(D))].any():
+        elif each_entry and kind.is_matrix and np.tril(factor, -1).any():
             flaw = "must be upper triangular"
         if flaw:
             raise ValueError(f"precisions_cholesky_ {flaw}, {of_type}")

@@ -159,7 +159,8 @@ class FittingMethods(MixtureMethods):
                 convergence_warning_class(),
             )
         _warn_of_empty_components(best)
-        _warn_of_collapse(best, extent.n_present, reg_covar)
+        if best.lower_bounds:  # without iterations the parameters may be the user's
+            warn_of_collapse(best.parameters, extent.n_present, reg_covar)
         self._keep(
             best, data.dtype, data.n_features, names,
             restarts_=restarts, n_samples_seen_=extent.total, _collected=None, _position=None,
@@ -255,15 +256,14 @@ def _warn_of_empty_components(fit: Fit) -> None:
         )
 
 
-def _warn_of_collapse(fit: Fit, n_samples: int, reg_covar: RegCovar) -> None:
-    if not fit.lower_bounds:  # the parameters may be the user's
-        return
-    collapsed = collapsed_components(fit.parameters, n_samples, reg_covar)
+def warn_of_collapse(parameters: Parameters, n_samples: int, reg_covar: RegCovar) -> None:
+    """Warn if components have collapsed; see `collapsed_components`."""
+    collapsed = collapsed_components(parameters, n_samples, reg_covar)
     if len(collapsed):
-        which = ", ".join(map(str, collapsed))
+        several = len(collapsed) > 1
         warn(
-            f"component{'s' if len(collapsed) > 1 else ''} {which} collapsed onto few samples: in "
-            "some direction the variance is less than 1/1000 of that of the data, for which reason "
-            "alone the likelihood is large. Use fewer components, raise reg_covar, or try other "
-            "starts."
+            f"component{'s' if several else ''} {', '.join(map(str, collapsed))} collapsed onto "
+            f"few samples: {'their' if several else 'its'} variance in some direction is less than "
+            "1/1000 of the data's, which inflates the likelihood. Use fewer components, raise "
+            "reg_covar, scale the data, or try other starts."
         )

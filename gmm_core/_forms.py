@@ -97,8 +97,8 @@ class MixtureForms(MixtureAttributes):
         ----------
         path : str or path
             Used as it is; no suffix is added. A `random_state` that is not an int, and an
-            `init_params` that is a callable, are not kept. A model that learns from a stream
-            by `partial_fit` goes on after `load` as if it had not been saved.
+            `init_params` that is a callable, are not kept. A model in a
+            `partial_fit` stream continues after `load` exactly as the original would.
 
         Raises
         ------
@@ -107,7 +107,8 @@ class MixtureForms(MixtureAttributes):
         ValueError, TypeError
             If a parameter or an attribute is not what `load` would accept.
         OSError
-            If the file cannot be written. An older file of that name is then as it was.
+            If the file cannot be written. An older file of that name is unchanged, unless it had to
+            be written in place (a pipe, a device, a file in a read-only folder).
         """
         if not self.__sklearn_is_fitted__():
             raise self._not_fitted_error()

@@ -58,7 +58,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     TypeError, ValueError
         If it has a parameter or an attribute that `load` would not accept; then there is no file.
     OSError
-        If the file cannot be written; an older one is as it was.
+        If the file cannot be written. An older one is unchanged, unless it is written in place.
     """
     params = model.get_params()
     arrays = {name: _floats(getattr(model, name)) for name in ARRAYS}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core._fitting import FittingMethods
+from gmm_core._fitting import FittingMethods, warn_of_collapse
 from gmm_core._threads import effective_n_threads
 from gmm_core.conversion import whole
 from gmm_core.em import Fit
@@ -99,6 +99,11 @@ class StreamingMethods(FittingMethods):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what so few samples cannot be
                 start.fit(X, sample_weight=weight)
+            if n_samples >= enough:
+                parameters = start._parameters()._replace(covariances=start.covariances_)
+                warn_of_collapse(
+                    parameters, n_samples, check_reg_covar(self.reg_covar, n_features)
+                )
         except NumericalError:
             if n_samples >= enough:
                 raise
@@ -114,15 +119,19 @@ class StreamingMethods(FittingMethods):
             vars(self).update(learned)
             vars(self).pop("_collected", None)
 
-    def _weight_unit(self) -> float:
-        """Mean weight of the samples that the mixture was first fitted to: it counts as one sample.
+    def _weight_unit(self, sample_weight: Float64Array | None) -> float:
+        """Return the weight that counts as one sample.
 
-        So only the proportions of the weights matter, as in `fit`.
+        It is the mean weight of the samples that the mixture was first fitted to, or of the first
+        batch after `from_parameters`: so only the proportions of the weights matter, as in `fit`.
         """
-        unit: float = vars(self).get("_mean_weight", 1.0)
-        return unit
+        attributes = vars(self)
+        unit: float = attributes.get("_mean_weight", 1.0)
+        if "n_samples_seen_" in attributes or sample_weight is None or not sample_weight.any():
+            return unit
+        return float(sample_weight.sum() / np.count_nonzero(sample_weight))
 
-    def _stream(self, reg_covar: RegCovar) -> tuple[Stream, float]:
+    def _stream(self, reg_covar: RegCovar, unit: float) -> tuple[Stream, float]:
         """Where the stream is, and the weight of the samples seen.
 
         After `fit` or an assignment to an attribute: at the parameters that there are now.
@@ -131,7 +140,7 @@ class StreamingMethods(FittingMethods):
         parameters = self._parameters_to_continue(
             np.shape(self.means_)[1], "partial_fit", "for another mixture, make another model"
         )
-        seen = vars(self).get("n_samples_seen_", rows_of_a_start(*parameters.means.shape))
+        seen = vars(self).get("n_samples_seen_", unit * rows_of_a_start(*parameters.means.shape))
         if (
             stream is not None
             and stream.parameters.covariance_type == self.covariance_type
@@ -145,7 +154,7 @@ class StreamingMethods(FittingMethods):
             )
         ):
             return stream, seen
-        forget, n = self.forget_factor, seen / self._weight_unit()
+        forget, n = self.forget_factor, seen / unit
         memory = n if forget in (None, 1) else (1 - forget**n) / (1 - forget)
         return Stream(parameters, statistics_of(parameters, reg_covar), memory), seen
 
@@ -153,8 +162,8 @@ class StreamingMethods(FittingMethods):
         """A step for each part of the samples."""
         K, D = np.shape(self.means_)
         reg_covar = check_reg_covar(self.reg_covar, D)
-        (parameters, statistics, memory), seen = self._stream(reg_covar)
-        unit = self._weight_unit()
+        unit = self._weight_unit(sample_weight)
+        (parameters, statistics, memory), seen = self._stream(reg_covar, unit)
         n_threads = effective_n_threads(self.n_threads)
         at_once = rows_of_a_start(K, D)
         n_steps, log_likelihood = 0, math.nan
@@ -169,8 +178,11 @@ class StreamingMethods(FittingMethods):
             if len(rows) < len(part):
                 part, weight = part[rows], weight[rows]
             total = float(weight.sum())
-            if not math.isfinite(seen + total):
-                raise ValueError("the sum of all sample_weight is too large for a float64")
+            if not math.isfinite((seen + total) / min(unit, 1)):
+                raise ValueError(
+                    "the sum of all sample_weight is too large for a float64, or compared with the "
+                    "weights of the first samples"
+                )
             if self.forget_factor is None:
                 knee = 10 * self._n_parameters()
                 step = step_size(seen / unit, total / unit, knee, self.learning_decay)
@@ -193,11 +205,12 @@ class StreamingMethods(FittingMethods):
             log_likelihood = batch.log_likelihood / batch.weight
         if not n_steps:
             return
-        n_before = vars(self)["n_iter_"] if "_position" in vars(self) else 0
+        n_before = vars(self).get("n_iter_", 0) if "_position" in vars(self) else 0
         self._keep(
             Fit(parameters, [], log_likelihood, False), np.asarray(self.means_).dtype, D,
             vars(self).get("feature_names_in_"), n_iter_=n_before + n_steps, n_samples_seen_=seen,
             _position=Stream(parameters, statistics, memory),
+            _mean_weight=None if unit == 1 else unit,
         )  # fmt: skip
 
 

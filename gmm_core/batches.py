@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,8 +61,8 @@ class Batches:
         self.names: Names | None = None
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
         self.extent: Extent = NOTHING
-        self._n_float32 = 0
-        for X, sample_weight in self._checked():
+        self._n_rows_by_dtype: Counter[str] = Counter()
+        for X, sample_weight, given in self._checked():
             self.n_features = X.shape[1]
             if (
                 len(X)
@@ -69,9 +70,8 @@ class Batches:
                 and self.extent.weighted != bool(len(sample_weight))
             ):
                 raise ValueError("some batches have a sample_weight, and others have none")
-            if X.dtype == np.float32:
-                self._n_float32 += len(X)
-            else:
+            self._n_rows_by_dtype[given] += len(X)
+            if len(X) and X.dtype != np.float32:
                 self.dtype = np.dtype(np.float64)
             self.extent = self.extent.and_rows(len(X), sample_weight)
         if self.extent.weighted and not 0 < self.extent.total < np.inf:
@@ -97,7 +97,8 @@ class Batches:
             raise ValueError(f"got one array of shape {np.shape(source)}; {_EXPECTED}")
         return iter(source)
 
-    def _checked(self) -> Iterator[tuple[FloatArray, Float64Array]]:
+    def _checked(self) -> Iterator[tuple[FloatArray, Float64Array, str]]:
+        """Check the batches of a pass; samples, weights or none, and the dtype that was given."""
         n_rows, told = 0, time.monotonic()
         for i, batch in enumerate(self._open()):
             X, sample_weight = (
@@ -113,7 +114,8 @@ class Batches:
                 raise kind(f"batch {i}: {error}") from error
             if not self.n_features:
                 self.names = names
-            yield array, _NONE if weight is None else weight
+            given = str(getattr(X, "dtype", array.dtype))
+            yield array, _NONE if weight is None else weight, given
             n_rows += len(array)
             if self._verbose > 1 and time.monotonic() > told + 1:
                 print(f"  {n_rows} rows seen")
@@ -121,16 +123,16 @@ class Batches:
 
     def arrays(self) -> Iterator[tuple[FloatArray, Float64Array]]:
         """Batches for the kernels: of one dtype, with weights of at most 1, or none."""
-        seen, expected, n_float32 = NOTHING, self.extent, 0
-        for X, sample_weight in self._checked():
+        seen, expected = NOTHING, self.extent
+        n_rows_by_dtype: Counter[str] = Counter()
+        for X, sample_weight, given in self._checked():
             if not len(X):
                 continue
             seen = seen.and_rows(len(X), sample_weight)
             if seen.n_samples > expected.n_samples or seen.weighted != expected.weighted:
                 break
-            if X.dtype == np.float32:
-                n_float32 += len(X)
-            elif self.dtype == np.float32:
+            n_rows_by_dtype[given] += len(X)
+            if X.dtype != np.float32 and self.dtype == np.float32:
                 raise ValueError(
                     f"a batch is of {X.dtype} in this pass, and all were of float32 in the first: "
                     "batches must be the same in every pass"
@@ -142,10 +144,11 @@ class Batches:
                 f"and had {expected.n_samples}, of weight {expected.total}, in the first: they "
                 "must be the same in every pass"
             )
-        if n_float32 != self._n_float32:
+        for dtype, n in (n_rows_by_dtype - self._n_rows_by_dtype).items():
             raise ValueError(
-                f"{n_float32} rows of the batches are of float32 in this pass, and "
-                f"{self._n_float32} were in the first: batches must be the same in every pass"
+                f"{self._n_rows_by_dtype[dtype] + n} rows of the batches are of {dtype} in this "
+                f"pass, and {self._n_rows_by_dtype[dtype]} were in the first: batches must be the "
+                "same in every pass"
             )
 
 

@@ -75,9 +75,9 @@ class Checkpoint:
         self.path = Path(os.path.realpath(path))
         # or the first writing would fail, in mid-fit
         if not self.path.parent.is_dir():
-            raise ValueError(f"checkpoint={os.fspath(path)!r}: there is no such folder")
+            raise ValueError(f"checkpoint={os.fspath(path)!r}: its folder does not exist")
         if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
-            raise ValueError(f"checkpoint={os.fspath(path)!r} is a folder, or in a read-only one")
+            raise ValueError(f"checkpoint={os.fspath(path)!r} is a folder, or its folder cannot be written")
         if self.path.exists() and not self.path.is_file():
             raise ValueError(f"checkpoint={os.fspath(path)!r} is a pipe or a device, not a file")
         generator = random_state.get_state(legacy=False)["bit_generator"]
@@ -266,7 +266,7 @@ def _is_generator(value: Any) -> bool:
 
 
 def _overtaken(state: State, then: Schedule, now: Schedule, previous: float) -> str | None:
-    """Why a fit with the schedule of now would not pass through a state; None if it would."""
+    """Return why a fit with the schedule `now` would not reach a state, or None if it would."""
     n_iter = len(state.lower_bounds)
     if n_iter > now.max_iter:
         return (

@@ -20,6 +20,8 @@ _SMALL = 1e-3
 # As many samples as this, times the number that a covariance needs, are not few: they are a
 # cluster, however small, or a value that the data really take.
 _FEW = 10
+# A variance of no more than this times `reg_covar` has come from nowhere else.
+_ALL = 1.1
 
 
 def collapsed_components(
@@ -30,7 +32,7 @@ def collapsed_components(
     Let v_kd be the variance of feature d in component k given the other features, 1 / (Σ_k⁻¹)_dd,
     and c_d the same for all data. A covariance needs m samples, D + 1 for 'full' and 'tied', 2 for
     'diag' and 'spherical'. Component k has collapsed if v_kd < 10⁻³ c_d for a feature d, and either
-    N_k < m + 1, or N_k < 10 m and v_kd is not much more than what `reg_covar` has added.
+    N_k < m + 1, or N_k < 10 m and in some direction `reg_covar` is nearly all of its variance.
 
     Parameters
     ----------
@@ -61,12 +63,36 @@ def collapsed_components(
         else:
             variances = np.broadcast_to(1 / factors.reshape(K, -1) ** 2, (K, D))
         try:
-            small = variances < _SMALL * _variances_of_data(parameters)
+            of_data = _variances_of_data(parameters)
+            small = variances < _SMALL * of_data
         except ValueError:  # the covariance of all data is singular: there is nothing to compare
             return np.empty(0, np.intp)
-        regularised = variances <= 4 * np.full(D, reg_covar, np.float64)
-    collapsed = small & (regularised | (counts < needed + 1)[:, None])
-    return np.flatnonzero(few & collapsed.any(axis=1))
+        suspicious = few & small.any(axis=1)
+        unsupported = counts < needed + 1
+        for k in np.flatnonzero(suspicious & ~unsupported):
+            unsupported[k] = _is_regularised(parameters, int(k), reg_covar, of_data)
+    return np.flatnonzero(suspicious & unsupported)
+
+
+def _is_regularised(
+    parameters: Parameters, k: int, reg_covar: RegCovar, of_data: Float64Array
+) -> bool:
+    """Whether reg_covar is nearly all of the variance of component k in some direction.
+
+    Without reg_covar: whether a variance is of the size of the rounding errors of the data's.
+    """
+    D = parameters.means.shape[1]
+    regular = np.full(D, reg_covar, np.float64)
+    regular = np.where(regular > 0, regular, 1e-12 * of_data)
+    if COVARIANCE_TYPES[parameters.covariance_type].is_matrix:
+        matrices = parameters.covariances.reshape(-1, D, D)
+        matrix = matrices[k % len(matrices)]    # of tied there is one
+        scale = np.sqrt(regular)
+        return bool(np.linalg.eigvalsh(matrix / scale / scale[:, None])[0] <= _ALL)
+    variances = parameters.covariances.reshape(len(parameters.weights), -1)[k]
+    if parameters.covariances.ndim == 1:
+        regular = regular.mean()
+    return bool((variances <= _ALL * regular).any())
 
 
 def _conditional_variances(factors: Float64Array) -> Float64Array:

@@ -18,6 +18,7 @@ from gmm_core.validation import (
     FloatArray,
     Names,
     as_float_array,
+    check_n_rows,
     check_values,
     check_X,
     is_frame_of_numbers,
@@ -65,7 +66,7 @@ class ForeignRows:
         )  # fmt: skip
 
     def parts(self, n_rows: int) -> Iterator[tuple[slice, FloatArray]]:
-        """Convert the rows, `n_rows` at a time; each part may lie where the one before was."""
+        """Convert the rows, `n_rows` at a time; a part may reuse the memory of the one before."""
         buffer = np.empty((min(n_rows, len(self)), self.shape[1]), self.dtype)
         for start in range(0, len(self), n_rows):
             rows = slice(start, start + n_rows)
@@ -73,7 +74,7 @@ class ForeignRows:
             if part.dtype != self.dtype or not (part.flags.c_contiguous and part.flags.aligned):
                 converted = buffer[: len(part)]
                 with np.errstate(over="ignore"):  # a long double that becomes infinite is refused
-                    np.copyto(converted, part)
+                    _copy(part, converted)
                 part = converted
             yield rows, part
 
@@ -101,6 +102,15 @@ class ForeignRows:
     def whole(self) -> FloatArray:
         """Convert all rows at once."""
         return self.map(lambda part: part, np.empty(self.shape, self.dtype))
+
+
+def _copy(part: npt.NDArray[Any], out: FloatArray) -> None:
+    """Copy an array into one of C order, column by column if it has few that lie in one piece."""
+    if part.shape[1] < 6 and abs(part.strides[0]) < abs(part.strides[1]):
+        for d in range(part.shape[1]):
+            out[:, d] = part[:, d]
+    else:
+        np.copyto(out, part)
 
 
 def whole(X: FloatArray | ForeignRows) -> FloatArray:
@@ -156,6 +166,7 @@ def check_rows(
     if once and (dtype is not None or isinstance(source, np.ndarray)):
         return ForeignRows(source, dtype or _natural(source), allow_nan, checked=False), names
     n_samples, D = source.shape
+    check_n_rows(source.shape, min_samples)
     size = _n_rows(_PART_BYTES, D)
     natural: np.dtype[Any] = np.dtype(np.float32)
     has_nan = False
@@ -236,6 +247,6 @@ class ConvertingPass(KernelPass):
         self._sample_weight = self._none["weight"] if sample_weight is None else sample_weight
 
     def blocks(self) -> Iterator[Block]:
-        """The rows in blocks of whole chunks, each of which lies where the one before was."""
+        """Return the rows in blocks of whole chunks; a block may reuse the memory of another."""
         for rows, part in self._X.parts(self.buffer_rows):
             yield Block(rows, part, self._sample_weight[rows])

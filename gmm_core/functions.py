@@ -275,8 +275,10 @@ def maximization_step(
         raise TypeError(f"statistics should be Statistics, but got {type(statistics).__name__}")
     statistics.check()
     reg = check_reg_covar(reg_covar, statistics.shift.shape[1])
-    if not (np.isfinite(statistics.values).all() and (statistics.counts >= 0).all()):
-        raise ValueError("statistics.values must be finite, and its counts must not be negative")
+    if not (np.isfinite(statistics.values).all() and np.isfinite(statistics.shift).all()):
+        raise ValueError("the values and the shift of statistics must be finite")
+    if not (statistics.counts >= 0).all():
+        raise ValueError("the counts of statistics must not be negative")
     if not (statistics.weight > 0 and statistics.counts.any()):
         raise ValueError("statistics holds no samples")
     p, _ = _statistics.maximization_step(statistics, reg, _checked_n_threads(n_threads))

@@ -79,9 +79,10 @@ def _find(
     random_state: np.random.RandomState,
     reg_covar: RegCovar,
 ) -> Parameters:
-    if callable(method):
-        return _from_callable(data, method, random_state, reg_covar)
+    sample_weight = data.sample_weight
     data = _present(data)
+    if callable(method):
+        return _from_callable(data, method, random_state, reg_covar, sample_weight)
     if method == "random":
         return _from_random(data, random_state, reg_covar)
     if method == "kmeans":
@@ -97,6 +98,8 @@ def _present(data: ArrayPass) -> ArrayPass:
     if not len(data.sample_weight) or data.sample_weight.all():
         return data
     rows = np.flatnonzero(data.sample_weight)
+    if len(rows) < data.n_components:   # weights that are 0 when scaled to the largest
+        return data
     return ArrayPass(
         data.X[rows], data.sample_weight[rows], data.n_components, data.covariance_type,
         data.n_threads,
@@ -233,11 +236,18 @@ def _from_callable(
     function: InitCallable,
     random_state: np.random.RandomState,
     reg_covar: RegCovar,
+    sample_weight: Float64Array,
 ) -> Parameters:
+    """M-step of what the callable returns for the rows that have weight, or for all rows."""
     K, n = data.n_components, len(data.X)
     view = data.X.view()
     view.flags.writeable = False
-    made = np.asarray(function(view, K, random_state))
+    answer = function(view, K, random_state)
+    if np.ma.is_masked(answer):
+        raise ValueError("what init_params returns has masked values")
+    made = np.asarray(answer)
+    if made.ndim and len(made) == len(sample_weight) > n:
+        made = made[sample_weight > 0]
     shift = np.repeat(pooled_moments(data, "diag").shift, K, axis=0)
     if made.shape == (n,):
         if made.dtype.kind not in "iu":

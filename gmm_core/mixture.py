@@ -36,7 +36,8 @@ class GaussianMixture(StreamingMethods):
         How to start: from the clusters of k-means (default); from samples, chosen by k-means++
         or at random, as means, with the covariance of all data; from random responsibilities.
         A callable ``f(X, n_components, random_state)`` returns responsibilities of shape
-        (n_samples, n_components) or integer labels of shape (n_samples,).
+        (n_samples, n_components) or integer labels of shape (n_samples,). X has the rows that have
+        weight; an answer for all rows is accepted too.
     weights_init : array-like of shape (n_components,), optional
     means_init : array-like of shape (n_components, n_features), optional
     precisions_init : array-like, optional
@@ -277,8 +278,8 @@ class GaussianMixture(StreamingMethods):
         y : object
             Ignored.
         sample_weight : array-like of shape (n_samples,), optional
-            A sample of the mean weight of those that the mixture was first fitted to counts as one
-            sample, so that only the proportions of the weights matter, as in `fit`.
+            Weights count relative to the mean weight in the first fit (after `from_parameters`, in
+            the first batch), so that only their proportions matter, as in `fit`.
 
         Returns
         -------

@@ -16,7 +16,7 @@ from gmm_core.parameters import Parameters
 from gmm_core.statistics import NumericalError, RegCovar
 
 # Bytes of the covariances that are kept for the smallest eigenvalues of several starts.
-_KEPT_BYTES = 1 << 24
+_KEPT_BYTES = 1 << 26
 
 
 class Restart:
@@ -72,6 +72,9 @@ class Restart:
         """Iterate over the arguments of the constructor."""
         yield from (self.log_likelihood, self.n_iter, self.converged, self.failure)
         yield self.smallest_eigenvalue
+
+    def __len__(self) -> int:
+        return 5
 
     def __getitem__(self, index: Any) -> Any:
         """Return some of the arguments of the constructor, as of a tuple."""

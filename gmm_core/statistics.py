@@ -94,7 +94,7 @@ class Statistics:
         self.check()
 
     def check(self) -> None:
-        """Raise an error if the arrays are not what the kernels rely on; copy them to align them.
+        """Check the arrays for what the kernels rely on. Unaligned arrays are replaced by copies.
 
         Raises
         ------

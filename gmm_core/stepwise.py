@@ -53,7 +53,7 @@ class Stream(NamedTuple):
     statistics : Statistics
         Mean of the statistics of a sample, about the means of the parameters.
     memory : float
-        Weight of the past, as a forgetting factor has left it, in units of the mean weight.
+        Total weight of the past after forgetting, in units of the mean weight.
     """
 
     parameters: Parameters
@@ -67,7 +67,7 @@ def rows_of_a_start(n_components: int, n_features: int) -> int:
 
 
 def rows_of_first_fit(n_components: int) -> int:
-    """Samples from which there are parameters at all, if only provisional ones."""
+    """Return the number of samples from which a first, provisional fit is made."""
     return max(2, n_components)
 
 

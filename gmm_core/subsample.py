@@ -167,7 +167,7 @@ def rows_for_start(
     blocks : iterable of Block
         All rows, in order.
     extent : Extent
-        Of the blocks, with the weights as they were given.
+        Number and weight of all rows, before the weights are scaled.
     size : int
         The size of the subsample.
     seed : int or None

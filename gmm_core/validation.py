@@ -147,12 +147,7 @@ def check_X(
         )
     array = _for_kernels(array)
     check_values(array, allow_nan)
-    for axis, (what, minimum) in enumerate((("sample", min_samples), ("feature", 1))):
-        if array.shape[axis] < minimum:
-            raise ValueError(
-                f"Found array with {array.shape[axis]} {what}(s) (shape={array.shape}) while a "
-                f"minimum of {minimum} is required{by}. Give X of shape (n_samples, n_features)."
-            )
+    check_n_rows(array.shape, min_samples, estimator_name)
     if n_features is not None and array.shape[1] != n_features:
         raise ValueError(
             f"X has {array.shape[1]} features, but {estimator_name} is expecting "
@@ -182,6 +177,19 @@ def check_values(array: FloatArray, allow_nan: bool, first_row: int = 0) -> None
         _check_not_infinite(array, "X", first_row)
     else:
         _check_finite(array, "X", _NAN_ADVICE, first_row)
+
+
+def check_n_rows(
+    shape: tuple[int, ...], min_samples: int, estimator_name: str = "GaussianMixture"
+) -> None:
+    """Raise ValueError if samples have too few rows, or no features."""
+    for axis, (what, minimum) in enumerate((("sample", min_samples), ("feature", 1))):
+        if shape[axis] < minimum:
+            raise ValueError(
+                f"Found array with {shape[axis]} {what}(s) (shape={shape}) while a minimum of "
+                f"{minimum} is required by {estimator_name}. Give X of shape (n_samples, "
+                "n_features)."
+            )
 
 
 def check_sample_weight(
@@ -346,8 +354,9 @@ def refuse_dask_collection(value: Any, name: str) -> None:
     if hasattr(type(value), "__dask_graph__") and value.__dask_graph__() is not None:
         raise TypeError(
             f"{name} is a Dask collection ({type(value).__name__}), which would be computed into "
-            "the memory of this process. The methods of gmm_core.dask.GaussianMixture take "
-            f"collections; elsewhere, pass {name}.compute()."
+            "the memory of this process. gmm_core.dask.GaussianMixture takes one as X, in all "
+            "methods but fit_batches and partial_fit, and as sample_weight of such an X. "
+            f"Elsewhere, pass {name}.compute()."
         )
 
 
@@ -363,8 +372,8 @@ def _refuse_batches(X: object) -> None:
         callable(X) or any(hasattr(X, a) for a in ("to_batches", "iter_batches", "__next__"))
     ):
         raise TypeError(
-            f"X is a {type(X).__name__}, expected an array or a data frame. fit_batches takes "
-            "data in batches; other methods take one batch at a time."
+            f"X is of type {type(X).__name__}, expected an array or a data frame. fit_batches "
+            "takes data in batches; other methods take one batch at a time."
         )
 
 
@@ -377,10 +386,13 @@ def _without_mask(
     if masked_as_nan:
         return np.ma.filled(array.astype(_float_type(array.dtype)), np.nan)
     index = _at(int(np.argmax(np.ma.getmaskarray(array))), array)
-    raise ValueError(
-        f"{name} has masked values, the first is {name}[{index}]. GaussianMixture takes those of "
-        'X as missing values with missing="marginalize", in arrays. Elsewhere, fill or drop them.'
-    )
+    advice = "Fill or drop them."
+    if name == "X":
+        advice = (
+            'With missing="marginalize", GaussianMixture treats the masked values of an array as '
+            "missing. Otherwise, fill or drop them."
+        )
+    raise ValueError(f"{name} has masked values, the first is {name}[{index}]. {advice}")
 
 
 # --- data frames ----------------------------------------------------------------------------
@@ -448,7 +460,10 @@ def _frame_to_array(frame: Any, name: str) -> FloatArray:
         with np.errstate(over="ignore"):  # a long double may become infinite, and is then refused
             if not hasattr(frame, "iloc"):
                 array = np.asarray(frame)
-                return np.asarray(array, dtype=_float_type(array.dtype))
+                # small integers with nulls become float32 in NumPy
+                single = any(str(dtype).lower() in ("float32", "float") for dtype in dtypes)
+                kept = array.dtype == np.float32 and single
+                return _cast(array, np.float32 if kept else np.float64, name)
             if all(isinstance(dtype, np.dtype) for dtype in dtypes):
                 common = np.result_type(*dtypes) if dtypes else None
                 return np.asarray(frame, dtype=_float_type(common))

@@ -394,3 +394,82 @@ def test_what_was_checked_before_is_checked_again_if_it_changes(covariance_type)
         expected = reference.log_likelihood(X, *reference_parameters(model))
         np.testing.assert_allclose(changed, expected, rtol=1e-12)
         assert abs(changed - before).max() > 1e-3
+
+
+def test_masked_and_complex_values_cannot_be_assigned():
+    for name in ("weights_", "means_", *COVARIANCES):
+        model = fitted()
+        value = getattr(model, name)
+        with pytest.raises(ValueError, match=f"{name} has masked values"):
+            setattr(model, name, np.ma.masked_less(value, 0.5))
+        with pytest.raises(ValueError, match=f"{name} has complex values"):
+            setattr(model, name, value + 0j)
+        assert getattr(model, name) is value
+        setattr(model, name, np.ma.masked_array(value))     # no value is masked
+
+
+def test_covariances_of_another_type_that_could_be_those_of_this():
+    model, X = GaussianMixture(D, covariance_type="tied", random_state=0).fit(data()), data()
+    model.covariances_ = [[2.0, 1], [1, 2]]
+    model.set_params(covariance_type="diag")
+    with pytest.raises(ValueError, match="precisions_cholesky_ .* covariance_type='diag'"):
+        model.score_samples(X)
+
+
+def test_a_change_in_place_leaves_restarts_as_they_are():
+    for reading_before in (True, False):
+        model = fitted()
+        expected = np.linalg.eigvalsh(model.covariances_).min()
+        if reading_before:
+            assert model.restarts_[0].smallest_eigenvalue == pytest.approx(expected)
+        model.covariances_ *= 4
+        assert model.restarts_[0].smallest_eigenvalue == pytest.approx(expected)
+
+
+@all_types
+@pytest.mark.parametrize("dtype", [int, np.float16, np.float32, float, object])
+@pytest.mark.parametrize("name", ["covariances_", "precisions_"])
+def test_numbers_of_any_type_may_be_assigned(name, dtype, covariance_type):
+    """What is derived from them is in float64, but for float32: √5 is no integer."""
+    values = {"full": [[[5, 1], [1, 7]]] * K, "tied": [[5, 1], [1, 7]],
+              "diag": [[5, 7]] * K, "spherical": [5] * K}[covariance_type]  # fmt: skip
+    models = fitted(covariance_type), fitted(covariance_type)
+    setattr(models[0], name, np.array(values, dtype))
+    setattr(models[1], name, np.array(values, float))
+    rtol = 1e-5 if dtype == np.float32 else 0
+    for derived in COVARIANCES:
+        np.testing.assert_allclose(
+            np.asarray(getattr(models[0], derived), float), getattr(models[1], derived), rtol=rtol
+        )
+    np.testing.assert_allclose(*(model.score_samples(data()) for model in models), rtol=rtol)
+
+
+def test_the_factors_of_a_large_mixture_are_checked_when_they_are_assigned():
+    n = 70
+    model = GaussianMixture.from_parameters([1.0], np.zeros((1, n)), covariances=np.eye(n)[None])
+    X, U = np.zeros((1, n)), np.eye(n)[None]
+    model.score_samples(X)
+    for value, message in ((np.nan, "finite"), (1.0, "upper triangular")):
+        bad = U.copy()
+        bad[0, 5, 3] = value
+        model.precisions_cholesky_ = bad
+        for _ in range(2):
+            with pytest.raises(ValueError, match=f"precisions_cholesky_ must be {message}"):
+                model.score_samples(X)
+    model.precisions_cholesky_ = 2 * U
+    before = model.score_samples(X)
+    model.precisions_cholesky_[0, 0, 0] = 4     # in place
+    assert model.score_samples(X) == pytest.approx(before + np.log(2))
+
+
+def test_another_type_and_arrays_that_do_not_fit_it():
+    for before, after in (("spherical", "full"), ("diag", "full"), ("full", "diag")):
+        model = fitted(before)
+        precisions = model.precisions_
+        model.set_params(covariance_type=after)
+        model.precisions_ = precisions
+        with pytest.raises(ValueError, match="should have the shape"):
+            model.score(data())
+    model = fitted()
+    model.covariances_ = object()
+    assert not hasattr(model, "precisions_")

@@ -75,7 +75,7 @@ DATA = {
     "sparse array": Bad("Sparse data was passed for X", scipy.sparse.coo_array(X)),
     "masked NaN": Bad(r"X has masked values.*X\[3, 1\]", np.ma.masked_invalid(put(np.nan))),
     "a column of dates": Bad("'when' of X has dtype datetime64", FRAME.assign(when=pd.Timestamp(0)), ours=TypeError),
-    "a function": Bad("X is a function, expected an array or a data frame. fit_batches", lambda: X),
+    "a function": Bad("X is of type function, expected an array or a data frame. fit_batches", lambda: X),
     # OverflowError there; bad input is a ValueError or a TypeError
     "huge int": Bad(r"too large.*\(X should be", [[10**400, 1], [1, 1]], ours=ValueError),
     "text column": Bad(r"to float: 'x' \(X should be.*'b'", pd.DataFrame({"a": [1.0, 2], "b": ["x", "y"]})),

@@ -229,6 +229,12 @@ def test_batches_that_are_others_in_another_pass():
         fitted.fit_batches(lambda: next(empty))
 
 
+def test_an_empty_batch_does_not_make_float64_of_float32():
+    single = data(np.float32)
+    batches = [single[:999], np.empty((0, single.shape[1])), single[999:]]
+    assert_same(model().fit_batches(batches), model().fit(single))
+
+
 def test_batches_of_another_dtype_in_another_pass():
     X, single = data(), data(np.float32)
     fitted = model().fit(X)
@@ -237,6 +243,7 @@ def test_batches_of_another_dtype_in_another_pass():
         ([single], [X], "a batch is of float64 in this pass, and all were of float32"),
         ([single[:9], single[9:]], [single[:9], X[9:]], "a batch is of float64 in this pass"),
         ([X], [single], f"{N} rows .* are of float32 in this pass, and 0 were in the first"),
+        ([X], [X.astype(int)], f"{N} rows .* are of int64 in this pass, and 0 were in the first"),
         ([X[:9], single[9:]], [single], f"{N} rows .* and {N - 9} were in the first"),
         ([single[:9], X[9:]], [X[:-9], single[-9:], single[:1]], "must be the same in every pass"),
     ):

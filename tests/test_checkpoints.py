@@ -312,7 +312,7 @@ def test_bad_parameters(tmp_path):
             model(**params).fit(data()[:100])
     with pytest.raises(ValueError, match="is a folder"):
         model(checkpoint=tmp_path).fit(data()[:100])
-    with pytest.raises(ValueError, match="checkpoint=.*nowhere.*: there is no such folder"):
+    with pytest.raises(ValueError, match="checkpoint=.*nowhere.*: its folder does not exist"):
         model(checkpoint=tmp_path / "nowhere" / "state").fit(data()[:100])
 
 

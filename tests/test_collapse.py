@@ -15,6 +15,7 @@ from gmm_core import GaussianMixture
 
 DATA = Path(__file__).parent / "data" / "mclust"
 FAITHFUL = np.loadtxt(DATA / "faithful.csv", delimiter=",", skiprows=1, usecols=(0, 1))
+rng = np.random.default_rng(5)
 TYPES = ["full", "tied", "diag", "spherical"]
 
 
@@ -73,11 +74,23 @@ def test_neither_units_nor_the_scale_of_the_weights_matter(
         pytest.param(np.outer(np.random.default_rng(0).normal(size=100), [1, 2, 3]), 2, id="collinear"),
         pytest.param(np.repeat([[0.0], [9999]], 50, axis=0), 2, id="two values, 50 samples each"),
         pytest.param(np.random.default_rng(0).normal(size=(200, 2)) * 1e-6, 2, id="below reg_covar"),
+        pytest.param(
+            np.vstack([rng.normal(size=(20, 2)) * 1e-3 + c for c in rng.uniform(-1, 1, (6, 2))]),
+            6, id="clusters of 20 samples, with variances of reg_covar",
+        ),
     ],
 )
 def test_clusters_are_not_taken_for_collapsed(X: Any, n_components: int, covariance_type: str) -> None:
     model = GaussianMixture(n_components, covariance_type=covariance_type, random_state=0)
     assert collapsed(model, X) == []
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "spherical"])
+@pytest.mark.parametrize("reg_covar", [0, 1e-12, 1e-6])
+def test_a_value_that_six_samples_share(covariance_type: str, reg_covar: float) -> None:
+    X = np.r_[np.random.RandomState(0).randn(200), np.full(6, 10.0)][:, None]
+    model = GaussianMixture(2, covariance_type=covariance_type, reg_covar=reg_covar, random_state=0)
+    assert len(collapsed(model, X)) == 1
 
 
 def test_a_start_without_iterations_is_not_judged() -> None:

@@ -286,3 +286,18 @@ def test_large_data_with_holes_are_copied_once() -> None:
 def test_the_limit_is_one() -> None:
     made = limited("copy", 128 * MB)
     assert made.returncode == 1 and "MemoryError" in made.stderr
+
+
+def test_what_is_below_the_limit_of_a_copy_and_above_it_is_the_same(monkeypatch):
+    """Small integers with nulls, which NumPy makes float32 of; and a single sample."""
+    values = np.random.default_rng(0).integers(-99, 99, size=(3000, 2)).astype(np.int16)
+    frame = pl.DataFrame({"a": [*values[:-4, 0].tolist(), *[None] * 4], "b": values[:, 1]})
+    frame = frame.with_columns(pl.col("a").cast(pl.Int16))
+    models = []
+    for limit in (1 << 25, 100):
+        monkeypatch.setattr(conversion, "_MAX_COPY_BYTES", limit)
+        models.append(GaussianMixture(2, random_state=0, missing="marginalize").fit(frame))
+        with pytest.raises(ValueError, match="minimum of 2 is required"):
+            GaussianMixture(covariance_type="diag").fit(np.zeros((1, 50), np.int32))
+    assert models[0].means_.dtype == models[1].means_.dtype == np.float64
+    np.testing.assert_array_equal(models[0].means_, models[1].means_)

@@ -238,7 +238,7 @@ def test_statistics_that_cannot_be(
     ("change", "message"),
     [
         ({2: np.nan}, "must be finite"),
-        ({2: -1}, "counts must not be negative"),
+        ({2: -1}, "the counts of statistics must not be negative"),
         ({6: np.inf}, "must be finite"),
         ({1: 0}, "holds no samples"),
         ({2: 0, 3: 0}, "holds no samples"),
@@ -250,6 +250,11 @@ def test_statistics_that_make_no_mixture(change: dict[int, float], message: str)
         values[i] = value
     with pytest.raises(ValueError, match=message):
         gmm_core.maximization_step(Statistics(values, np.zeros((2, 1)), "full"))
+
+
+def test_a_shift_that_is_no_number() -> None:
+    with pytest.raises(ValueError, match="shift of statistics must be finite"):
+        gmm_core.maximization_step(Statistics(np.ones(8), np.full((2, 1), np.nan), "full"))
 
 
 def test_statistics_in_any_memory() -> None:

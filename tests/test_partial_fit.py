@@ -481,6 +481,38 @@ def test_only_the_proportions_of_the_weights_matter(covariance_type, scale, forg
         assert models[1].n_samples_seen_ == pytest.approx(models[0].n_samples_seen_ * scale)
 
 
+@pytest.mark.parametrize("forget_factor", [None, 0.99])
+def test_after_from_parameters_the_first_batch_sets_the_unit_of_the_weights(forget_factor):
+    X = blobs(3_000)
+    first = GaussianMixture(4, random_state=0).fit(X[:500])
+    scores = []
+    for weight in (1.0, 1e-6, 1e6):
+        model = GaussianMixture.from_parameters(
+            first.weights_, first.means_, covariances=first.covariances_, forget_factor=forget_factor
+        )
+        learn(model, X, 300, sample_weight=np.full(len(X), weight))
+        scores.append(model.score(X))
+    np.testing.assert_allclose(scores, scores[0], rtol=1e-10)
+
+
+def test_a_collapse_in_the_first_samples_is_reported():
+    """Four of 60 samples of each batch are at one point."""
+    X = np.random.default_rng(0).normal(size=(600, 1))
+    X[::60], X[1::60] = 7.0, 7.0
+    with pytest.warns(UserWarning, match=r"component \d collapsed") as caught:
+        learn(GaussianMixture(2, random_state=0), X, 30)
+    assert {w.filename for w in caught} == {__file__}
+
+
+def test_weights_too_large_beside_those_of_the_first_samples():
+    model = GaussianMixture(2, random_state=0)
+    model.fit(blobs(100), sample_weight=np.full(100, 1e-310))
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match="compared with the weights of the first samples"):
+        model.partial_fit(blobs(100))
+    assert vars(model) == before
+
+
 def test_ones_as_weights_are_no_weights():
     X = blobs(6_000)
     models = [
@@ -514,7 +546,7 @@ def test_what_a_stream_waits_for_is_said():
     X = blobs(100)
     model = GaussianMixture(4, random_state=0).partial_fit(X[:1])
     for call in (model.predict, model.score, lambda X: model.sample(), lambda X: model.save("nowhere")):
-        with pytest.raises(ValueError, match="partial_fit has collected 1 samples; its first fit needs 4"):
+        with pytest.raises(ValueError, match="partial_fit has collected 1 sample; its first fit needs 4"):
             call(X)
     model.partial_fit(X[1:4])
     assert model.predict(X).shape == (100,)

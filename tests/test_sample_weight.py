@@ -145,6 +145,27 @@ def test_rows_of_weight_zero_leave_the_start_as_it_is(method, absent, init_size)
             np.testing.assert_array_equal(getattr(with_holes, name), getattr(expected, name))
 
 
+@pytest.mark.parametrize("absent", ARRANGEMENTS.values(), ids=ARRANGEMENTS)
+def test_a_callable_gets_the_rows_that_have_weight(absent):
+    """So what it draws is the same without the others; labels of all rows are accepted too."""
+    X = groups(3000, K=3)
+    absent = absent(len(X))
+    weight = np.where(absent, 0.0, 1.0)
+
+    def labels(X, n_components, random_state):
+        return random_state.randint(n_components, size=len(X))
+
+    expected = start(X[~absent], 3, labels)
+    model = start(X, 3, labels, sample_weight=weight)
+    for name in PARAMETERS:
+        np.testing.assert_array_equal(getattr(model, name), getattr(expected, name))
+    of_all = np.random.RandomState(1).randint(3, size=len(X))
+    model = start(X, 3, lambda X, K, random_state: of_all, sample_weight=weight)
+    expected = start(X[~absent], 3, lambda X, K, random_state: of_all[~absent])
+    for name in PARAMETERS:
+        np.testing.assert_array_equal(getattr(model, name), getattr(expected, name))
+
+
 def test_kmeans_plus_plus_never_draws_a_row_of_weight_zero():
     rng = np.random.RandomState(0)
     X = np.vstack([rng.randn(1000, 2) + 1000, rng.randn(5000, 2), rng.randn(5000, 2) + 5])
@@ -154,6 +175,17 @@ def test_kmeans_plus_plus_never_draws_a_row_of_weight_zero():
     expected = GaussianMixture(2, init_params="k-means++", random_state=0).fit(X[1000:])
     assert_same(model, expected, 1e-12)
     assert model.score(X, sample_weight=weight) > -3.53
+
+
+@pytest.mark.parametrize("method", ["kmeans", "random", *POINTS])
+@unconverged
+@pytest.mark.filterwarnings("ignore:component")
+def test_weights_that_are_nothing_beside_the_largest(method):
+    """1e-300 of 1e300 is 0 even in float64."""
+    X = np.random.default_rng(0).normal(size=(12, 2))
+    weight = np.r_[1e300, np.full(11, 1e-300)]
+    model = GaussianMixture(3, init_params=method, random_state=0).fit(X, sample_weight=weight)
+    assert np.isfinite(model.means_).all() and model.weights_.sum() == pytest.approx(1)
 
 
 def test_fewer_rows_with_weight_than_components():
