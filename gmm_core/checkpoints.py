@@ -77,7 +77,9 @@ class Checkpoint:
         if not self.path.parent.is_dir():
             raise ValueError(f"checkpoint={os.fspath(path)!r}: its folder does not exist")
         if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
-            raise ValueError(f"checkpoint={os.fspath(path)!r} is a folder, or its folder cannot be written")
+            raise ValueError(
+                f"checkpoint={os.fspath(path)!r} is a folder, or is in one that cannot be written to"
+            )
         if self.path.exists() and not self.path.is_file():
             raise ValueError(f"checkpoint={os.fspath(path)!r} is a pipe or a device, not a file")
         generator = random_state.get_state(legacy=False)["bit_generator"]
