@@ -181,7 +181,7 @@ class Archive(Members):
     def _read(self, name: str, shape: Shape, dtypes: Sequence[str]) -> npt.NDArray[Any]:
         info = self._zip.getinfo(f"{name}.npy")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-            raise ValueError(f"its array {name!r} is compressed, but gmm_core writes them as they are")
+            raise ValueError(f"its array {name!r} is compressed, which gmm_core never does")
         with self._zip.open(info) as member:
             if np.lib.format.read_magic(member) != (1, 0):
                 raise ValueError(f"its array {name!r} is of an unknown version of the .npy format")

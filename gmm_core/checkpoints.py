@@ -78,7 +78,7 @@ class Checkpoint:
             raise ValueError(f"checkpoint={os.fspath(path)!r}: its folder does not exist")
         if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
             raise ValueError(
-                f"checkpoint={os.fspath(path)!r} is a folder, or is in one that cannot be written to"
+                f"checkpoint={os.fspath(path)!r} is a folder, or in one that cannot be written to"
             )
         if self.path.exists() and not self.path.is_file():
             raise ValueError(f"checkpoint={os.fspath(path)!r} is a pipe or a device, not a file")
