@@ -281,7 +281,7 @@ def _fit(args: argparse.Namespace) -> None:
 
     from gmm_core import GaussianMixture
     from gmm_core._data_files import read_data
-    from gmm_core._report import feature_names, print_components, print_table
+    from gmm_core._report import feature_names, print_components, print_table, print_text
 
     if args.plot:
         from gmm_core import _plot
@@ -339,7 +339,7 @@ def _fit(args: argparse.Namespace) -> None:
     if len(tried) > 1:
         print_table(["components", *best_row], tried)
         if marks:
-            print(f"* collapsed onto too few samples: {'; '.join(marks)}")
+            print_text(f"* collapsed onto few samples: {'; '.join(marks)}")
         which = ""
         if len(marks) == len(tried):
             which = " (all have collapsed components)"

@@ -3,6 +3,7 @@
 import csv
 import shutil
 import sys
+import textwrap
 from typing import IO, Any
 
 import numpy as np
@@ -105,3 +106,10 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in [header, *rows]:
         print("  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)))
+
+
+def print_text(text: str) -> None:
+    """Print a paragraph, in lines that fit the terminal if there is one."""
+    if sys.stdout.isatty():
+        text = textwrap.fill(text, shutil.get_terminal_size().columns)
+    print(text)

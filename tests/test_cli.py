@@ -197,7 +197,7 @@ def test_a_collapsed_model_is_marked_and_does_not_win(capsys, monkeypatch, tmp_p
     out = output(capsys, "fit", FAITHFUL, "-k", "1:4", "--out", path)
     marked = {f"*{k}" if k == first else k for k in bics}
     assert set(table_of(out)) == marked
-    assert f"\n* collapsed onto too few samples: components 0, 1 of {first}\n" in out
+    assert f"\n* collapsed onto few samples: components 0, 1 of {first}\n" in out
     assert f"lowest BIC (of those without collapsed components): {second} components" in out
     assert len(GaussianMixture.load(path).weights_) == int(second)
 
@@ -207,10 +207,18 @@ def test_three_samples_are_not_three_components(capsys, tmp_path):
     (tmp_path / "three.csv").write_text("a,b\n0,1\n2,5\n7,3\n")
     path = str(tmp_path / "three.csv")
     out = output(capsys, "fit", path, "-k", "1:3")
-    assert "\n* collapsed onto too few samples: components 0, 1 of 2; components 0, 1, 2 of 3\n" in out
+    assert "\n* collapsed onto few samples: components 0, 1 of 2; components 0, 1, 2 of 3\n" in out
     assert "lowest BIC (of those without collapsed components): 1 components" in out
     assert main(["fit", path, "-k", "3"]) == 0
     assert "warning: 3 components: components 0, 1, 2 collapsed" in capsys.readouterr().err
+
+
+def test_the_marks_of_many_collapsed_models_fit_the_terminal(capsys, monkeypatch):
+    collapse(monkeypatch, {k: list(range(k)) for k in range(2, 9)})
+    on_a_terminal(monkeypatch, 80)
+    out = output(capsys, "fit", FAITHFUL, "-k", "1:8")
+    assert "0, 1, 2, 3, 4, 5, 6, 7 of 8" in " ".join(out.split())
+    assert max(map(len, out.splitlines()[1:])) <= 80
 
 
 def test_a_collapsed_model_that_comes_first_does_not_win(capsys, monkeypatch):
