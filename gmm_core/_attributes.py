@@ -113,7 +113,7 @@ class MixtureAttributes(BaseEstimator):
                 raise ValueError(f"{name} has masked values: fill them")
             if np.iscomplexobj(value):  # type: ignore[arg-type]
                 raise ValueError(f"{name} has complex values, expected real numbers")
-        if name == "covariance_type" and attributes.get(name, value) != value:
+        if name == "covariance_type" and "means_" in attributes:
             # what was assigned is of the present type: its factor tells it from another type
             getattr(self, "precisions_cholesky_", None)
         if name in _COVARIANCE_ATTRIBUTES:
@@ -134,9 +134,11 @@ class MixtureAttributes(BaseEstimator):
         if factor is None or np.shape(value) != np.shape(factor):
             return False
         array, U = np.asarray(value), np.asarray(factor, np.float64)
+        known = isinstance(self.covariance_type, str) and self.covariance_type in COVARIANCE_TYPES
+        if not known or array.dtype.kind != "f" or not array.size:
+            return False
         is_matrix = COVARIANCE_TYPES[self.covariance_type].is_matrix
-        square = U.ndim > 1 and U.shape[-1] == U.shape[-2]
-        if array.dtype.kind != "f" or not array.size or (is_matrix and not square):
+        if is_matrix and not (U.ndim > 1 and U.shape[-1] == U.shape[-2]):
             return False
         limits = np.finfo(array.dtype)
         with np.errstate(all="ignore"):
@@ -157,7 +159,7 @@ class MixtureAttributes(BaseEstimator):
                     # the methods' factor comes from what was assigned, whatever is read before
                     getattr(self, "precisions_cholesky_", None)
                 derived = self._derive(name, attributes)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, KeyError) as error:
                 raise UnderivableError(str(error)) from error
             if derived is not None:
                 attributes[name] = derived

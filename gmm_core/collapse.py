@@ -83,7 +83,7 @@ def _is_regularised(
     """
     D = parameters.means.shape[1]
     regular = np.full(D, reg_covar, np.float64)
-    regular = np.where(regular > 0, regular, 1e-12 * of_data)
+    regular = np.where(regular > 0, regular, 64 * np.finfo(np.float64).eps * of_data)
     if COVARIANCE_TYPES[parameters.covariance_type].is_matrix:
         matrices = parameters.covariances.reshape(-1, D, D)
         matrix = matrices[k % len(matrices)]    # of tied there is one

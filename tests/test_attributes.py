@@ -473,3 +473,17 @@ def test_another_type_and_arrays_that_do_not_fit_it():
     model = fitted()
     model.covariances_ = object()
     assert not hasattr(model, "precisions_")
+
+
+@pytest.mark.parametrize("value", ["foo", np.array([1.0, 4]), None, 3])
+def test_a_covariance_type_that_is_none_is_refused_by_the_methods(value):
+    model = fitted()
+    precisions = model.precisions_.copy()
+    model.covariance_type = value
+    model.precisions_ = precisions * 2
+    assert not hasattr(model, "covariances_")
+    with pytest.raises((ValueError, TypeError)):
+        model.score(data())
+    model.covariance_type = "full"
+    model.precisions_ = precisions
+    np.testing.assert_allclose(model.score(data()), fitted().score(data()), rtol=1e-12)
