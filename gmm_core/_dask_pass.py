@@ -411,28 +411,15 @@ def naming_chunk(i: int) -> Iterator[None]:
         raise kind(f"chunk {i} of X: {error}") from error
 
 
-def without_mask(chunk: Any, name: str, allow_nan: bool = False) -> Any:
-    """Return a chunk that is not a masked array; masked values become NaN if that is allowed."""
-    if not isinstance(chunk, np.ma.MaskedArray):
-        return chunk
-    masked = np.ma.getmaskarray(chunk)
-    if not masked.any():
-        return chunk.data
-    if allow_nan:
-        return np.where(masked, np.nan, as_float_array(chunk.data, name))
-    at = ", ".join(map(str, np.argwhere(masked)[0]))
-    raise ValueError(f"{name} is a masked array with masked values. The first is {name}[{at}].")
-
-
 def _converted(chunk: Any, i: int, dtype: np.dtype[Any]) -> FloatArray:
     with naming_chunk(i):
-        array: FloatArray = as_float_array(without_mask(chunk, "X"), "X").astype(dtype, copy=False)
+        array: FloatArray = as_float_array(chunk, "X").astype(dtype, copy=False)
         return array
 
 
 def _checked_length(chunk: Any, i: int, n_features: int) -> int:
     with naming_chunk(i):
-        X = without_mask(chunk, "X")
+        X = as_float_array(chunk, "X")  # refuses masked values, which check_X would make NaN
         array, _ = check_X(X, n_features=n_features, min_samples=0, allow_nan=True)
         if has_missing(array):
             at = ", ".join(map(str, np.argwhere(np.isnan(array))[0]))
@@ -445,8 +432,7 @@ def _checked_length(chunk: Any, i: int, n_features: int) -> int:
 
 def _extent(before: Extent, sample_weight: Any, n: int, i: int) -> Extent:
     with naming_chunk(i):
-        weight = without_mask(sample_weight, "sample_weight")
-        weight = check_sample_weight(weight, n, may_be_zero=True)
+        weight = check_sample_weight(sample_weight, n, may_be_zero=True)
         assert weight is not None
         return before.and_rows(n, weight)
 

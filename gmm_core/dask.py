@@ -29,7 +29,6 @@ from gmm_core._dask_pass import (
     known_chunks,
     naming_chunk,
     weights_array,
-    without_mask,
 )
 from gmm_core._threads import effective_n_threads
 from gmm_core._warnings import warn
@@ -339,25 +338,21 @@ def _apply(
 ) -> Any:
     if not len(chunk):
         return empty
-    allow_nan = model.missing == "marginalize" or method == "impute"
     with naming_chunk(block_id[0]):
-        return getattr(model, method)(without_mask(chunk, "X", allow_nan))
+        return getattr(model, method)(chunk)
 
 
 def _score(model: mixture.GaussianMixture, i: int, chunk: Any, sample_weight: Any) -> _Score:
     with naming_chunk(i):
-        weight = without_mask(sample_weight, "sample_weight")
-        weight = check_sample_weight(weight, len(chunk), may_be_zero=True)
+        weight = check_sample_weight(sample_weight, len(chunk), may_be_zero=True)
         if not len(chunk) or (weight is not None and not weight.any()):
             return _Score(0.0, 0.0, len(chunk))
-        X = without_mask(chunk, "X", model.missing == "marginalize")
-        return _Score(*model._score(model._check_input(X), weight), len(chunk))
+        return _Score(*model._score(model._check_input(chunk), weight), len(chunk))
 
 
 def _weighted_mean(i: int, log_likelihood: FloatArray, sample_weight: Any) -> _Score:
     with naming_chunk(i):
-        weight = without_mask(sample_weight, "sample_weight")
-        weight = check_sample_weight(weight, len(log_likelihood), may_be_zero=True)
+        weight = check_sample_weight(sample_weight, len(log_likelihood), may_be_zero=True)
     assert weight is not None
     present = weight > 0  # 0 times -inf would be NaN
     total = float(weight.sum())

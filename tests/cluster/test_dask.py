@@ -368,13 +368,13 @@ def bad_inputs() -> Iterator[Any]:
     )
     yield pytest.param(rows, rows, "sample_weight has 2 dimensions", id="2D weights")
     masked = da.ma.masked_array(rows, mask=da.from_array(np.isnan(spoilt), chunks=(30, 2)))
-    message = r"chunk 2 of X: X is a masked array with masked values. The first is X\[17, 1\]"
+    message = r"chunk 2 of X: X has masked values, the first is X\[17, 1\]"
     yield pytest.param(masked, None, message, id="masked")
     yield pytest.param(masked.astype(np.int64), None, message, id="masked integers")
     yield pytest.param(
         rows,
         da.ma.masked_array(da.ones(100, chunks=25), mask=da.from_array(negative < 0, chunks=25)),
-        "chunk 2 of X: sample_weight is a masked array with masked values",
+        "chunk 2 of X: sample_weight has masked values",
         id="masked weight",
     )
     wrong = rows.map_blocks(lambda block: block[:, :1], dtype=np.float64, meta=good[:0])
@@ -438,14 +438,14 @@ def test_bad_rows_in_lazy_results(X: np.ndarray) -> None:
     with dask.config.set(scheduler="synchronous"):
         for name in methods:
             method = getattr(model, name)
-            with pytest.raises(ValueError, match="chunk 1 of X: X is a masked array"):
+            with pytest.raises(ValueError, match="chunk 1 of X: X has masked values"):
                 np.asarray(method(masked))
             with pytest.raises(ValueError, match="chunk 1 of X: Input X contains NaN"):
                 np.asarray(method(da.from_array(holed, chunks=(5000, D))))
             np.testing.assert_allclose(method(unmasked), method(X), rtol=1e-12)
         weights = da.ma.masked_array(da.ones(N, chunks=5000), mask=masked_weights(hidden))
         for rows in (unmasked, unmasked[unmasked[:, 0] > -np.inf]):
-            with pytest.raises(ValueError, match="chunk 1 of X: sample_weight is a masked array"):
+            with pytest.raises(ValueError, match="chunk 1 of X: sample_weight has masked values"):
                 model.score(rows, sample_weight=weights)
         model.set_params(missing="marginalize")
         for name in methods:
