@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import os
@@ -138,6 +139,31 @@ def check_parameters(params: Mapping[str, object], class_name: str = "GaussianMi
             )
 
 
+@functools.cache
+def _constant_entropy() -> np.random.bit_generator.ISeedSequence:
+    class ConstantEntropy(np.random.bit_generator.ISeedSequence):
+        def generate_state(
+            self, n_words: int, dtype: npt.DTypeLike = np.uint32
+        ) -> npt.NDArray[Any]:
+            return np.ones(n_words, dtype)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _constant_entropy, ()
+
+    return ConstantEntropy()
+
+
+def _seeded(seed: int) -> np.random.RandomState:
+    """Make ``RandomState(seed)`` in a third of its time, which is long beside a small fit.
+
+    NumPy fills the state with entropy of the operating system before it seeds it.
+    """
+    entropy: Any = _constant_entropy()
+    random_state = np.random.RandomState(np.random.MT19937(entropy))
+    random_state.seed(seed)
+    return random_state
+
+
 def check_random_state(seed: object) -> np.random.RandomState:
     """Turn a seed into a random number generator.
 
@@ -162,7 +188,7 @@ def check_random_state(seed: object) -> np.random.RandomState:
         global_state: np.random.RandomState = np.random.mtrand._rand
         return global_state
     if isinstance(seed, numbers.Integral) and _is_seed(seed):
-        return np.random.RandomState(int(seed))
+        return _seeded(int(seed))
     raise ValueError(f"random_state={seed!r} cannot be used to seed numpy.random.RandomState")
 
 
