@@ -27,6 +27,7 @@ Float64Array = npt.NDArray[np.float64]
 _COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", "precisions_cholesky_")
 
 _ARRAYS = ("weights_", "means_", *_COVARIANCE_ATTRIBUTES)
+_WATCHED = frozenset((*_ARRAYS, "covariance_type"))
 
 _SMALL = 4096   # entries of the factors
 # Weights may have been rounded to float32, or written down with seven digits.
@@ -108,6 +109,9 @@ class MixtureAttributes(BaseEstimator):
         # The last assignment wins: the other two attributes that say the same are dropped, and
         # derived when they are asked for.
         attributes = vars(self)
+        if name not in _WATCHED:
+            attributes[name] = value
+            return
         if name in _ARRAYS:
             if np.ma.is_masked(value):
                 raise ValueError(f"{name} has masked values: fill them")
