@@ -21,6 +21,7 @@ from gmm_core.collapse import collapsed_components
 from gmm_core.conversion import ConvertingPass, ForeignRows, check_rows
 from gmm_core.covariance import precisions_and_covariances
 from gmm_core.em import Fit, Pass
+from gmm_core.frames import Names
 from gmm_core.initialization import GivenParameters, initial_parameters
 from gmm_core.marginal import has_missing
 from gmm_core.missing import MissingPass
@@ -40,7 +41,6 @@ from gmm_core.statistics import RegCovar
 from gmm_core.subsample import NOTHING, Extent, sample_size
 from gmm_core.validation import (
     FloatArray,
-    Names,
     check_sample_weight,
     convergence_warning_class,
 )

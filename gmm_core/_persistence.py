@@ -30,10 +30,10 @@ from gmm_core._archive import (
     write,
 )
 from gmm_core.covariance import COVARIANCE_TYPES
+from gmm_core.frames import Names
 from gmm_core.parameter_validation import check_parameters
 from gmm_core.statistics import Statistics
 from gmm_core.stepwise import Collected, Stream
-from gmm_core.validation import Names
 
 FORMAT = "gmm_core.GaussianMixture"
 FORMAT_VERSION = 2      # 1 had no position of a stream

@@ -14,6 +14,7 @@ from gmm_core._fitting import FittingMethods, warn_of_collapse
 from gmm_core._threads import effective_n_threads
 from gmm_core.conversion import whole
 from gmm_core.em import Fit
+from gmm_core.frames import Names
 from gmm_core.parameter_validation import check_parameters, check_reg_covar
 from gmm_core.passes import ArrayPass
 from gmm_core.statistics import (
@@ -32,7 +33,7 @@ from gmm_core.stepwise import (
     statistics_of,
     step_size,
 )
-from gmm_core.validation import FloatArray, Names, check_sample_weight, check_X
+from gmm_core.validation import FloatArray, check_sample_weight, check_X
 
 Float64Array = npt.NDArray[np.float64]
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gmm_core.frames import Names
 from gmm_core.passes import Block, KernelPass
 from gmm_core.subsample import NOTHING, Extent
 from gmm_core.validation import (
     FloatArray,
-    Names,
     check_sample_weight,
     check_X,
     refuse_dask_collection,

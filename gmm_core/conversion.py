@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gmm_core.frames import Names, is_frame_of_numbers
 from gmm_core.passes import Block, KernelPass
 from gmm_core.validation import (
     FloatArray,
-    Names,
     as_float_array,
     check_n_rows,
     check_values,
     check_X,
-    is_frame_of_numbers,
 )
 
 _MAX_COPY_BYTES = 1 << 25

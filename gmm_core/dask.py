@@ -32,10 +32,10 @@ from gmm_core._dask_pass import (
 )
 from gmm_core._threads import effective_n_threads
 from gmm_core._warnings import warn
+from gmm_core.frames import Names
 from gmm_core.parameter_validation import check_enough_samples, check_parameters
 from gmm_core.validation import (
     FloatArray,
-    Names,
     check_sample_weight,
     check_X,
     not_fitted_error,

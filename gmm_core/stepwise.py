@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gmm_core.frames import Names
 from gmm_core.parameters import Parameters
 from gmm_core.statistics import RegCovar, Statistics
-from gmm_core.validation import FloatArray, Names
+from gmm_core.validation import FloatArray
 
 Float64Array = npt.NDArray[np.float64]
 

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import numbers
 import sys
-from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core._warnings import warn
+from gmm_core.frames import (
+    Names,
+    check_feature_names,
+    column_of,
+    dtypes_of,
+    feature_names_of,
+    is_frame,
+    is_time,
+)
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
-Names = npt.NDArray[np.object_]
 _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 
 _BLOCK = 1 << 16  # values looked at together when a non-finite one is searched for
-_MAX_NAMES_SHOWN = 5
-_FRAMES = (
-    ("pandas", "DataFrame"),
-    ("polars", "DataFrame"),
-    ("pyarrow", "Table"),
-    ("pyarrow", "RecordBatch"),
-)
 _NAN_ADVICE = (
     'With missing="marginalize", GaussianMixture takes missing values in arrays and data frames; '
     "fit_batches, partial_fit and fits of Dask collections do not take them yet."
@@ -132,9 +131,9 @@ def check_X(
     """
     _refuse_batches(X)
     fitting = n_features is None
-    names = _get_feature_names(X)
+    names = feature_names_of(X)
     if not fitting:
-        _check_feature_names(names, feature_names, estimator_name)
+        check_feature_names(names, feature_names, estimator_name)
     # Text is read as numbers while fitting and refused afterwards, as in scikit-learn.
     array = as_float_array(X, "X", allow_strings=fitting, masked_as_nan=allow_nan)
     by = f" by {estimator_name}"
@@ -398,56 +397,11 @@ def _without_mask(
 # --- data frames ----------------------------------------------------------------------------
 
 
-def is_frame(value: object) -> bool:
-    """Whether a value is a data frame of pandas or polars, or a table or batch of pyarrow."""
-    classes = (getattr(sys.modules.get(package), name, None) for package, name in _FRAMES)
-    return any(cls is not None and isinstance(value, cls) for cls in classes)
-
-
-def is_frame_of_numbers(value: object) -> bool:
-    """Whether a value is a data frame whose columns are integers, booleans or binary floats."""
-    return is_frame(value) and all(_is_number(dtype) for _, dtype in _dtypes(value))
-
-
-def _dtypes(frame: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the name and the dtype of each column."""
-    if hasattr(frame, "num_rows"):  # pyarrow
-        return zip(frame.schema.names, frame.schema.types, strict=True)
-    return zip(frame.columns, frame.dtypes, strict=True)
-
-
-def _column(frame: Any, i: int) -> npt.NDArray[np.float64]:
-    if hasattr(frame, "iloc"):  # pandas
-        return frame.iloc[:, i].to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
-    values = frame.columns[i] if hasattr(frame, "num_rows") else frame.to_series(i)
-    return np.asarray(values, dtype=np.float64)
-
-
-def _is_number(dtype: Any) -> bool:
-    if hasattr(dtype, "is_float"):  # polars
-        return bool(dtype.is_float() or dtype.is_integer() or str(dtype) == "Boolean")
-    pyarrow: Any = sys.modules.get("pyarrow")
-    if pyarrow is not None and isinstance(dtype, pyarrow.DataType):
-        t = pyarrow.types
-        return bool(t.is_floating(dtype) or t.is_integer(dtype) or t.is_boolean(dtype))
-    return getattr(dtype, "kind", "O") in "biuf"
-
-
-def _is_time(dtype: Any) -> bool:
-    """Whether the dtype of a column is one of dates, times or durations."""
-    if hasattr(dtype, "is_temporal"):  # polars
-        return bool(dtype.is_temporal())
-    pyarrow: Any = sys.modules.get("pyarrow")
-    if pyarrow is not None and isinstance(dtype, pyarrow.DataType):
-        return bool(pyarrow.types.is_temporal(dtype))
-    return getattr(dtype, "kind", "O") in "mM"
-
-
 def _frame_to_array(frame: Any, name: str) -> FloatArray:
     """Convert a data frame, whose columns may have types that NumPy does not know."""
     dtypes: list[Any] = []
-    for column, dtype in _dtypes(frame):
-        if _is_time(dtype):
+    for column, dtype in dtypes_of(frame):
+        if is_time(dtype):
             raise TypeError(f"column {column!r} of {name} has dtype {dtype}, expected numbers")
         if getattr(dtype, "kind", "O") == "c":
             raise ValueError(
@@ -475,9 +429,9 @@ def _frame_to_array(frame: Any, name: str) -> FloatArray:
 
 def _first_bad_column(frame: Any, error: Exception, name: str) -> Exception:
     """The error for a frame that cannot be converted, naming the column that is the cause."""
-    for i, (column, dtype) in enumerate(_dtypes(frame)):
+    for i, (column, dtype) in enumerate(dtypes_of(frame)):
         try:
-            _column(frame, i)
+            column_of(frame, i)
         except (TypeError, ValueError, OverflowError) as cause:
             return _not_numbers(cause, name, f"; its column {column!r} has dtype {dtype}")
     return _not_numbers(error, name)
@@ -550,59 +504,3 @@ def _infinite_error(index: int, array: FloatArray, name: str, first_row: int) ->
         f"Input {name} contains infinity or a value too large for {array.dtype!r}. "
         f"The first is {name}[{_at(index, array, first_row)}]."
     )
-
-
-# --- feature names --------------------------------------------------------------------------
-
-
-def _get_feature_names(X: object) -> Names | None:
-    """Read the column names of a data frame, if it is one and all of them are strings."""
-    pyarrow: Any = sys.modules.get("pyarrow")
-    columns: Iterable[object]
-    if pyarrow is not None and isinstance(X, (pyarrow.Table, pyarrow.RecordBatch)):
-        columns = X.schema.names  # their `columns` are the data
-    elif hasattr(X, "iloc") or hasattr(X, "__arrow_c_stream__"):
-        columns = getattr(X, "columns", ())
-    else:
-        return None
-    names = list(columns)
-    are_strings = [isinstance(name, str) for name in names]
-    if not any(are_strings):
-        return None
-    if not all(are_strings):
-        types = sorted({type(name).__name__ for name in names})
-        raise TypeError(
-            "Feature names are only supported if all input features have string names, but X has "
-            f"names of types {types}. Convert them, for example by X.columns = "
-            "X.columns.astype(str)."
-        )
-    return np.array(names, dtype=object)
-
-
-def _check_feature_names(names: Names | None, fitted: Names | None, estimator_name: str) -> None:
-    if names is None and fitted is None:
-        return
-    if fitted is None:
-        warn(f"X has feature names, but {estimator_name} was fitted without feature names")
-    elif names is None:
-        warn(
-            f"X does not have valid feature names, but {estimator_name} was fitted with feature "
-            "names"
-        )
-    elif list(names) != list(fitted):
-        raise ValueError(_names_differ_message(set(names), set(fitted)))
-
-
-def _names_differ_message(names: set[str], fitted: set[str]) -> str:
-    message = "The feature names should match those that were passed during fit.\n"
-    if names == fitted:
-        return message + "Feature names must be in the same order as they were in fit.\n"
-    for heading, differing in (
-        ("Feature names unseen at fit time:\n", names - fitted),
-        ("Feature names seen at fit time, yet now missing:\n", fitted - names),
-    ):
-        if differing:
-            shown = [f"- {name}\n" for name in sorted(differing)[:_MAX_NAMES_SHOWN]]
-            more = "- ...\n" if len(differing) > _MAX_NAMES_SHOWN else ""
-            message += heading + "".join(shown) + more
-    return message
