@@ -347,11 +347,13 @@ def test_ctrl_c_without_workers(X: np.ndarray, start_cluster: Any) -> None:
 def test_all_workers_leave(X: np.ndarray, start_cluster: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(_dask_pass, "_PATIENCE", 1)
     rows = da.from_array(X, chunks=(600, D))
-    with start_cluster(1) as other, Client(other):
+    with start_cluster(1) as other, Client(other) as client:
         expected = GaussianMixture(K, **EXACT).fit(rows)
 
         def leave() -> None:
             other.scale(0)
+            while client.nthreads():
+                time.sleep(0.05)
             threading.Timer(4, other.scale, [1]).start()
 
         at_iteration(monkeypatch, 3, leave)
