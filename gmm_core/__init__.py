@@ -9,7 +9,8 @@ except ImportError as error:
     ) from error
 
 from gmm_core import reference
-from gmm_core._info import build_info, get_include
+from gmm_core.core.errors import ConvergenceWarning, InvalidParameterError, NotFittedError
+from gmm_core.core.info import build_info, get_include
 from gmm_core.functions import (
     accumulate,
     expectation_step,
@@ -18,9 +19,11 @@ from gmm_core.functions import (
     responsibilities,
     sufficient_statistics,
 )
+from gmm_core.io import old_pickles
 from gmm_core.mixture import GaussianMixture
-from gmm_core.statistics import Statistics
-from gmm_core.validation import ConvergenceWarning, InvalidParameterError, NotFittedError
+from gmm_core.model.statistics import Statistics
+
+old_pickles.register()
 
 __all__ = [
     "ConvergenceWarning",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from gmm_core import GaussianMixture
     from gmm_core._data_files import Data
-    from gmm_core.restarts import State
+    from gmm_core.fit.restarts import State
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
@@ -282,6 +282,8 @@ def _fit(args: argparse.Namespace) -> None:
     from gmm_core import GaussianMixture
     from gmm_core._data_files import read_data
     from gmm_core._report import feature_names, print_components, print_table, print_text
+    from gmm_core.fit.result import set_attributes
+    from gmm_core.fit.run import fit_array
 
     if args.plot:
         from gmm_core import _plot
@@ -310,9 +312,11 @@ def _fit(args: argparse.Namespace) -> None:
         ):
             if len(args.k) > 1:  # the table marks collapsed models
                 warnings.filterwarnings("ignore", r"components? [\d, ]+ collapsed")
-            vars(model)["_watch"] = progress.watch
             start = time.perf_counter()
-            model.fit(data.X)
+            attributes, _ = fit_array(
+                model._options(), vars(model), data.X, watch=progress.watch
+            )
+            set_attributes(vars(model), attributes)
             seconds = time.perf_counter() - start
             bic = float(model.bic(data.X))
             log_likelihood = float(model.score(data.X)) * data.X.shape[0]
@@ -412,12 +416,13 @@ def _bench(args: argparse.Namespace) -> None:
 
 def _collapsed(model: "GaussianMixture", X: Any) -> list[int]:
     """Return the components of a model, fitted to X, that have collapsed onto few samples."""
-    from gmm_core.collapse import collapsed_components
-    from gmm_core.parameter_validation import check_reg_covar
+    from gmm_core.data.parameters import check_reg_covar
+    from gmm_core.model.attributes import mixture_from
+    from gmm_core.model.collapse import collapsed_components
 
-    parameters = model._parameters()._replace(covariances=model.covariances_)
+    mixture = mixture_from(vars(model), model.covariance_type, model.n_threads)
     reg_covar = check_reg_covar(model.reg_covar, X.shape[1])
-    return [int(k) for k in collapsed_components(parameters, X.shape[0], reg_covar)]
+    return [int(k) for k in collapsed_components(mixture, X.shape[0], reg_covar)]
 
 
 def _load(path: str) -> "GaussianMixture":

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from gmm_core._warnings import warn
+from gmm_core.core.warn import warn
 
 # The delimiters that an error may suggest, in the words of --delimiter.
 _DELIMITERS = {";": "';'", "\t": "tab", " ": "space", ",": "','"}

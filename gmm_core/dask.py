@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -18,7 +18,11 @@ except ImportError as error:
     ) from error
 
 from gmm_core import __version__, mixture
-from gmm_core._dask_pass import (
+from gmm_core.core.errors import not_fitted_error
+from gmm_core.core.threads import effective_n_threads
+from gmm_core.core.types import FloatArray, Names
+from gmm_core.core.warn import warn
+from gmm_core.data.cluster import (
     DaskChunks,
     DaskPass,
     as_dask_array,
@@ -30,24 +34,11 @@ from gmm_core._dask_pass import (
     naming_chunk,
     weights_array,
 )
-from gmm_core._threads import effective_n_threads
-from gmm_core._warnings import warn
-from gmm_core.frames import Names
-from gmm_core.parameter_validation import check_enough_samples, check_parameters
-from gmm_core.validation import (
-    FloatArray,
-    check_sample_weight,
-    check_X,
-    not_fitted_error,
-)
-
-
-class _Score(NamedTuple):
-    """Mean log-likelihood, total weight and number of the rows of a chunk."""
-
-    mean: float
-    weight: float
-    n_samples: int
+from gmm_core.data.validation import check_enough_samples, check_sample_weight, check_X
+from gmm_core.fit import run
+from gmm_core.fit.result import set_attributes
+from gmm_core.infer import score
+from gmm_core.infer.score import Score
 
 
 class GaussianMixture(mixture.GaussianMixture):
@@ -106,23 +97,154 @@ class GaussianMixture(mixture.GaussianMixture):
     >>> labels = gm.predict(X)  # doctest: +SKIP
     """
 
-    def _fit_array(self, X: Any, sample_weight: Any) -> Any:
+    def fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:
+        """Fit the mixture by EM; see `gmm_core.GaussianMixture.fit`.
+
+        Parameters
+        ----------
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+        y : object, default=None
+            Ignored.
+        sample_weight : array-like or Dask collection of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : GaussianMixture
+        """
         if not dask.is_dask_collection(X):
-            return super()._fit_array(X, sample_weight)
-        check_parameters(self.get_params(), type(self).__name__)
+            return super().fit(X, y, sample_weight)
+        options = self._options()
         client = _current_client()
         array, dtype, names = _checked_collection(X)
         _check_workers(client)
         chunks = DaskChunks(client, array, sample_weight, dtype)
-        if chunks.extent.n_samples < 2:
-            raise ValueError(f"X has {chunks.extent.n_samples} rows, at least 2 are needed")
-        check_enough_samples(chunks.extent.n_present, self.n_components)
-        n_threads = effective_n_threads(self.n_threads)
-        data = DaskPass(chunks, self.n_components, self.covariance_type, n_threads)
-        self._fit_pass(data, chunks.extent, names)
-        return array
+        if chunks.totals.n_samples < 2:
+            raise ValueError(f"X has {chunks.totals.n_samples} rows, at least 2 are needed")
+        check_enough_samples(chunks.totals.n_present, options.n_components)
+        data = DaskPass(chunks, effective_n_threads(options.n_threads))
+        attributes = run.fit_pass(options, vars(self), data, chunks.totals, names)
+        set_attributes(vars(self), attributes)
+        return self
 
-    # --- what the public methods do with a collection ------------------------------------------
+    def fit_predict(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:
+        """Fit the mixture, and return the component of each sample.
+
+        Parameters
+        ----------
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+        y : object, default=None
+            Ignored.
+        sample_weight : array-like or Dask collection of shape (n_samples,), default=None
+
+        Returns
+        -------
+        labels : ndarray or Dask array of shape (n_samples,), int64
+        """
+        if not dask.is_dask_collection(X):
+            return super().fit_predict(X, y, sample_weight)
+        return self.fit(X, y, sample_weight).predict(X)
+
+    # --- using a fitted mixture --------------------------------------------------------------
+
+    def predict(self, X: Any) -> Any:
+        """Return the component of each sample; see `gmm_core.GaussianMixture.predict`.
+
+        Parameters
+        ----------
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray or Dask array of shape (n_samples,), int64
+        """
+        if not dask.is_dask_collection(X):
+            return super().predict(X)
+        return self._lazy(self._collection(X), "predict", np.empty(0, np.int64))
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the responsibilities; see `gmm_core.GaussianMixture.predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+
+        Returns
+        -------
+        responsibilities : ndarray or Dask array of shape (n_samples, n_components)
+        """
+        if not dask.is_dask_collection(X):
+            return super().predict_proba(X)
+        array = self._collection(X)
+        empty = np.empty((0, len(self.weights_)), self._result_dtype(array))
+        return self._lazy(array, "predict_proba", empty)
+
+    def score_samples(self, X: Any) -> Any:
+        """Return the log-likelihood of each sample; see `gmm_core.GaussianMixture.score_samples`.
+
+        Parameters
+        ----------
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_likelihood : ndarray or Dask array of shape (n_samples,)
+        """
+        if not dask.is_dask_collection(X):
+            return super().score_samples(X)
+        array = self._collection(X)
+        return self._lazy(array, "score_samples", np.empty(0, self._result_dtype(array)))
+
+    def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:
+        """Return the mean log-likelihood of the samples; see `gmm_core.GaussianMixture.score`.
+
+        Parameters
+        ----------
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+        y : object, default=None
+            Ignored.
+        sample_weight : array-like or Dask collection of shape (n_samples,), default=None
+
+        Returns
+        -------
+        log_likelihood : float
+        """
+        if not dask.is_dask_collection(X):
+            return super().score(X, y, sample_weight)
+        return self._score(self._collection(X), sample_weight).mean
+
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
+        """Return the Bayesian information criterion; see `gmm_core.GaussianMixture.bic`.
+
+        Parameters
+        ----------
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+        sample_weight : array-like or Dask collection of shape (n_samples,), default=None
+
+        Returns
+        -------
+        bic : float
+        """
+        if not dask.is_dask_collection(X):
+            return super().bic(X, sample_weight)
+        n_parameters = score.n_parameters(self._model().prepared)
+        return self._score(self._collection(X), sample_weight).bic(n_parameters)
+
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
+        """Return the Akaike information criterion; see `gmm_core.GaussianMixture.aic`.
+
+        Parameters
+        ----------
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+        sample_weight : array-like or Dask collection of shape (n_samples,), default=None
+
+        Returns
+        -------
+        aic : float
+        """
+        if not dask.is_dask_collection(X):
+            return super().aic(X, sample_weight)
+        n_parameters = score.n_parameters(self._model().prepared)
+        return self._score(self._collection(X), sample_weight).aic(n_parameters)
 
     def impute(self, X: Any, sample: bool = False) -> Any:
         """Fill missing values; see `gmm_core.GaussianMixture.impute`.
@@ -131,47 +253,31 @@ class GaussianMixture(mixture.GaussianMixture):
 
         Parameters
         ----------
-        X : array-like or dask collection of shape (n_samples, n_features)
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
         sample : bool, default=False
 
         Returns
         -------
-        ndarray or dask array of shape (n_samples, n_features)
+        X : ndarray or Dask array of shape (n_samples, n_features)
         """
         if not dask.is_dask_collection(X):
             return super().impute(X, sample)
         if sample:
             raise ValueError("sample=True needs an array, but X is a collection of dask")
-        array = self._check_input(X)
+        array = self._collection(X)
         return self._lazy(array, "impute", np.empty((0, X.shape[1]), self._result_dtype(array)))
 
-    def _check_input(self, X: Any, allow_nan: bool | None = None) -> Any:
-        if not dask.is_dask_collection(X):
-            return super()._check_input(X, allow_nan)
-        if not self.__sklearn_is_fitted__():
+    # --- what these methods do with a collection ---------------------------------------------
+
+    def _collection(self, X: Any) -> Any:
+        """Return a collection as a Dask array, checked against the fitted features."""
+        if "means_" not in vars(self):
             raise not_fitted_error(type(self).__name__)
         names = vars(self).get("feature_names_in_")
-        return _checked_collection(X, self._parameters().means.shape[1], names)[0]
+        return _checked_collection(X, self._model().prepared.means.shape[1], names)[0]
 
-    def _labels(self, X: Any) -> Any:
-        if not isinstance(X, da.Array):
-            return super()._labels(X)
-        return self._lazy(X, "predict", np.empty(0, np.int64))
-
-    def _log_likelihood(self, X: Any) -> Any:
-        if not isinstance(X, da.Array):
-            return super()._log_likelihood(X)
-        return self._lazy(X, "score_samples", np.empty(0, self._result_dtype(X)))
-
-    def _responsibilities(self, X: Any, allow_nan: bool = False) -> Any:
-        if not isinstance(X, da.Array):
-            return super()._responsibilities(X, allow_nan)
-        empty = np.empty((0, len(self.weights_)), self._result_dtype(X))
-        return self._lazy(X, "predict_proba", empty), self._parameters()
-
-    def _score(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        if not isinstance(X, da.Array):
-            return super()._score(X, sample_weight)
+    def _score(self, X: Any, sample_weight: Any) -> Score:
+        """Return the mean log-likelihood and the total weight of a Dask array."""
         if sample_weight is not None:
             if dask.is_dask_collection(sample_weight):
                 sample_weight = weights_array(sample_weight)
@@ -185,21 +291,18 @@ class GaussianMixture(mixture.GaussianMixture):
         if np.ndim(sample_weight) > 0:
             weights = _delayed_chunks(_weights_like(X, sample_weight))
         model = dask.delayed(self._plain())
-        score = dask.delayed(_score, pure=False)
+        score_chunk = dask.delayed(_score, pure=False)
         rows = _delayed_chunks(X)
-        return _combined(
-            dask.compute(
-                *(score(model, i, x, w) for i, (x, w) in enumerate(zip(rows, weights, strict=True)))
-            )
-        )
+        pairs = enumerate(zip(rows, weights, strict=True))
+        return _combined(dask.compute(*(score_chunk(model, i, x, w) for i, (x, w) in pairs)))
 
-    def _score_by_rows(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        """Return mean log-likelihood and total weight for chunks of unknown length.
+    def _score_by_rows(self, X: Any, sample_weight: Any) -> Score:
+        """Return the mean log-likelihood and the total weight for chunks of unknown length.
 
         Chunks of X and of the weights can be aligned only once both are computed. What is kept
         until then is one log-likelihood for each row, so the rows themselves are computed once.
         """
-        log_likelihood = self._log_likelihood(X)
+        log_likelihood = self.score_samples(X)
         if dask.is_dask_collection(sample_weight):
             log_likelihood, sample_weight = dask.persist(log_likelihood, sample_weight)
         else:
@@ -208,11 +311,8 @@ class GaussianMixture(mixture.GaussianMixture):
         parts = _delayed_chunks(log_likelihood)
         weights = _delayed_chunks(_weights_like(log_likelihood, sample_weight))
         mean = dask.delayed(_weighted_mean, pure=False)
-        return _combined(
-            dask.compute(
-                *(mean(i, x, w) for i, (x, w) in enumerate(zip(parts, weights, strict=True)))
-            )
-        )
+        pairs = enumerate(zip(parts, weights, strict=True))
+        return _combined(dask.compute(*(mean(i, x, w) for i, (x, w) in pairs)))
 
     def _lazy(self, X: Any, method: str, meta: Any) -> Any:
         """Return an array that calls the method for each chunk when it is computed."""
@@ -224,10 +324,10 @@ class GaussianMixture(mixture.GaussianMixture):
 
     def _plain(self) -> mixture.GaussianMixture:
         """Return a model with the attributes that the workers' methods read, and one thread."""
+        kind: Any = self.covariance_type
         model = mixture.GaussianMixture(
-            len(self.weights_), covariance_type=self.covariance_type, n_threads=1,
-            missing=self.missing,
-        )  # fmt: skip
+            len(self.weights_), covariance_type=kind, n_threads=1, missing=self.missing
+        )
         names = ("weights_", "means_", "precisions_cholesky_")
         vars(model).update({name: getattr(self, name) for name in names})
         return model
@@ -302,13 +402,21 @@ def _check_workers(client: distributed.Client) -> None:
             )
 
 
-def _combined(parts: Sequence[_Score]) -> tuple[float, float]:
-    """Combine the scores of all chunks into the mean log-likelihood and total weight of X."""
+class _ChunkScore(NamedTuple):
+    """The score of a chunk, and its number of rows, which may have no weight."""
+
+    score: Score
+    n_samples: int
+
+
+def _combined(parts: Sequence[_ChunkScore]) -> Score:
+    """Combine the scores of all chunks into that of X."""
     if not sum(part.n_samples for part in parts):
         raise ValueError("X has 0 rows, at least 1 is needed")
-    total = sum(part.weight for part in parts)
+    scores = [part.score for part in parts]
+    total = sum(part.weight for part in scores)
     check_total_weight(total)
-    return sum(part.mean * (part.weight / total) for part in parts if part.weight), float(total)
+    return Score(sum(s.mean * (s.weight / total) for s in scores if s.weight), float(total))
 
 
 def _delayed_chunks(array: Any) -> Any:
@@ -342,20 +450,22 @@ def _apply(
         return getattr(model, method)(chunk)
 
 
-def _score(model: mixture.GaussianMixture, i: int, chunk: Any, sample_weight: Any) -> _Score:
+def _score(
+    model: mixture.GaussianMixture, i: int, chunk: Any, sample_weight: Any
+) -> _ChunkScore:
     with naming_chunk(i):
         weight = check_sample_weight(sample_weight, len(chunk), may_be_zero=True)
         if not len(chunk) or (weight is not None and not weight.any()):
-            return _Score(0.0, 0.0, len(chunk))
-        return _Score(*model._score(model._check_input(chunk), weight), len(chunk))
+            return _ChunkScore(Score(0.0, 0.0), len(chunk))
+        scored = score.score(model._rows(chunk), model._model(), weight)
+        return _ChunkScore(scored, len(chunk))
 
 
-def _weighted_mean(i: int, log_likelihood: FloatArray, sample_weight: Any) -> _Score:
+def _weighted_mean(i: int, log_likelihood: FloatArray, sample_weight: Any) -> _ChunkScore:
     with naming_chunk(i):
         weight = check_sample_weight(sample_weight, len(log_likelihood), may_be_zero=True)
     assert weight is not None
-    present = weight > 0  # 0 times -inf would be NaN
-    total = float(weight.sum())
-    shares = weight[present] / total
-    mean = float((shares * log_likelihood[present].astype(np.float64)).sum())
-    return _Score(mean, total, len(log_likelihood))
+    if not weight.any():
+        return _ChunkScore(Score(0.0, 0.0), len(log_likelihood))
+    mean = score.weighted_mean(log_likelihood, weight)
+    return _ChunkScore(Score(mean, float(weight.sum())), len(log_likelihood))

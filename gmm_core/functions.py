@@ -12,23 +12,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core import statistics as _statistics
-from gmm_core._threads import effective_n_threads
-from gmm_core.covariance import COVARIANCE_TYPES
-from gmm_core.parameter_validation import (
-    check_means_init,
-    check_parameters,
+from gmm_core.core.threads import effective_n_threads
+from gmm_core.core.types import Float64Array, FloatArray
+from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.conversion import as_float_array
+from gmm_core.data.parameters import (
+    check_means,
     check_precisions_cholesky,
     check_reg_covar,
-    check_weights_init,
+    check_weights,
 )
-from gmm_core.parameters import Parameters, parameters_from
-from gmm_core.passes import ArrayPass
-from gmm_core.statistics import Statistics, check_covariance_type
-from gmm_core.validation import as_float_array, check_sample_weight, check_X
-
-FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
-Float64Array = npt.NDArray[np.float64]
+from gmm_core.data.validation import check_sample_weight, check_X
+from gmm_core.fit import maximization
+from gmm_core.fit.options import check_options
+from gmm_core.model.covariance import covariance_type_of
+from gmm_core.model.parameters import Prepared, prepare
+from gmm_core.model.statistics import Statistics
 
 
 class MixtureParameters(NamedTuple):
@@ -82,9 +81,9 @@ def log_density(
         If an argument has another shape, a value that is not finite, or X is not numbers.
     """
     samples, _ = check_X(X)
-    data, parameters = _pass(samples, None, means, precisions_cholesky, covariance_type, n_threads)
+    data, prepared = _pass(samples, None, means, precisions_cholesky, covariance_type, n_threads)
     result = _output(out, "out", (len(samples), data.n_components), samples)
-    data.evaluate(parameters, log_prob=result)
+    data.evaluate(prepared, log_prob=result)
     return result
 
 
@@ -113,11 +112,11 @@ def responsibilities(
         Zeros for a sample whose density is 0 under every component.
     """
     samples, _ = check_X(X)
-    data, parameters = _pass(
+    data, prepared = _pass(
         samples, weights, means, precisions_cholesky, covariance_type, n_threads
     )
     result = _output(out, "out", (len(samples), data.n_components), samples)
-    data.evaluate(parameters, responsibilities=result)
+    data.evaluate(prepared, responsibilities=result)
     return result
 
 
@@ -147,7 +146,7 @@ def expectation_step(
     responsibilities : ndarray of shape (N, K), the dtype of X
     """
     samples, _ = check_X(X)
-    data, parameters = _pass(
+    data, prepared = _pass(
         samples, weights, means, precisions_cholesky, covariance_type, n_threads
     )
     if out is None:
@@ -158,7 +157,7 @@ def expectation_step(
         raise TypeError(f"out should be a tuple of two arrays, but got {type(out).__name__}")
     log_likelihood = _output(first, "out[0]", (len(samples),), samples)
     r = _output(second, "out[1]", (len(samples), data.n_components), samples)
-    data.evaluate(parameters, log_likelihood=log_likelihood, responsibilities=r)
+    data.evaluate(prepared, log_likelihood=log_likelihood, responsibilities=r)
     return log_likelihood, r
 
 
@@ -205,8 +204,8 @@ def sufficient_statistics(
         raise ValueError("responsibilities must be finite and not negative")
     r = np.ascontiguousarray(r, samples.dtype)
     K, D = r.shape[1], samples.shape[1]
-    origin = check_means_init(shift, K, D, name="shift")
-    check_covariance_type(covariance_type)
+    origin = check_means(shift, K, D, name="shift")
+    covariance_type_of(covariance_type)
     weight = check_sample_weight(sample_weight, len(samples))
     data = ArrayPass(samples, weight, K, covariance_type, _checked_n_threads(n_threads))
     return _kept(data.statistics(origin, lambda rows: r[rows]), out)
@@ -239,10 +238,10 @@ def accumulate(
     """
     samples, _ = check_X(X)
     weight = check_sample_weight(sample_weight, len(samples))
-    data, parameters = _pass(
+    data, prepared = _pass(
         samples, weights, means, precisions_cholesky, covariance_type, n_threads, weight
     )
-    return _kept(data.expectation(parameters), out)
+    return _kept(data.accumulate(prepared), out)
 
 
 def maximization_step(
@@ -281,12 +280,12 @@ def maximization_step(
         raise ValueError("the counts of statistics must not be negative")
     if not (statistics.weight > 0 and statistics.counts.any()):
         raise ValueError("statistics holds no samples")
-    p, _ = _statistics.maximization_step(statistics, reg, _checked_n_threads(n_threads))
-    return MixtureParameters(p.weights, p.means, p.covariances, p.precisions_cholesky)
+    p, _ = maximization.maximization_step(statistics, reg, _checked_n_threads(n_threads))
+    return MixtureParameters(*p[:3], p.prepared.precisions_cholesky)
 
 
 def _checked_n_threads(n_threads: int | None) -> int:
-    check_parameters({"n_threads": n_threads}, "this function")
+    check_options({"n_threads": n_threads}, "this function")
     return effective_n_threads(n_threads)
 
 
@@ -298,23 +297,21 @@ def _pass(
     covariance_type: str,
     n_threads: int | None,
     sample_weight: Float64Array | None = None,
-) -> tuple[ArrayPass, Parameters]:
-    """The checked arguments; weights of None are ones."""
-    check_covariance_type(covariance_type)
+) -> tuple[ArrayPass, Prepared]:
+    """Check the arguments; without weights, all weights are 1."""
+    kind = covariance_type_of(covariance_type)
     shape = np.shape(means)
     if len(shape) != 2 or not shape[0]:
         raise ValueError(f"means has shape {shape}, expected (n_components, n_features)")
     K, D = shape[0], X.shape[1]
-    kind = COVARIANCE_TYPES[covariance_type]
-    parameters = parameters_from(
-        np.ones(K) if weights is None else check_weights_init(weights, K),
-        check_means_init(means, K, D),
-        check_precisions_cholesky(precisions_cholesky, kind.shape(K, D), kind.is_matrix),
+    prepared = prepare(
+        np.ones(K) if weights is None else check_weights(weights, K),
+        check_means(means, K, D),
+        check_precisions_cholesky(precisions_cholesky, kind, K, D),
         covariance_type,
-        np.empty(0),  # covariances, which no E-step reads
     )
     data = ArrayPass(X, sample_weight, K, covariance_type, _checked_n_threads(n_threads))
-    return data, parameters
+    return data, prepared
 
 
 def _output(out: Any, name: str, shape: tuple[int, ...], X: FloatArray) -> npt.NDArray[Any]:

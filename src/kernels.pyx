@@ -4,7 +4,7 @@ Each function is one call of a pointer to the build that this processor runs.
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
-from gmm_core import _dispatch
+from gmm_core.core import dispatch as _dispatch
 
 ctypedef Py_ssize_t (*Size)(int, Py_ssize_t, Py_ssize_t) noexcept nogil
 ctypedef void (*LogConstants)(const double*, const double*, double*, Py_ssize_t, Py_ssize_t, int) noexcept nogil

@@ -1,0 +1,59 @@
+"""The build of the kernels that this process runs, chosen once, when the package is imported."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core import _cpu
+from gmm_core._build_config import LEVELS
+from gmm_core.core.signatures import ExpectationKernels, KMeansKernels, MaximizationKernels
+
+VARIABLE = "GMM_CORE_ISA"
+
+
+def _choose() -> str:
+    available = [level for level in _cpu.supported_levels() if level in LEVELS]
+    forced = os.environ.get(VARIABLE)
+    if forced is None:
+        return available[-1]
+    if forced not in available:
+        raise ImportError(
+            f"{VARIABLE}={forced}, but this processor and this build of gmm_core have "
+            f"{', '.join(available)}"
+        )
+    return forced
+
+
+LEVEL = _choose()
+
+
+def _load(name: str) -> Any:
+    return importlib.import_module(f"gmm_core.{name}")
+
+
+_BY_TYPE: dict[np.dtype[Any], tuple[ExpectationKernels, KMeansKernels]] = {
+    np.dtype(np.float32): (_load(f"_expectation_{LEVEL}_f32"), _load(f"_kmeans_{LEVEL}_f32")),
+    np.dtype(np.float64): (_load(f"_expectation_{LEVEL}_f64"), _load(f"_kmeans_{LEVEL}_f64")),
+}
+maximization: MaximizationKernels = _load(f"_maximization_{LEVEL}")
+
+
+def expectation(dtype: npt.DTypeLike) -> ExpectationKernels:
+    """Return the kernels of the E-step (src/_expectation.pyx) for float32 or float64 samples."""
+    return _BY_TYPE[np.dtype(dtype)][0]
+
+
+def kmeans(dtype: npt.DTypeLike) -> KMeansKernels:
+    """Return the kernels of k-means (src/_kmeans.pyx) for float32 or float64 samples."""
+    return _BY_TYPE[np.dtype(dtype)][1]
+
+
+def check_status(status: int) -> None:
+    """Raise AssertionError if a kernel of a debug build found a buffer too small."""
+    if status < 0:
+        raise AssertionError("a kernel was about to access memory beyond a buffer")

@@ -1,0 +1,89 @@
+"""The functions of the compiled modules, for type checkers.
+
+Each source in src/ is built several times, under names that end in the instruction set and the
+element type. One class here stands for all builds of a source, where the arguments are explained.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.types import Float64Array as Double
+from gmm_core.core.types import FloatArray as Real  # of the element type of the build
+from gmm_core.core.types import Labels
+
+Flags = npt.NDArray[np.int8]
+Status = npt.NDArray[np.intp]
+
+
+class ExpectationKernels(Protocol):
+    """src/_expectation.pyx."""
+
+    def sizes(self, covariance_type: int, K: int, D: int) -> tuple[int, int, int, int]: ...
+
+    def prepare(
+        self, log_constant: Double, means: Double, precisions_cholesky: Double, mixture: Real,
+        covariance_type: int,
+    ) -> int: ...
+
+    def accumulate(
+        self, X: Real, sample_weight: Double, responsibilities: Real, labels: Labels, mixture: Real,
+        shift: Double, statistics: Double, partial: Double, scratch: Real, tickets: Status,
+        covariance_type: int, K: int, chunk_rows: int, n_threads: int,
+    ) -> int: ...
+
+    def evaluate(
+        self, X: Real, mixture: Real, log_prob: Real, log_likelihood: Real, responsibilities: Real,
+        labels: Labels, scratch: Real, status: Status, covariance_type: int, K: int,
+        chunk_rows: int, n_threads: int,
+    ) -> int: ...
+
+    def exp_log(self, x: Real, exp_x: Real, y: Double, log_y: Double) -> None: ...
+
+
+class KMeansKernels(Protocol):
+    """src/_kmeans.pyx."""
+
+    def lloyd_step(
+        self, X: Real, sample_weight: Double, centers: Double, origins: Double, labels: Labels,
+        distances: Real, sums: Double, partial: Double, scratch: Real, tickets: Status,
+        chunk_rows: int, n_threads: int,
+    ) -> int: ...
+
+    def seeding_step(
+        self, X: Real, sample_weight: Double, points: Real, nearest: Real, chunk_sums: Double,
+        scratch: Real, tickets: Status, chunk_rows: int, n_threads: int,
+    ) -> int: ...
+
+
+class MaximizationKernels(Protocol):
+    """src/_maximization.pyx."""
+
+    def maximization_step(
+        self, statistics: Double, shift: Double, reg_covar: Double, weights: Double, means: Double,
+        covariances: Double, precisions_cholesky: Double, log_constant: Double, scratch: Double,
+        empty: Flags, covariance_type: int, n_threads: int,
+    ) -> tuple[int, float]: ...
+
+    def factor(
+        self, covariances: Double, precisions_cholesky: Double, scratch: Double, K: int, D: int,
+        covariance_type: int, n_threads: int,
+    ) -> int: ...
+
+    def log_normalization(
+        self, weights: Double, precisions_cholesky: Double, log_constant: Double, D: int,
+        covariance_type: int,
+    ) -> int: ...
+
+    def factor_precisions(
+        self, precisions: Double, precisions_cholesky: Double, scratch: npt.NDArray[np.longdouble],
+        n_threads: int,
+    ) -> int: ...
+
+    def precisions_and_covariances(
+        self, precisions_cholesky: Double, precisions: Double, covariances: Double, scratch: Double,
+        n_threads: int,
+    ) -> int: ...

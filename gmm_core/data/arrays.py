@@ -1,0 +1,132 @@
+"""Passes over one array, and over rows that have to be converted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy.typing as npt
+
+from gmm_core.core.dispatch import check_status
+from gmm_core.core.types import Float64Array, FloatArray, Labels
+from gmm_core.data.blocks import Block
+from gmm_core.data.foreign import ForeignRows
+from gmm_core.data.passes import KernelPass
+from gmm_core.data.subset import StartRows, Totals
+from gmm_core.model.parameters import Prepared
+
+
+class ArrayPass(KernelPass):
+    """Passes over one array.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float32 or float64
+        C-contiguous; may be read-only.
+    sample_weight : ndarray of shape (n_samples,), float64, or None
+    n_components : int
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    n_threads : int
+    """
+
+    def __init__(
+        self,
+        X: FloatArray,
+        sample_weight: Float64Array | None,
+        n_components: int,
+        covariance_type: str,
+        n_threads: int,
+    ) -> None:
+        n_samples, n_features = X.shape
+        super().__init__(
+            n_samples, n_features, X.dtype, n_components, covariance_type, n_threads
+        )
+        self.X = X
+        self.sample_weight = self._none.weight if sample_weight is None else sample_weight
+
+    def slices(self) -> Iterator[slice]:
+        """Return consecutive slices of the rows, which take a bounded time."""
+        for start in range(0, len(self.X), self.slice_rows):
+            yield slice(start, start + self.slice_rows)
+
+    def blocks(self) -> Iterator[Block]:
+        """Return the slices with their rows; see `KernelPass.blocks`."""
+        for rows in self.slices():
+            yield Block(rows, self.X[rows], self.sample_weight[rows])
+
+    def rows_for_start(self, totals: Totals, size: int, seed: int | None) -> StartRows:
+        """Return the rows that starts are found from, which are not copied if they are all rows."""
+        if totals.n_samples <= size:
+            return StartRows(self.X, self.sample_weight if len(self.sample_weight) else None)
+        return super().rows_for_start(totals, size, seed)
+
+    def evaluate(
+        self,
+        prepared: Prepared,
+        *,
+        log_prob: npt.NDArray[Any] | None = None,
+        log_likelihood: npt.NDArray[Any] | None = None,
+        responsibilities: npt.NDArray[Any] | None = None,
+        labels: Labels | None = None,
+    ) -> int:
+        """Fill the arrays that are given; return the number of rows without density.
+
+        Parameters
+        ----------
+        prepared : Prepared
+        log_prob : ndarray of shape (n_samples, K), optional
+            Gets the weighted log-densities log π_k + log N(x | μ_k, Σ_k).
+        log_likelihood : ndarray of shape (n_samples,), optional
+            Gets −inf for a row without density under any component.
+        responsibilities : ndarray of shape (n_samples, K), optional
+            Gets 0 for such a row.
+        labels : ndarray of shape (n_samples,), int64, optional
+            Gets the component of the largest responsibility.
+        """
+        self._prepare(prepared)
+        none = self._none
+        count = 0
+        for rows in self.slices():
+            status = self._kernels.evaluate(
+                self.X[rows],
+                self._mixture,
+                none.matrix if log_prob is None else log_prob[rows],
+                none.vector if log_likelihood is None else log_likelihood[rows],
+                none.matrix if responsibilities is None else responsibilities[rows],
+                none.labels if labels is None else labels[rows],
+                self._scratch, self._tickets, self._code, self.n_components, self.chunk_rows,
+                self.n_threads,
+            )
+            check_status(status)
+            count += status
+        return count
+
+
+class ConvertingPass(KernelPass):
+    """Passes over rows that are converted part by part. The result is bit-identical to one array's.
+
+    Parameters
+    ----------
+    X : ForeignRows of shape (n_samples, n_features)
+    sample_weight : ndarray of shape (n_samples,), float64, or None
+    n_components : int
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    n_threads : int
+    """
+
+    def __init__(
+        self,
+        X: ForeignRows,
+        sample_weight: Float64Array | None,
+        n_components: int,
+        covariance_type: str,
+        n_threads: int,
+    ) -> None:
+        super().__init__(*X.shape, X.dtype, n_components, covariance_type, n_threads)
+        self._X = X
+        self._sample_weight = self._none.weight if sample_weight is None else sample_weight
+
+    def blocks(self) -> Iterator[Block]:
+        """Return the rows in blocks of whole chunks; a block may reuse the memory of another."""
+        for rows, part in self._X.parts(self.buffer_rows):
+            yield Block(rows, part, self._sample_weight[rows])

@@ -1,0 +1,500 @@
+"""Passes over chunks of rows that the workers of a Dask cluster hold.
+
+A pass sends the parameters to the workers. One task for each chunk computes statistics, and further
+tasks add these in a tree. The shape of the tree depends on the number of chunks alone, so results
+are bit-identical for any number of workers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from typing import Any
+
+import dask
+import numpy as np
+from dask import array as da
+from distributed import Client, Future, futures_of, wait
+
+from gmm_core.core.errors import same_kind
+from gmm_core.core.types import Float64Array, FloatArray
+from gmm_core.core.warn import warn
+from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.blocks import Block
+from gmm_core.data.conversion import as_float_array
+from gmm_core.data.digest import DataDigest
+from gmm_core.data.patterns import has_missing
+from gmm_core.data.subset import (
+    NO_ROWS,
+    Cursor,
+    StartRows,
+    Totals,
+    draw_positions,
+    present_rows,
+)
+from gmm_core.data.validation import check_sample_weight, check_X
+from gmm_core.model.parameters import Mixture, Prepared
+from gmm_core.model.statistics import Statistics
+
+_FAN_IN = 8  # statistics that one task of the tree adds
+_ATTEMPTS = 6
+_PATIENCE = 5  # seconds without any worker before a warning is issued
+# The errors that the client sees when a worker has died: a cancelled task or a broken connection.
+_LOST = (CancelledError, OSError)
+_NONE = np.empty(0)
+
+
+class DaskChunks:
+    """The rows of a dask array, in the memory of the workers, checked there.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    X : dask.array.Array of shape (n_samples, n_features)
+        Not chunked along the features.
+    sample_weight : dask array or series, array-like of shape (n_samples,), number or None
+    dtype : dtype
+        The type that the rows are converted to, float32 or float64.
+
+    Attributes
+    ----------
+    totals : Totals
+    n_features : int
+    dtype : dtype
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a chunk has values or a shape that a fit refuses; the message has its number. If the
+        number of weights differs from that of the rows, or all weights are 0.
+    RuntimeError
+        If the client is closed or restarted, or if data are lost with their workers.
+    """
+
+    def __init__(self, client: Client, X: Any, sample_weight: Any, dtype: np.dtype[Any]) -> None:
+        self.client = client
+        self.dtype = dtype
+        self.n_features = int(X.shape[1])
+        self._tasks: list[Future] = []
+        check_owner(client, X, "X")
+        if dask.is_dask_collection(sample_weight):
+            check_owner(client, sample_weight, "sample_weight")
+            # One call for both: what rows and weights are derived from in common is computed once.
+            X, sample_weight = client.persist([X, weights_array(sample_weight)])
+        else:
+            X = client.persist(X)
+        chunks = _futures(X)
+        if X.dtype != dtype:
+            chunks = self._submit_each(_converted, chunks, range(len(chunks)), dtype=dtype)
+            self._tasks = []
+        self._chunks = chunks
+        counts = self.run(
+            lambda: self._submit_each(
+                _checked_length, chunks, range(len(chunks)), n_features=self.n_features
+            )
+        )
+        # A filter may leave chunks without rows. They need no tasks.
+        self._numbers = [i for i, count in enumerate(counts) if count]
+        self._chunks = [chunks[i] for i in self._numbers]
+        self._lengths = [counts[i] for i in self._numbers]
+        self._starts = [0, *np.cumsum(self._lengths).tolist()]
+        self._befores = [NO_ROWS._replace(total=float(n), n_samples=n) for n in self._starts]
+        self.totals = NO_ROWS.and_rows(self._starts[-1], _NONE)
+        self._weights: Sequence[Future | None] = [None] * len(self._chunks)
+        if sample_weight is not None and self._chunks:
+            self._add_weights(sample_weight)
+
+    def _add_weights(self, sample_weight: Any) -> None:
+        n = self.totals.n_samples
+        if dask.is_dask_collection(sample_weight):
+            parts = _futures(sample_weight)
+            lengths = self.run(lambda: self._submit_each(len, parts))
+            weights = sample_weight.copy()
+            weights._chunks = (tuple(lengths),)
+            check_weight_shape(weights, n)
+            weights = weights.rechunk((tuple(self._lengths),))
+            self._weights = _futures(self.client.persist(weights))
+        else:
+            weight = check_sample_weight(sample_weight, n)
+            assert weight is not None
+            self._weights = [self._send(part) for part in np.split(weight, self._starts[1:-1])]
+            self._tasks = []
+        totals_so_far = self.run(lambda: list(self._submit_totals_so_far()))
+        self._befores = [NO_ROWS, *totals_so_far]
+        self.totals = totals_so_far[-1]
+        check_total_weight(self.totals.total)
+
+    def _submit_totals_so_far(self) -> Iterator[Future]:
+        # Each task needs the result of the one before: subsamples depend on the order of the sums.
+        previous: Any = NO_ROWS
+        for i, n, weight in zip(self._numbers, self._lengths, self._weights, strict=True):
+            previous = self._submit(_totals, previous, weight, n, i)
+            yield previous
+
+    # --- tasks ------------------------------------------------------------------------------
+
+    def _send(self, value: Any) -> Future:
+        """Return a value as the result of a task.
+
+        The scheduler keeps the value and can send it again. A scattered value would be lost with
+        its worker. The warning about large graphs is silenced, as values may have megabytes.
+        """
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PB"}):
+            return self._submit(_itself, value)
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        self._tasks.append(self.client.submit(function, *arguments, key=_key(function), pure=False))
+        return self._tasks[-1]
+
+    def _submit_each(
+        self, function: Callable[..., Any], *arguments: Any, **common: Any
+    ) -> list[Future]:
+        key = f"gmm_core{function.__name__}"
+        tasks = self.client.map(function, *arguments, key=key, pure=False, **common)
+        self._tasks += tasks
+        return list(tasks)
+
+    def run(self, submit: Callable[[], list[Future]]) -> list[Any]:
+        """Return the results of the tasks that `submit` makes; call it again if they are lost.
+
+        The scheduler itself repeats tasks whose results were lost with a worker. It cannot restore
+        data that the user had sent to that worker alone.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                if attempt:
+                    time.sleep(attempt - 1)
+                return gather(self.client, submit())
+            except _LOST as error:
+                if any(task.status == "error" for task in self._tasks):
+                    raise
+                self._check_client(error)
+                lost = error
+            except BaseException as error:  # after Ctrl-C too, tasks that have not begun never do
+                if self.client.status == "running":
+                    self.client.cancel(self._tasks)
+                elif isinstance(error, Exception):
+                    self._check_client(error)
+                raise
+            finally:
+                self._tasks = []
+        raise RuntimeError(
+            f"{_ATTEMPTS} attempts to run a pass over the data failed, as workers were lost. "
+            "Perhaps none is left, or one had the only copy of some data, as of a scattered array. "
+            f"The last error: {type(lost).__name__}: {lost}"
+        ) from lost
+
+    def _check_client(self, error: Exception) -> None:
+        """Raise RuntimeError if tasks failed as the client was closed or restarted."""
+        if self.client.status != "running":
+            raise RuntimeError(
+                f"the client was closed during the fit (its status is {self.client.status!r}). Fit "
+                "again with a client that stays open until the end"
+            ) from error
+        try:  # after a restart between two passes, the chunks know the reason
+            self.client.gather([chunk for chunk in self._chunks if chunk.status == "cancelled"])
+            reason = str(error)
+        except CancelledError as cancelled:
+            reason = f"{error} {cancelled}"
+        if "scheduler-restart" in reason:
+            raise RuntimeError(
+                "the client was restarted during the fit, so the data on the workers are gone: fit "
+                "again"
+            ) from error
+
+    def sum(
+        self,
+        function: Callable[..., Float64Array],
+        arguments: tuple[Prepared, Float64Array | None],
+    ) -> Float64Array:
+        """Call the function for each chunk and return the sum of the results."""
+
+        def submit() -> list[Future]:
+            # The parameters may have megabytes: send them once, not with each task.
+            sent = self._send(arguments)
+            parts = self._submit_each(
+                function, self._chunks, self._weights, self._starts[:-1],
+                arguments=sent, exponent=self.totals.exponent, dtype=self.dtype,
+            )  # fmt: skip
+            while len(parts) > 1:
+                groups = [parts[i : i + _FAN_IN] for i in range(0, len(parts), _FAN_IN)]
+                parts = self._submit_each(_sum, groups)
+            return parts
+
+        total: Float64Array = self.run(submit)[0]
+        return total
+
+    def rows(self, size: int, seed: int | None) -> StartRows:
+        """Return a subset of the rows by the rule of `data/subset.py`; without a seed, all rows.
+
+        The weights are returned only with all rows. Every task draws all random numbers itself, as
+        that is cheaper than sending them.
+        """
+        parts = self.run(
+            lambda: self._submit_each(
+                _rows, self._chunks, self._weights, self._befores[: len(self._chunks)],
+                totals=self.totals, size=size, seed=seed, dtype=self.dtype,
+            )
+        )  # fmt: skip
+        X, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return StartRows(X, weight if len(weight) else None)
+
+    def checksum(self) -> str:
+        """Return the digest of all rows and weights, which does not depend on the chunks."""
+
+        def submit() -> list[Future]:
+            digest: Any = DataDigest()
+            for chunk, weight in zip(self._chunks, self._weights, strict=True):
+                digest = self._submit(
+                    _digest, digest, chunk, weight, self.totals.exponent, self.dtype
+                )
+            return [digest]
+
+        digest: DataDigest = self.run(submit)[0]
+        return digest.end()
+
+
+class DaskPass:
+    """Passes over the chunks, with one task for each chunk.
+
+    Parameters
+    ----------
+    chunks : DaskChunks
+    n_threads : int
+        Threads for the work of the client: the start and the M-steps. A task has one thread.
+    """
+
+    def __init__(self, chunks: DaskChunks, n_threads: int) -> None:
+        self.n_samples = chunks.totals.n_samples
+        self.n_features = chunks.n_features
+        self.dtype = chunks.dtype
+        self.n_threads = n_threads
+        self._chunks = chunks
+
+    def expectation(self, mixture: Mixture, shift: Float64Array | None = None) -> Statistics:
+        """Run the E-step; see `Pass.expectation`."""
+        values = self._chunks.sum(_expectation, (mixture.prepared, shift))
+        origin = mixture.means if shift is None else shift
+        return Statistics(values, origin, mixture.covariance_type)
+
+    def mean_log_likelihood(self, mixture: Mixture) -> float:
+        """Return the weighted mean of the samples' log-likelihoods."""
+        total, weight = self._chunks.sum(_log_likelihood, (mixture.prepared, None))
+        return float(total / weight)
+
+    def rows_for_start(self, totals: Totals, size: int, seed: int | None) -> StartRows:
+        """Bring the rows that starts are found from to the client; see `Pass.rows_for_start`."""
+        return self._chunks.rows(size, seed)
+
+    def checksum(self) -> str:
+        """Return the digest of all samples and weights, which does not depend on the chunks."""
+        return self._chunks.checksum()
+
+
+def gather(client: Client, tasks: list[Future]) -> list[Any]:
+    """Return the results of tasks; warn if the cluster has no workers that could run them.
+
+    It goes on waiting then, as workers may come: an adaptive cluster starts some for these tasks.
+    """
+    without_workers = 0
+    with client.as_current():
+        while True:
+            try:
+                wait(tasks, timeout=1)
+                break
+            except TimeoutError:
+                if any(task.status not in ("pending", "finished") for task in tasks):
+                    break
+            without_workers = 0 if client.nthreads() else without_workers + 1
+            if without_workers == _PATIENCE:
+                warn("the cluster has no workers: the fit waits until one has started")
+    results: list[Any] = client.gather(tasks)
+    return results
+
+
+def check_owner(client: Client, collection: Any, name: str) -> None:
+    """Raise ValueError if a collection has futures that the client cannot use."""
+    for future in futures_of(collection):
+        if future.cancelled():
+            raise ValueError(
+                f"{name} has chunks that were cancelled, as the client that made them was closed "
+                "or restarted: make or persist it again"
+            )
+        theirs, ours = (owner.scheduler.address for owner in (future.client, client))
+        if theirs != ours:
+            raise ValueError(
+                f"{name} has chunks on the cluster of {theirs}, but the current client is that of "
+                f"{ours}: fit within `with client.as_current():`"
+            )
+
+
+def as_dask_array(collection: Any) -> Any:
+    """Turn a dask series or data frame into an array; return anything else as it is."""
+    if hasattr(type(collection), "to_dask_array"):  # a Delayed has any attribute, its type not
+        # Fused tasks of two columns have different names, and their common part would run twice.
+        return collection.to_dask_array(fuse=False)
+    return collection
+
+
+def weights_array(sample_weight: Any) -> Any:
+    """Turn the weights, a dask collection, into an array of one dimension."""
+    array = as_dask_array(sample_weight)
+    if not isinstance(array, da.Array):
+        raise TypeError(
+            f"sample_weight is a {type(sample_weight).__name__}, expected an array, a dask array "
+            "or a dask series"
+        )
+    if array.ndim != 1:
+        raise ValueError(
+            f"sample_weight has {array.ndim} dimensions (shape {array.shape}), expected one weight "
+            "for each row of X"
+        )
+    return array
+
+
+def has_unknown_chunks(array: Any) -> bool:
+    """Whether the number of rows in some chunk is known only once it has been computed."""
+    return any(np.isnan(length) for length in array.chunks[0])
+
+
+def known_chunks(array: Any) -> Any:
+    """Return an array whose chunks have known lengths, and compute these if they are not known."""
+    if has_unknown_chunks(array):
+        array = array.copy()  # compute_chunk_sizes changes its array
+        array.compute_chunk_sizes()
+    return array
+
+
+def check_total_weight(total: float) -> None:
+    """Raise ValueError if the sum of the weights is zero or infinite."""
+    if not total > 0:
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    if np.isinf(total):
+        raise ValueError("The sum of sample_weight is too large for a float64")
+
+
+def check_weight_shape(weights: Any, n_samples: int) -> None:
+    """Raise ValueError if a dask array is not one weight for each sample."""
+    if weights.shape != (n_samples,):
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected ({n_samples},)")
+
+
+def _key(function: Callable[..., Any]) -> str:
+    return f"gmm_core{function.__name__}-{dask.base.tokenize(object())}"
+
+
+def _futures(persisted: Any) -> list[Future]:
+    """Return the futures of the chunks of a persisted array, in order."""
+    futures = {future.key: future for future in futures_of(persisted)}
+    return [futures[key] for key in dask.core.flatten(persisted.__dask_keys__())]
+
+
+# --- on the workers -------------------------------------------------------------------------------
+
+
+@contextmanager
+def naming_chunk(i: int) -> Iterator[None]:
+    """Put the number of the chunk into the message of a ValueError or TypeError."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise same_kind(error, f"chunk {i} of X: {error}") from error
+
+
+def _converted(chunk: Any, i: int, dtype: np.dtype[Any]) -> FloatArray:
+    with naming_chunk(i):
+        array: FloatArray = as_float_array(chunk, "X").astype(dtype, copy=False)
+        return array
+
+
+def _checked_length(chunk: Any, i: int, n_features: int) -> int:
+    with naming_chunk(i):
+        X = as_float_array(chunk, "X")  # refuses masked values, which check_X would make NaN
+        array, _ = check_X(X, n_features=n_features, min_samples=0, allow_nan=True)
+        if has_missing(array):
+            at = ", ".join(map(str, np.argwhere(np.isnan(array))[0]))
+            raise ValueError(
+                f"Input X contains NaN. The first is X[{at}]. Fits of Dask collections do not take "
+                "missing values yet, whatever the parameter missing says."
+            )
+        return len(array)
+
+
+def _totals(before: Totals, sample_weight: Any, n: int, i: int) -> Totals:
+    with naming_chunk(i):
+        weight = check_sample_weight(sample_weight, n, may_be_zero=True)
+        assert weight is not None
+        return before.and_rows(n, weight)
+
+
+def _for_kernels(
+    chunk: FloatArray, sample_weight: Any, exponent: int, dtype: np.dtype[Any]
+) -> tuple[FloatArray, Float64Array]:
+    """Return rows and weights as the kernels read them; rows are copied only if necessary."""
+    X: FloatArray = np.require(chunk, dtype, ["C", "A"])
+    if sample_weight is None:
+        return X, _NONE
+    return X, np.ldexp(np.asarray(sample_weight, np.float64), -exponent)
+
+
+class _ChunkPass(ArrayPass):
+    """A pass of one thread over a chunk, whose first row has the number `start` in X."""
+
+    def __init__(
+        self, X: FloatArray, sample_weight: Float64Array, start: int, prepared: Prepared
+    ) -> None:
+        K = len(prepared.weights)
+        weight = sample_weight if len(sample_weight) else None
+        super().__init__(X, weight, K, prepared.covariance_type, n_threads=1)
+        self._start = start
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the slices of the chunk; their row numbers are those in X."""
+        for rows, X, sample_weight in super().blocks():
+            yield Block(slice(rows.start + self._start, rows.stop + self._start), X, sample_weight)
+
+
+def _expectation(
+    chunk: FloatArray, sample_weight: Any, start: int, *, arguments: Any, exponent: int, dtype: Any
+) -> Float64Array:
+    prepared, shift = arguments
+    X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
+    return _ChunkPass(X, weight, start, prepared).accumulate(prepared, shift).values
+
+
+def _log_likelihood(
+    chunk: FloatArray, sample_weight: Any, start: int, *, arguments: Any, exponent: int, dtype: Any
+) -> Float64Array:
+    prepared, _ = arguments
+    X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
+    return _ChunkPass(X, weight, start, prepared).log_likelihood(prepared)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _sum(parts: list[Float64Array]) -> Float64Array:
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    return total
+
+
+def _rows(
+    chunk: FloatArray, sample_weight: Any, before: Totals, *,
+    totals: Totals, size: int, seed: int | None, dtype: np.dtype[Any],
+) -> tuple[FloatArray, Float64Array]:  # fmt: skip
+    X, weight = _for_kernels(chunk, sample_weight, totals.exponent, dtype)
+    if seed is None:
+        return present_rows(X, weight, totals, size)
+    positions = draw_positions(size, np.random.RandomState(seed))
+    return X[Cursor(positions, totals, before).advance(len(X), weight)], _NONE
+
+
+def _digest(
+    before: DataDigest, chunk: FloatArray, sample_weight: Any, exponent: int, dtype: Any
+) -> DataDigest:
+    return before.and_rows(*_for_kernels(chunk, sample_weight, exponent, dtype))

@@ -1,0 +1,197 @@
+"""Conversion of what users give to arrays of native float32 or float64."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.errors import same_kind
+from gmm_core.core.types import FloatArray
+from gmm_core.data.finite import position
+from gmm_core.data.frames import column_of, dtypes_of, is_frame, is_time
+
+_Array = TypeVar("_Array", bound=npt.NDArray[Any])
+
+
+def is_sparse(value: object) -> bool:
+    """Whether a value is a SciPy sparse array or matrix."""
+    sparse = sys.modules.get("scipy.sparse")
+    return sparse is not None and bool(sparse.issparse(value))
+
+
+def as_float_array(
+    value: object, name: str, *, allow_strings: bool = True, masked_as_nan: bool = False
+) -> FloatArray:
+    """Convert a value to an array of native float32 or float64, of any shape and layout.
+
+    Parameters
+    ----------
+    value : object
+        float32 and float64 stay what they are; all other numbers become float64.
+    name : str
+        The argument that the messages speak of.
+    allow_strings : bool
+        Whether strings are read as numbers.
+    masked_as_nan : bool
+        Whether masked values become NaN; otherwise they are refused.
+
+    Returns
+    -------
+    ndarray, float32 or float64
+        `value` itself or a view of it where that is possible.
+
+    Raises
+    ------
+    ValueError
+        If the values are masked, complex, or text that is not a number.
+    TypeError
+        If `value` is sparse, a `numpy.matrix`, a Dask collection, or holds what is not a number.
+    """
+    if is_sparse(value):
+        raise _sparse_error(name)
+    if isinstance(value, np.matrix):
+        raise TypeError(f"np.matrix is not supported: pass np.asarray({name})")
+    refuse_dask_collection(value, name)
+    if isinstance(value, (list, tuple)) and any(isinstance(v, np.ma.MaskedArray) for v in value):
+        value = np.ma.array(value)  # np.asarray would lose the masks
+    if isinstance(value, np.ma.MaskedArray):
+        value = _without_mask(value, name, masked_as_nan)
+    if is_frame(value):
+        return _frame_to_array(value, name)
+    if not isinstance(getattr(value, "dtype", None), np.dtype) and (
+        hasattr(value, "__array__") or not allow_strings
+    ):
+        value = np.asarray(value)  # a tensor may be of float32; a list may hold strings
+    dtype = getattr(value, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        _check_kind(value, dtype, name, allow_strings)
+    return _cast(value, _float_type(dtype), name)
+
+
+def _float_type(dtype: object) -> npt.DTypeLike:
+    keep = isinstance(dtype, np.dtype) and dtype in (np.float32, np.float64)  # native order only
+    return dtype if keep else np.float64  # type: ignore[return-value]
+
+
+def _cast(value: object, dtype: npt.DTypeLike, name: str) -> FloatArray:
+    try:
+        with np.errstate(over="ignore"):  # a long double may become infinite, and is then refused
+            array: FloatArray = np.asarray(value, dtype=dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _not_numbers(error, name) from error
+    return array
+
+
+def _not_numbers(error: Exception, name: str, where: str = "") -> Exception:
+    return same_kind(error, f"{error} ({name} should be an array of numbers{where})")
+
+
+def _check_kind(value: object, dtype: np.dtype[Any], name: str, allow_strings: bool) -> None:
+    if dtype.kind == "c":
+        raise ValueError(f"Complex data not supported\n{value}\n({name} has dtype {dtype})")
+    if dtype.kind in "mM":
+        raise TypeError(f"{name} has dtype {dtype}, expected numbers")
+    if dtype.kind in "USV" and not allow_strings:
+        raise ValueError(f"{name} has dtype {dtype}, expected numbers: convert it first")
+
+
+def _sparse_error(name: str) -> TypeError:
+    return TypeError(
+        f"Sparse data was passed for {name}, but dense data is required. "
+        f"Convert it with {name}.toarray()."
+    )
+
+
+def refuse_dask_collection(value: Any, name: str) -> None:
+    """Raise TypeError if a value is a lazy collection of Dask, which NumPy would compute.
+
+    Parameters
+    ----------
+    value : object
+    name : str
+        The argument that the message speaks of.
+
+    Raises
+    ------
+    TypeError
+    """
+    # The lazy arrays of xarray have a graph only if they are made of Dask's.
+    if hasattr(type(value), "__dask_graph__") and value.__dask_graph__() is not None:
+        raise TypeError(
+            f"{name} is a Dask collection ({type(value).__name__}), which would be computed into "
+            "the memory of this process. gmm_core.dask.GaussianMixture takes one as X, in all "
+            "methods but fit_batches and partial_fit, and as sample_weight of such an X. "
+            f"Elsewhere, pass {name}.compute()."
+        )
+
+
+def _without_mask(
+    array: np.ma.MaskedArray[Any, Any], name: str, masked_as_nan: bool
+) -> npt.NDArray[Any]:
+    """The values of a masked array, with NaN where they are masked."""
+    if array.dtype.kind not in "biuf" or not np.ma.is_masked(array):
+        return np.ma.getdata(array)
+    if masked_as_nan:
+        return np.ma.filled(array.astype(_float_type(array.dtype)), np.nan)
+    index = position(int(np.argmax(np.ma.getmaskarray(array))), array)
+    advice = "Fill or drop them."
+    if name == "X":
+        advice = (
+            'With missing="marginalize", GaussianMixture treats the masked values of an array as '
+            "missing. Otherwise, fill or drop them."
+        )
+    raise ValueError(f"{name} has masked values, the first is {name}[{index}]. {advice}")
+
+
+def for_kernels(array: _Array) -> _Array:
+    """Return an array in C order and aligned, which is a copy only if it has to be."""
+    if type(array) is np.ndarray and array.flags.c_contiguous and array.flags.aligned:
+        return array
+    required: _Array = np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
+    return required
+
+
+# --- data frames ----------------------------------------------------------------------------
+
+
+def _frame_to_array(frame: Any, name: str) -> FloatArray:
+    """Convert a data frame, whose columns may have types that NumPy does not know."""
+    dtypes: list[Any] = []
+    for column, dtype in dtypes_of(frame):
+        if is_time(dtype):
+            raise TypeError(f"column {column!r} of {name} has dtype {dtype}, expected numbers")
+        if getattr(dtype, "kind", "O") == "c":
+            raise ValueError(
+                f"Complex data not supported: column {column!r} of {name} has dtype {dtype}"
+            )
+        dtypes.append(dtype)
+    if dtypes and all(type(dtype).__name__ == "SparseDtype" for dtype in dtypes):
+        raise _sparse_error(name)
+    try:
+        with np.errstate(over="ignore"):  # a long double may become infinite, and is then refused
+            if not hasattr(frame, "iloc"):
+                array = np.asarray(frame)
+                # small integers with nulls become float32 in NumPy
+                single = any(str(dtype).lower() in ("float32", "float") for dtype in dtypes)
+                kept = array.dtype == np.float32 and single
+                return _cast(array, np.float32 if kept else np.float64, name)
+            if all(isinstance(dtype, np.dtype) for dtype in dtypes):
+                common = np.result_type(*dtypes) if dtypes else None
+                return np.asarray(frame, dtype=_float_type(common))
+            # Nullable columns hold pandas.NA, which becomes NaN, to be refused as any NaN is.
+            return frame.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _first_bad_column(frame, error, name) from error
+
+
+def _first_bad_column(frame: Any, error: Exception, name: str) -> Exception:
+    """The error for a frame that cannot be converted, naming the column that is the cause."""
+    for i, (column, dtype) in enumerate(dtypes_of(frame)):
+        try:
+            column_of(frame, i)
+        except (TypeError, ValueError, OverflowError) as cause:
+            return _not_numbers(cause, name, f"; its column {column!r} has dtype {dtype}")
+    return _not_numbers(error, name)

@@ -1,0 +1,209 @@
+"""Checks of the arrays that users give as parameters of a mixture."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from gmm_core.core.threads import effective_n_threads
+from gmm_core.core.types import Float64Array, RegCovar
+from gmm_core.data.conversion import as_float_array
+from gmm_core.model.covariance import CovarianceType, covariance_type_of
+from gmm_core.model.covariance.base import check_shape_and_values
+from gmm_core.model.parameters import Mixture, mixture_of, prepare
+
+
+def _as_parameter(value: object, name: str, shape: tuple[int, ...]) -> Float64Array:
+    """Convert a value to a fresh, finite array of float64 and of the given shape."""
+    array = np.array(as_float_array(value, name), dtype=np.float64, order="C", copy=True)
+    check_shape_and_values(array, shape, name)
+    return array
+
+
+def check_weights(weights: object, n_components: int) -> Float64Array:
+    """Check the weights of the components.
+
+    Parameters
+    ----------
+    weights : array-like of shape (n_components,)
+        Never modified.
+    n_components : int
+
+    Returns
+    -------
+    ndarray of shape (n_components,), float64
+        A fresh array.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, a weight is outside [0, 1], or they do not sum to 1
+        (within 1e-8; within 1e-6 where `weights` holds float32).
+    """
+    array = _as_parameter(weights, "weights", (n_components,))
+    if (array < 0.0).any() or (array > 1.0).any():
+        # scikit-learn's tests pin this text with the smallest value after "max" and the
+        # largest after "min".
+        raise ValueError(
+            "The parameter 'weights' should be in the range [0, 1], but got "
+            f"max value {array.min():.5f}, min value {array.max():.5f}"
+        )
+    is_float32 = getattr(weights, "dtype", None) == np.float32
+    if abs(1.0 - array.sum()) > (1e-6 if is_float32 else 1e-8):
+        raise ValueError(
+            "The parameter 'weights' should be normalized, but got "
+            f"sum(weights) = {array.sum():.5f}"
+        )
+    return array
+
+
+def check_means(
+    means: object, n_components: int, n_features: int, name: str = "means"
+) -> Float64Array:
+    """Check the means of the components.
+
+    Parameters
+    ----------
+    means : array-like of shape (n_components, n_features)
+        Never modified.
+    n_components, n_features : int
+    name : str
+        What the messages call them.
+
+    Returns
+    -------
+    ndarray of shape (n_components, n_features), float64
+        A fresh array.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another or a value is not finite.
+    """
+    return _as_parameter(means, name, (n_components, n_features))
+
+
+def check_precisions_cholesky(
+    precisions_cholesky: object, kind: CovarianceType, n_components: int, n_features: int
+) -> Float64Array:
+    """Check the factors of precisions.
+
+    Parameters
+    ----------
+    precisions_cholesky : array-like
+        Never modified.
+    kind : CovarianceType
+    n_components, n_features : int
+
+    Returns
+    -------
+    ndarray in the shape of the type, float64
+        A fresh array.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, a value is not finite, a diagonal is not positive, or a matrix is
+        not upper triangular.
+    """
+    name = "precisions_cholesky"
+    array = _as_parameter(precisions_cholesky, name, kind.shape(n_components, n_features))
+    flaw = kind.flaw_of_factor(array)
+    if flaw:
+        raise ValueError(f"The parameter '{name}' {flaw}")
+    return array
+
+
+def check_reg_covar(reg_covar: Any, n_features: int) -> RegCovar:
+    """Check what is added to the variances of the features.
+
+    Parameters
+    ----------
+    reg_covar : float, or array-like of shape (n_features,)
+    n_features : int
+
+    Returns
+    -------
+    float, or a fresh ndarray of shape (n_features,), float64
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape, or a value that is not finite or negative.
+    """
+    if isinstance(reg_covar, numbers.Real) and 0 <= float(reg_covar) < math.inf:
+        return float(reg_covar)
+    array = _as_parameter(reg_covar, "reg_covar", (n_features,))
+    if (array < 0.0).any():
+        raise ValueError(
+            f"The parameter 'reg_covar' should be non-negative, but got min value {array.min():.5g}"
+        )
+    return array
+
+
+def check_matrices(
+    matrices: object, kind: CovarianceType, n_components: int, n_features: int, noun: str
+) -> Float64Array:
+    """Check covariances or precisions.
+
+    Parameters
+    ----------
+    matrices : array-like
+        Never modified.
+    kind : CovarianceType
+    n_components, n_features : int
+    noun : {'precision', 'covariance'}
+        What the messages call the matrices.
+
+    Returns
+    -------
+    ndarray in the shape of the type, float64
+        A fresh array.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, a value is not finite, or a matrix is not symmetric and
+        positive-definite.
+    """
+    array = np.array(as_float_array(matrices, f"{kind.name} {noun}"), np.float64, order="C")
+    kind.check(array, n_components, n_features, noun)
+    return array
+
+
+def mixture_of_arguments(
+    weights: object,
+    means: Any,
+    covariances: object,
+    precisions: object,
+    covariance_type: str | None,
+    n_threads: int | None,
+) -> tuple[Mixture, Float64Array | None]:
+    """Make a mixture of what `GaussianMixture.from_parameters` is given, checked.
+
+    Returns
+    -------
+    mixture : Mixture
+    precisions : ndarray or None
+        The precisions, if they were given.
+
+    Raises
+    ------
+    ValueError
+        If a shape or value does not fit.
+    """
+    K, D = np.shape(means)
+    threads = effective_n_threads(n_threads)
+    kind = covariance_type_of(covariance_type)
+    if covariances is not None:
+        array = check_matrices(covariances, kind, K, D, "covariance")
+        checked = check_weights(weights, K), check_means(means, K, D)
+        factor = kind.factor_covariances(array, D, threads)
+        return mixture_of(prepare(*checked, factor, kind.name), array), None
+    array = check_matrices(precisions, kind, K, D, "precision")
+    checked = check_weights(weights, K), check_means(means, K, D)
+    factor = kind.factor_precisions(array, D, threads)
+    return mixture_of(prepare(*checked, factor, kind.name)), array

@@ -1,0 +1,255 @@
+"""The passes over the data: mixtures in, statistics out. Here Python calls the E-step's kernels."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.dispatch import check_status
+from gmm_core.core.dispatch import expectation as expectation_kernels
+from gmm_core.core.errors import NoDensityError
+from gmm_core.core.threads import available
+from gmm_core.core.types import Float64Array, FloatArray, Labels
+from gmm_core.data.blocks import Block
+from gmm_core.data.digest import digest_of
+from gmm_core.data.subset import StartRows, Totals, rows_for_start
+from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.parameters import Mixture, Prepared
+from gmm_core.model.statistics import Statistics
+
+
+class Pass(Protocol):
+    """What goes over the data once: over an array, over batches, or on a cluster.
+
+    Attributes
+    ----------
+    n_samples, n_features : int
+    dtype : dtype
+        float32 or float64.
+    n_threads : int
+        Threads for the work between passes, such as M-steps.
+    """
+
+    n_samples: int
+    n_features: int
+    dtype: np.dtype[Any]
+    n_threads: int
+
+    def expectation(self, mixture: Mixture, shift: Float64Array | None = None) -> Statistics:
+        """Run the E-step: return statistics of the responsibilities, and the log-likelihood.
+
+        Parameters
+        ----------
+        mixture : Mixture
+        shift : ndarray of shape (K, D), optional
+            Origins of the moments; the means by default.
+
+        Raises
+        ------
+        NoDensityError
+            If a sample has no density under any component; the message names its row.
+        """
+
+    def mean_log_likelihood(self, mixture: Mixture) -> float:
+        """Return the weighted mean of the samples' log-likelihoods."""
+
+    def rows_for_start(self, totals: Totals, size: int, seed: int | None) -> StartRows:
+        """Return the rows that starts are found from: a subset, or all rows without a seed.
+
+        Parameters
+        ----------
+        totals : Totals
+            Of all rows, with the weights as they were given.
+        size : int
+            The size of the subset.
+        seed : int or None
+            See `subset.rows_for_start`.
+        """
+
+    def checksum(self) -> str:
+        """Return the digest of all samples and weights, however they are divided."""
+
+
+# Nanoseconds that a chunk of rows (what one thread sums up alone) and a slice (one call of a
+# kernel, after which Python sees Ctrl-C) are to take, by the estimate in `_cost`.
+_CHUNK_TIME = 1e6
+_SLICE_TIME = 1e8
+MIN_CHUNK_ROWS = 512
+_BUFFER_BYTES = 1 << 23
+
+
+def _cost(n_components: int, n_features: int) -> float:
+    """Estimate the nanoseconds that a row takes: triangular products, and exponentials."""
+    return n_components * (n_features * (n_features + 8) / 20 + 5)
+
+
+def aligned_empty(shape: tuple[int, int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Make an array whose rows begin on a cache line, which vectors then never straddle."""
+    itemsize = np.dtype(dtype).itemsize
+    pitch = -(-shape[1] * itemsize // 64) * 64 // itemsize
+    buffer = np.empty(shape[0] * pitch + 64 // itemsize, dtype)
+    offset = -buffer.ctypes.data % 64 // itemsize
+    rows: npt.NDArray[Any] = buffer[offset : offset + shape[0] * pitch].reshape(shape[0], pitch)
+    return rows
+
+
+class _Absent(NamedTuple):
+    """Empty arrays, which stand for arguments of kernels that are not given."""
+
+    matrix: FloatArray
+    vector: FloatArray
+    labels: Labels
+    shift: Float64Array
+    weight: Float64Array
+
+
+@functools.cache
+def _absent(dtype: np.dtype[Any]) -> _Absent:
+    matrix: npt.NDArray[Any] = np.empty((0, 0), dtype)
+    vector: npt.NDArray[Any] = np.empty(0, dtype)
+    return _Absent(matrix, vector, np.empty(0, np.int64), np.empty((0, 0)), np.empty(0))
+
+
+class KernelPass:
+    """Passes by the compiled kernels, which own the memory that mixtures of one size need.
+
+    A subclass says where the blocks of rows come from. Chunk boundaries, and so the bits of all
+    sums, follow from the size of the mixture and the dtype alone: all blocks but the last hold
+    whole chunks.
+
+    Parameters
+    ----------
+    n_samples, n_features : int
+    dtype : dtype
+        float32 or float64.
+    n_components : int
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    n_threads : int
+    """
+
+    def __init__(
+        self,
+        n_samples: int,
+        n_features: int,
+        dtype: np.dtype[Any],
+        n_components: int,
+        covariance_type: str,
+        n_threads: int,
+    ) -> None:
+        self.n_samples = n_samples
+        self.n_features = n_features
+        self.dtype = dtype
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self._kernels = expectation_kernels(dtype)
+        self._code = COVARIANCE_TYPES[covariance_type].code
+        K, D = n_components, n_features
+        self._n_statistics, n_mixture, n_scratch, tile_rows = self._kernels.sizes(self._code, K, D)
+        rows = max(MIN_CHUNK_ROWS, int(_CHUNK_TIME / _cost(K, D)))
+        self.chunk_rows = -(-rows // tile_rows) * tile_rows
+        self.n_threads = max(1, min(n_threads, -(-n_samples // self.chunk_rows)))
+        wave = self.chunk_rows * self.n_threads
+        at_once = min(self.n_threads, available()) if self.n_threads > 1 else 1
+        self.slice_rows = max(1, int(_SLICE_TIME * at_once / _cost(K, D) / wave)) * wave
+        self._mixture = aligned_empty((1, n_mixture), dtype)[0]
+        self._scratch = aligned_empty((self.n_threads, n_scratch + 2 * K * D), dtype)
+        self._partial = np.empty((self.n_threads, self._n_statistics))
+        self._tickets = np.empty(self.n_threads + 2, np.intp)
+        self._none = _absent(dtype)
+
+    @property
+    def buffer_rows(self) -> int:
+        """Number of rows of a buffer: whole chunks in 8 MB, but at least one for each thread."""
+        wave = self.chunk_rows * self.n_threads
+        fitting = _BUFFER_BYTES // (self.n_features * self.dtype.itemsize)
+        return min(max(wave, fitting // wave * wave), self.slice_rows)
+
+    def blocks(self) -> Iterator[Block]:
+        """Return all rows in order, in blocks that take a bounded time."""
+        raise NotImplementedError
+
+    def _prepare(self, prepared: Prepared) -> None:
+        status = self._kernels.prepare(
+            prepared.log_constant, prepared.means, prepared.precisions_cholesky.reshape(-1),
+            self._mixture, self._code,
+        )  # fmt: skip
+        check_status(status)
+
+    def _accumulate(
+        self,
+        values: Float64Array,
+        shift: Float64Array,
+        mixture: npt.NDArray[Any],
+        responsibilities: Callable[[slice], FloatArray] | None = None,
+        labels: Labels | None = None,
+    ) -> None:
+        partial = self._partial if len(values) > 2 else np.empty((self.n_threads, 2))
+        for rows, X, sample_weight in self.blocks():
+            status = self._kernels.accumulate(
+                X,
+                sample_weight,
+                self._none.matrix if responsibilities is None else responsibilities(rows),
+                self._none.labels if labels is None else labels[rows],
+                mixture, shift, values, partial, self._scratch, self._tickets,
+                self._code, self.n_components, self.chunk_rows, self.n_threads,
+            )
+            if status > 0:
+                raise NoDensityError(rows.start + status - 1)
+            check_status(status)
+
+    def accumulate(self, prepared: Prepared, shift: Float64Array | None = None) -> Statistics:
+        """Run the E-step; see `Pass.expectation`."""
+        self._prepare(prepared)
+        values = np.zeros(self._n_statistics)
+        self._accumulate(values, self._none.shift if shift is None else shift, self._mixture)
+        origin = prepared.means if shift is None else shift
+        return Statistics(values, origin, self.covariance_type)
+
+    def expectation(self, mixture: Mixture, shift: Float64Array | None = None) -> Statistics:
+        """Run the E-step; see `Pass.expectation`."""
+        return self.accumulate(mixture.prepared, shift)
+
+    def log_likelihood(self, prepared: Prepared) -> Float64Array:
+        """Return the weighted log-likelihood, summed over the samples, and their total weight."""
+        self._prepare(prepared)
+        values = np.zeros(2)
+        self._accumulate(values, self._none.shift, self._mixture)
+        return values
+
+    def mean_log_likelihood(self, mixture: Mixture) -> float:
+        """Return the weighted mean of the samples' log-likelihoods."""
+        total, weight = self.log_likelihood(mixture.prepared)
+        return float(total / weight)
+
+    def statistics(
+        self,
+        shift: Float64Array,
+        responsibilities: Callable[[slice], FloatArray] | None = None,
+        labels: Labels | None = None,
+    ) -> Statistics:
+        """Return statistics of given responsibilities or labels.
+
+        Parameters
+        ----------
+        shift : ndarray of shape (K, D)
+            Origin of the moments.
+        responsibilities : callable, optional
+            Takes a slice of the rows, and returns their responsibilities.
+        labels : ndarray of shape (n_samples,), int64, optional
+            Without labels and responsibilities, all samples belong to the first component.
+        """
+        values = np.zeros(self._n_statistics)
+        self._accumulate(values, shift, self._none.vector, responsibilities, labels)
+        return Statistics(values, shift, self.covariance_type)
+
+    def rows_for_start(self, totals: Totals, size: int, seed: int | None) -> StartRows:
+        """Return the rows that starts are found from; see `Pass.rows_for_start`."""
+        return rows_for_start(self.blocks(), totals, size, seed)
+
+    def checksum(self) -> str:
+        """Return the digest of all samples and weights, however they are divided into blocks."""
+        return digest_of(self.blocks())

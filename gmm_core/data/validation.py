@@ -1,0 +1,234 @@
+"""Checks of the data that a mixture is given, made once, where it comes in.
+
+What passes is a C-contiguous, aligned array of native float32 or float64 that holds finite
+numbers only; the kernels rely on it. An array that is so already is never copied.
+"""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+
+from gmm_core.core.types import Float64Array, FloatArray, Names
+from gmm_core.data.conversion import as_float_array, for_kernels
+from gmm_core.data.finite import check_finite, check_not_infinite
+from gmm_core.data.frames import check_feature_names, feature_names_of
+
+_NAN_ADVICE = (
+    'With missing="marginalize", GaussianMixture takes missing values in arrays and data frames; '
+    "fit_batches, partial_fit and fits of Dask collections do not take them yet."
+)
+
+
+def check_X(
+    X: object,
+    *,
+    n_features: int | None = None,
+    feature_names: Names | None = None,
+    min_samples: int = 1,
+    allow_nan: bool = False,
+    estimator_name: str = "GaussianMixture",
+) -> tuple[FloatArray, Names | None]:
+    """Check the samples given to a method and make them an array for the kernels.
+
+    Parameters
+    ----------
+    X : array-like or data frame of shape (n_samples, n_features)
+        Numbers of any type, in any memory layout. float32 and float64 stay what they are
+        (if they have the byte order of the machine); all else becomes float64. Masked values
+        of a masked array count as NaN.
+    n_features : int or None
+        The number of features of the fitted model; None while fitting.
+    feature_names : ndarray of object or None
+        The feature names of the fitted model; None if it has none, and while fitting.
+    min_samples : int
+        The fewest rows allowed.
+    allow_nan : bool
+        Whether NaN passes, as a value that is missing.
+    estimator_name : str
+        The class that the messages speak of.
+
+    Returns
+    -------
+    array : ndarray of shape (n_samples, n_features), float32 or float64
+        C-contiguous and aligned. It is `X` or a view of it where that is possible; it may be
+        read-only.
+    names : ndarray of shape (n_features,), object, or None
+        The column names of a data frame if all are strings.
+
+    Raises
+    ------
+    ValueError
+        If `X` is not two-dimensional, has too few samples, no features or another number of
+        features than the model, other feature names or names in another order, values that
+        are NaN or masked (unless allowed), infinite, complex, or text that is not a number.
+    TypeError
+        If `X` is sparse, a `numpy.matrix`, a Dask collection, a data set or an iterator, holds
+        dates or objects that are not numbers, or mixes names that are strings with others.
+
+    Warns
+    -----
+    UserWarning
+        If only one of `X` and the fitted model has feature names.
+    """
+    _refuse_batches(X)
+    fitting = n_features is None
+    names = feature_names_of(X)
+    if not fitting:
+        check_feature_names(names, feature_names, estimator_name)
+    # Text is read as numbers while fitting and refused afterwards, as in scikit-learn.
+    array = as_float_array(X, "X", allow_strings=fitting, masked_as_nan=allow_nan)
+    by = f" by {estimator_name}"
+    if array.ndim < 2:
+        raise ValueError(_not_2d_message(X, array))
+    if array.ndim > 2:
+        raise ValueError(
+            f"Found array with dim {array.ndim}, while dim <= 2 is required{by}. Give X of shape "
+            f"(n_samples, n_features), not {array.shape}."
+        )
+    array = for_kernels(array)
+    check_values(array, allow_nan)
+    check_n_rows(array.shape, min_samples, estimator_name)
+    if n_features is not None and array.shape[1] != n_features:
+        raise ValueError(
+            f"X has {array.shape[1]} features, but {estimator_name} is expecting "
+            f"{n_features} features as input."
+        )
+    return array, names
+
+
+def check_values(array: FloatArray, allow_nan: bool, first_row: int = 0) -> None:
+    """Check that samples are finite.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n_samples, n_features), float32 or float64
+        C-contiguous.
+    allow_nan : bool
+        Whether NaN passes, as a value that is missing.
+    first_row : int
+        The number in X of the first row of the array.
+
+    Raises
+    ------
+    ValueError
+        If a value is infinite, or NaN where that is not allowed.
+    """
+    if allow_nan:
+        check_not_infinite(array, "X", first_row)
+    else:
+        check_finite(array, "X", _NAN_ADVICE, first_row)
+
+
+def check_n_rows(
+    shape: tuple[int, ...], min_samples: int, estimator_name: str = "GaussianMixture"
+) -> None:
+    """Raise ValueError if samples have too few rows, or no features."""
+    for axis, (what, minimum) in enumerate((("sample", min_samples), ("feature", 1))):
+        if shape[axis] < minimum:
+            raise ValueError(
+                f"Found array with {shape[axis]} {what}(s) (shape={shape}) while a minimum of "
+                f"{minimum} is required by {estimator_name}. Give X of shape (n_samples, "
+                "n_features)."
+            )
+
+
+def check_sample_weight(
+    sample_weight: object, n_samples: int, *, may_be_zero: bool = False
+) -> Float64Array | None:
+    """Check the weights of the samples.
+
+    Parameters
+    ----------
+    sample_weight : None, number or array-like of shape (n_samples,)
+        A number is the weight of every sample.
+    n_samples : int
+    may_be_zero : bool
+        Whether all may be zero.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), float64, C-contiguous, or None
+        None if `sample_weight` is None. It is `sample_weight` itself where that is possible.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another; if a weight is negative, NaN or infinite; if all are zero;
+        or if their sum is not a finite number.
+    TypeError
+        If the weights are not numbers.
+    """
+    if sample_weight is None:
+        return None
+    array = np.asarray(as_float_array(sample_weight, "sample_weight"), dtype=np.float64)
+    if isinstance(sample_weight, numbers.Number):
+        array = np.full(n_samples, array)
+    if array.ndim != 1:
+        raise ValueError(
+            f"Sample weights must be 1D array or scalar, got {array.ndim}D array of shape "
+            f"{array.shape}; expected one number or shape ({n_samples},)."
+        )
+    if array.shape != (n_samples,):
+        raise ValueError(f"sample_weight.shape == {array.shape}, expected ({n_samples},)")
+    array = for_kernels(array)
+    check_finite(array, "sample_weight")
+    if (array < 0).any():
+        raise ValueError(
+            f"Negative values in data passed to `sample_weight`: the least is {array.min()}"
+        )
+    if not may_be_zero and not array.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    with np.errstate(over="ignore"):
+        if np.isinf(array.sum()):
+            raise ValueError("The sum of sample_weight is too large for a float64")
+    return array
+
+
+def _refuse_batches(X: object) -> None:
+    """Raise if X is data in parts, such as a data set, an iterator or a list of arrays."""
+    if isinstance(X, (list, tuple)):
+        if len(X) and len(getattr(X[0], "shape", ())) == 2:
+            raise ValueError(
+                f"X is a {type(X).__name__} of {len(X)} arrays, expected one array or data frame. "
+                "fit_batches takes data in batches; other methods take one batch at a time."
+            )
+    elif not hasattr(X, "__array__") and (
+        callable(X) or any(hasattr(X, a) for a in ("to_batches", "iter_batches", "__next__"))
+    ):
+        raise TypeError(
+            f"X is of type {type(X).__name__}, expected an array or a data frame. fit_batches "
+            "takes data in batches; other methods take one batch at a time."
+        )
+
+
+def _not_2d_message(X: object, array: FloatArray) -> str:
+    if hasattr(X, "iloc"):  # a Series, for which reshape would be bad advice
+        return (
+            f"Expected a 2-dimensional container but got {type(X)} instead. Pass a DataFrame "
+            "with one row (a single sample) or one column (a single feature)."
+        )
+    if X is None:
+        return "Expected 2D array, got None instead. Give X of shape (n_samples, n_features)."
+    got = "1D" if array.ndim == 1 else "scalar"
+    return (
+        f"Expected 2D array, got {got} array instead:\narray={array}.\n"
+        "Reshape your data: X.reshape(-1, 1) if it has a single feature, X.reshape(1, -1) if it "
+        "is a single sample."
+    )
+
+
+def check_enough_samples(n_samples: int, n_components: int) -> None:
+    """Check that there are at least as many samples as components.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer.
+    """
+    if n_samples < n_components:
+        raise ValueError(
+            "Expected n_samples >= n_components but got "
+            f"n_components = {n_components}, n_samples = {n_samples}"
+        )

@@ -1,0 +1,298 @@
+"""The state of a fit in a file, from which the fit is resumed after a crash.
+
+The result is bit-identical to that of a fit that was never interrupted. A file from which that is
+not possible is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.warn import warn
+from gmm_core.fit.loop import Fit
+from gmm_core.fit.restarts import Restart, Schedule, State, restarts_from
+from gmm_core.model.archive import Archive, plain, write
+from gmm_core.model.archived import (
+    are_log_likelihoods,
+    arrays_for_file,
+    field,
+    is_count,
+    is_flag,
+    is_log_likelihood,
+    is_size,
+    mixture_from_file,
+)
+
+FORMAT = "gmm_core.checkpoint"
+FORMAT_VERSION = 2  # 1 had a checksum that does not tell all data apart
+_GENERATOR = "MT19937"
+
+
+class Checkpoint:
+    """A file that holds the state of one fit until the fit has ended.
+
+    Parameters
+    ----------
+    path : str or path
+    interval : int
+        Iterations from one writing to the next.
+    identity : dict
+        What identifies the fit: options and properties of the data, by name. The state can be used
+        only by a fit with the same identity.
+    schedule : Schedule
+        Its `tol` and `max_iter` may differ from those that the file was written with, as long as
+        the fit passes through the state in the file.
+    random_state : RandomState
+        The generator that the starts are drawn by.
+    subset_seed : int or None
+        Seed of the subset of rows that the starts are found from.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be one, or the state of the generator cannot be kept.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        interval: int,
+        identity: dict[str, Any],
+        schedule: Schedule,
+        random_state: np.random.RandomState,
+        subset_seed: int | None,
+    ) -> None:
+        self.path = Path(os.path.realpath(path))
+        # or the first writing would fail, in mid-fit
+        if not self.path.parent.is_dir():
+            raise ValueError(f"checkpoint={os.fspath(path)!r}: its folder does not exist")
+        if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
+            raise ValueError(
+                f"checkpoint={os.fspath(path)!r} is a folder, or in one that cannot be written to"
+            )
+        if self.path.exists() and not self.path.is_file():
+            raise ValueError(f"checkpoint={os.fspath(path)!r} is a pipe or a device, not a file")
+        generator = random_state.get_state(legacy=False)["bit_generator"]
+        if generator != _GENERATOR:
+            raise ValueError(
+                f"random_state has the bit generator {generator}, but a checkpoint keeps the state "
+                f"of {_GENERATOR} only: give an int, or numpy.random.RandomState(seed)"
+            )
+        self.interval = interval
+        self.identity: dict[str, Any] = json.loads(json.dumps(identity, default=plain))
+        self._schedule = schedule
+        self._n_unsaved = 0
+        self.random_state = random_state
+        self.subset_seed = subset_seed
+
+    def save(self, state: State) -> None:
+        """Replace the file in one step, at every `interval`-th call.
+
+        At any moment it is the old one or the new one, whole.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the message names it.
+        """
+        self._n_unsaved += 1
+        if self._n_unsaved < self.interval:
+            return
+        best = state.best
+        name, keys, *position = self.random_state.get_state(legacy=True)
+        header = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "identity": self.identity,
+            "tol": float(min(self._schedule.tol, sys.float_info.max)),   # an int may be larger
+            "max_iter": int(self._schedule.max_iter),
+            "start": state.start,
+            "lower_bounds": state.lower_bounds,
+            "restarts": [list(restart) for restart in state.restarts],
+            "random_state": [name, *position],
+            "sample_seed": self.subset_seed,
+            "best": None if best is None else [best.lower_bounds, best.lower_bound, best.converged],
+        }
+        arrays: dict[str, npt.NDArray[Any]] = {"random_keys": np.asarray(keys)}
+        if state.parameters is not None:
+            arrays |= arrays_for_file("current", state.parameters)
+        if best is not None:
+            arrays |= arrays_for_file("best", best.parameters)
+        write(self.path, "checkpoint", header, arrays, f"{self.path.name}.new")
+        self._n_unsaved = 0
+
+    def load(self, previous: float) -> State | None:
+        """Return the state in the file and restore the generator's; return None without a file.
+
+        Parameters
+        ----------
+        previous : float
+            Mean log-likelihood that the first iteration is compared with; see `best_of_starts`.
+
+        Raises
+        ------
+        ValueError
+            If the file is not a checkpoint, of another format version, of another model or other
+            data, or if a fit with the present `tol` and `max_iter` would not pass through its
+            state. The generator is then as it was.
+        """
+        if not self.path.exists():
+            return None
+        with open(self.path, "rb") as file:
+            try:
+                archive = Archive(file)
+                there = _identity(archive.header)
+            except Exception as error:  # a damaged archive raises whatever its bytes lead to
+                raise self._not_a_checkpoint(error) from error
+            for name, here in self.identity.items():
+                if there.get(name) != here:
+                    raise ValueError(
+                        f"the checkpoint {self.path} is of another fit: its {name} is "
+                        f"{there.get(name)}, and here it is {here}. Delete the file, or give "
+                        "another name."
+                    )
+            try:
+                state, schedule, generator, subset_seed = self._read(archive)
+            except Exception as error:
+                raise self._not_a_checkpoint(error) from error
+        problem = _overtaken(state, schedule, self._schedule, previous)
+        if problem:
+            raise ValueError(f"the checkpoint {self.path} {problem}, or delete the file")
+        self.random_state.set_state(generator)
+        self.subset_seed = subset_seed
+        return state
+
+    def _not_a_checkpoint(self, error: Exception) -> ValueError:
+        return ValueError(
+            f"{self.path} is not a checkpoint of gmm_core: {error}. Delete the file, or give "
+            "another name."
+        )
+
+    def _read(self, archive: Archive) -> tuple[State, Schedule, tuple[Any, ...], int | None]:
+        """Read what belongs to this fit: its state, and what the random numbers go on from."""
+        header = archive.header
+        K, D = self.identity["n_components"], self.identity["n_features"]
+        kind = self.identity["covariance_type"]
+        schedule = self._schedule._replace(
+            tol=field(header, "tol", is_size, "a number from 0 up"),
+            max_iter=field(header, "max_iter", is_count, "an int from 0 up"),
+        )
+        n_init = self.identity["n_init"]
+        start = field(
+            header, "start", lambda v: is_count(v) and v < n_init, f"an int from 0 to {n_init - 1}"
+        )
+        restarts = restarts_from(header, "restarts")
+        if len(restarts) != start:
+            raise ValueError(f"it has {len(restarts)} restarts before start {start}")
+        lower_bounds = field(header, "lower_bounds", are_log_likelihoods, "a list of numbers")
+        if bool(lower_bounds) != ("current_means" in archive):
+            raise ValueError("it has lower bounds or parameters of the present start, but not both")
+        current = None
+        if lower_bounds:
+            current = mixture_from_file(archive, "current", K, D, kind)
+        best = None
+        bounds = [restart.log_likelihood for restart in restarts if restart.failure is None]
+        row = field(
+            header, "best", lambda v: _is_best(v) if bounds else v is None,
+            "the best of its restarts" if bounds else "null",
+        )  # fmt: skip
+        if row is not None:
+            if row[1] != max(bounds):
+                raise ValueError(f"its best start ends at {row[1]}, but restarts at {max(bounds)}")
+            best = Fit(mixture_from_file(archive, "best", K, D, kind), *row)
+        subset_seed = field(
+            header,
+            "sample_seed",
+            lambda v: v is None if self.subset_seed is None else is_count(v) and v < 2**31,
+            "null" if self.subset_seed is None else "a seed",
+        )
+        name, *position = field(header, "random_state", _is_generator, f"that of {_GENERATOR}")
+        keys = archive.array("random_keys", (624,), ("uint32",))
+        if not keys[1:].any():      # from which all numbers would be 0
+            raise ValueError("random_keys are all 0")
+        state = State(start, current, lower_bounds, restarts, best)
+        return state, schedule, (name, keys, *position), subset_seed
+
+    def remove(self) -> None:
+        """Delete the file: the fit has ended."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            warn(f"the checkpoint could not be deleted: {error}")
+
+
+def _identity(header: dict[str, Any]) -> dict[str, Any]:
+    """Return what the file says of the fit, if it is a checkpoint of this format version."""
+    field(header, "format", lambda v: v == FORMAT, f"{FORMAT!r}")
+    version = field(header, "version", is_count, "an int")
+    if version != FORMAT_VERSION:
+        raise ValueError(f"its version is {version}, this gmm_core reads {FORMAT_VERSION} only")
+    identity: dict[str, Any] = field(
+        header, "identity", lambda v: isinstance(v, dict), "an object"
+    )
+    return identity
+
+
+def _is_best(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and are_log_likelihoods(value[0])
+        and is_log_likelihood(value[1])
+        and is_flag(value[2])
+    )
+
+
+def _is_generator(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and value[0] == _GENERATOR
+        and is_count(value[1])
+        and value[1] <= 624
+        and is_count(value[2])
+        and value[2] <= 1
+        and isinstance(value[3], float)
+        and abs(value[3]) < np.inf
+    )
+
+
+def _overtaken(state: State, then: Schedule, now: Schedule, previous: float) -> str | None:
+    """Return why a fit with the schedule `now` would not reach a state, or None if it would."""
+    n_iter = len(state.lower_bounds)
+    if n_iter > now.max_iter:
+        return (
+            f"has {n_iter} iterations of start {state.start}, but max_iter is {now.max_iter}: "
+            f"set max_iter={n_iter} or more"
+        )
+    for i, bound in enumerate(state.lower_bounds, 1):
+        if abs(bound - previous) < now.tol:
+            return (
+                f"has {n_iter} iterations of start {state.start}, which with tol={now.tol} would "
+                f"have converged in iteration {i}: set tol={then.tol}"
+            )
+        previous = bound
+    for i, restart in enumerate(state.restarts):
+        if not _ends_alike(restart, then, now):
+            return (
+                f"has start {i}, which ended with tol={then.tol} and max_iter={then.max_iter}, and "
+                f"could end otherwise with tol={now.tol} and max_iter={now.max_iter}: set them to "
+                "what they were"
+            )
+    return None
+
+
+def _ends_alike(restart: Restart, then: Schedule, now: Schedule) -> bool:
+    """Whether a start that ended under one schedule is known to end alike under another."""
+    if restart.failure is not None:
+        return now.tol <= then.tol and now.max_iter >= then.max_iter
+    if restart.converged:
+        return now.tol == then.tol and restart.n_iter <= now.max_iter
+    return now.tol <= then.tol and now.max_iter == then.max_iter

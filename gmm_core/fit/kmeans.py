@@ -1,0 +1,249 @@
+"""k-means for the start of EM: greedy k-means++ seeding and Lloyd's iteration, with sample weights.
+
+All draws invert the cumulative weight in the order of the rows: a row of weight 2 is drawn exactly
+as two copies of the row would be.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core import dispatch
+from gmm_core.core.dispatch import check_status
+from gmm_core.core.errors import NumericalError
+from gmm_core.core.types import Float64Array, Indices, Labels
+from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.passes import aligned_empty
+from gmm_core.model.covariance.spherical import Spherical
+
+_MAX_ITER = 300
+_DISTANCES = Spherical.code  # whose kernels take squared distances, in the same scratch
+
+
+def draw_rows(
+    cumulative: Float64Array | None, n_samples: int, uniforms: Float64Array
+) -> Indices:
+    """Draw a row for each uniform in [0, 1), with probabilities in proportion to the weights.
+
+    `cumulative` is the cumulative weight of the rows, or None if all rows have the same weight.
+    """
+    if cumulative is None:
+        return np.minimum((uniforms * n_samples).astype(np.intp), n_samples - 1)
+    return _inverse_cdf(cumulative, uniforms)
+
+
+def _inverse_cdf(cumulative: Float64Array, uniforms: Float64Array) -> Indices:
+    rows = np.searchsorted(cumulative, uniforms * cumulative[-1], side="right")
+    # rounding may lead beyond the last row that has weight
+    last = np.searchsorted(cumulative, cumulative[-1], side="left")
+    bounded: Indices = np.minimum(rows, last)
+    return bounded
+
+
+class _Seeding:
+    """Squared distances to the nearest center chosen so far, and draws in proportion to them.
+
+    A pass takes one center and sums up, chunk by chunk, what each candidate for the next would
+    leave: the next candidates are drawn by the sums of the one that is chosen.
+    """
+
+    def __init__(self, data: ArrayPass) -> None:
+        self.data = data
+        X = data.X
+        self.kernels = dispatch.kmeans(X.dtype)
+        self.nearest = np.full(len(X), np.inf, X.dtype)
+        n_scratch = dispatch.expectation(X.dtype).sizes(_DISTANCES, 1, X.shape[1])[2]
+        self.scratch = aligned_empty((data.n_threads, n_scratch), X.dtype)
+        self.tickets = np.empty(data.n_threads + 2, np.intp)
+
+    def step(self, center: np.intp, candidates: Indices) -> Float64Array:
+        """Take a row as center; sum weight · `nearest` by chunk, as each candidate would make it.
+
+        The answer has shape (n_chunks, n_candidates).
+        """
+        chunk_rows = self.data.chunk_rows
+        chunk_sums = np.empty((-(-len(self.data.X) // chunk_rows), len(candidates)))
+        for part in self.data.slices():
+            self._step(part, center, candidates, chunk_sums[part.start // chunk_rows :])
+        return chunk_sums
+
+    def _step(
+        self, part: slice, center: np.intp, candidates: Indices, out: Float64Array
+    ) -> None:
+        data, X = self.data, self.data.X
+        n_points = 1 + len(candidates)
+        points = np.zeros((2 * n_points, X.shape[1]), X.dtype)
+        points[0], points[1:n_points] = X[center], X[candidates]
+        check_status(
+            self.kernels.seeding_step(
+                X[part], data.sample_weight[part], points, self.nearest[part], out, self.scratch,
+                self.tickets, data.chunk_rows, data.n_threads,
+            )
+        )
+
+    def draw(
+        self, center: np.intp, chunk_sums: Float64Array, uniforms: Float64Array
+    ) -> Indices:
+        """Rows by weight times distance to the nearest center: first a chunk, then a row in it.
+
+        `center` is the last one chosen, `chunk_sums` (n_chunks,) are those with it.
+        """
+        data = self.data
+        cumulative = np.cumsum(chunk_sums)
+        chunks = _inverse_cdf(cumulative, uniforms)
+        rows = np.empty(len(uniforms), np.intp)
+        for i, chunk in enumerate(chunks):
+            part = slice(chunk * data.chunk_rows, min((chunk + 1) * data.chunk_rows, len(data.X)))
+            self._step(part, center, np.array([center]), np.empty((1, 1)))
+            mass = self.nearest[part].astype(np.float64)
+            if len(data.sample_weight):
+                weight = data.sample_weight[part]
+                # a tile without weight is skipped by the kernel, which leaves `nearest` infinite
+                mass = np.where(weight > 0, mass, 0) * weight
+            within = np.cumsum(mass)
+            before = cumulative[chunk - 1] if chunk else 0.0
+            share = (uniforms[i] * cumulative[-1] - before) / chunk_sums[chunk]
+            rows[i] = part.start + _inverse_cdf(within, np.clip(np.array([share]), 0, 1))[0]
+        return rows
+
+
+def seed_rows(
+    data: ArrayPass, n_centers: int, random_state: np.random.RandomState
+) -> Indices:
+    """Greedy k-means++: rows of X as centers (Arthur & Vassilvitskii 2007).
+
+    Each center is the best of 2 + ⌊log K⌋ candidates drawn in proportion to weight times squared
+    distance to the centers so far. Where all samples coincide with centers, the last is repeated.
+    """
+    cumulative = np.cumsum(data.sample_weight) if len(data.sample_weight) else None
+    n_trials = 2 + int(math.log(n_centers))
+    seeding = _Seeding(data)
+    rows = np.empty(n_centers, np.intp)
+    candidates = draw_rows(cumulative, len(data.X), random_state.uniform(size=1))
+    rows[0] = candidates[0]
+    chunk_sums = seeding.step(rows[0], candidates)[:, 0]
+    if not chunk_sums.sum() < np.inf:
+        raise NumericalError("the squared distances of the samples overflow: scale the data")
+    for k in range(1, n_centers):
+        uniforms = random_state.uniform(size=n_trials)
+        if not chunk_sums.sum() > 0:
+            rows[k:] = rows[k - 1]
+            break
+        candidates = seeding.draw(rows[k - 1], chunk_sums, uniforms)
+        sums = seeding.step(rows[k - 1], candidates)
+        best = int(np.argmin(sums.sum(axis=0)))
+        rows[k], chunk_sums = candidates[best], sums[:, best]
+    return rows
+
+
+class _Lloyd:
+    """Lloyd's iteration on one array, by sums that follow the changes of the labels.
+
+    `sums` holds the number of changed labels, the clusters' weights and their sums of
+    weight · (x − origin). What leaves a cluster cancels: after many changes its weight errs by eps
+    of the largest that it was. A cluster that has lost nearly all of its weight is summed anew.
+    """
+
+    def __init__(self, data: ArrayPass, centers: Float64Array) -> None:
+        self.data = data
+        X = data.X
+        K, D = centers.shape
+        self.kernels = dispatch.kmeans(X.dtype)
+        self.labels = np.empty(len(X), np.int64)
+        self.sums = np.empty(1 + K + K * D)
+        n_scratch = dispatch.expectation(X.dtype).sizes(_DISTANCES, K, D)[2]
+        self.scratch = aligned_empty((data.n_threads, n_scratch + 2 * K * D), X.dtype)
+        self.partial = np.empty((data.n_threads, 1 + K + K * D))
+        self.tickets = np.empty(data.n_threads + 2, np.intp)
+        self._start_sums(centers)
+
+    def _start_sums(self, centers: Float64Array) -> None:
+        self.origins, self.most = centers.copy(), np.zeros(len(centers))
+        self.labels.fill(-1)
+        self.sums.fill(0)
+
+    def step(
+        self, centers: Float64Array, distances: npt.NDArray[Any]
+    ) -> tuple[float, Float64Array, Float64Array]:
+        """Assign labels; the number that changed, the clusters' weights and their means.
+
+        The mean of an empty cluster is its center.
+        """
+        K, D = centers.shape
+        weights, totals = self.sums[1 : 1 + K], self.sums[1 + K :].reshape(K, D)
+        n_changed = self._assign(centers, distances)
+        if (weights < 1e-3 * self.most).any():
+            self._start_sums(centers)
+            self._assign(centers, distances)
+        self.most = np.maximum(self.most, weights)
+        filled = (weights > 0)[:, None]
+        means = self.origins + totals / np.where(filled, weights[:, None], 1)
+        return n_changed, weights, np.where(filled, means, centers)
+
+    def _assign(self, centers: Float64Array, distances: npt.NDArray[Any]) -> float:
+        data = self.data
+        self.sums[0] = 0
+        for part in data.slices():
+            check_status(
+                self.kernels.lloyd_step(
+                    data.X[part], data.sample_weight[part], centers, self.origins,
+                    self.labels[part], distances[part], self.sums, self.partial, self.scratch,
+                    self.tickets, data.chunk_rows, data.n_threads,
+                )
+            )
+        return float(self.sums[0])
+
+
+def kmeans(
+    data: ArrayPass, n_clusters: int, random_state: np.random.RandomState, tol: float
+) -> tuple[Labels, Float64Array]:
+    """Cluster the samples by k-means from one greedy k-means++ start.
+
+    Parameters
+    ----------
+    data : ArrayPass
+    n_clusters : int
+    random_state : RandomState
+    tol : float
+        Stop when the squared moves of the centers sum to no more than this.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_samples,), int64
+    centers : ndarray of shape (n_clusters, n_features), float64
+        Those that the labels were assigned by.
+    """
+    centers = data.X[seed_rows(data, n_clusters, random_state)].astype(np.float64)
+    lloyd = _Lloyd(data, centers)
+    none = np.empty(0, data.X.dtype)
+    for _ in range(_MAX_ITER):
+        n_changed, weights, moved = lloyd.step(centers, none)
+        if n_changed == 0:
+            break
+        if not weights.all():
+            _relocate_empty(lloyd, centers, moved, weights)
+        shift = float(((moved - centers) ** 2).sum())
+        if shift <= tol:
+            break
+        centers = moved
+    return lloyd.labels, centers
+
+
+def _relocate_empty(
+    lloyd: _Lloyd, centers: Float64Array, moved: Float64Array, weights: Float64Array
+) -> None:
+    """Move the centers of empty clusters to the samples farthest from their own centers."""
+    data = lloyd.data
+    distances = np.empty(len(data.X), data.X.dtype)
+    lloyd.step(centers, distances)
+    if len(data.sample_weight):
+        distances[data.sample_weight == 0] = 0
+    empty = np.flatnonzero(weights == 0)
+    farthest = np.argsort(-distances, kind="stable")[: len(empty)]
+    for k, row in zip(empty, farthest, strict=True):
+        if distances[row] > 0:
+            moved[k] = data.X[row]

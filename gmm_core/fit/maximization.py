@@ -1,0 +1,103 @@
+"""The M-step of maximum likelihood: statistics to a mixture. Its kernel: src/maximize.pxd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from gmm_core.core.dispatch import check_status, maximization
+from gmm_core.core.errors import IllDefinedCovarianceError
+from gmm_core.core.types import Float64Array, RegCovar
+from gmm_core.data.passes import Pass
+from gmm_core.fit.loop import Algorithm
+from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.parameters import Mixture, Prepared
+from gmm_core.model.statistics import Statistics
+
+# Moments lose the digits of (mean - shift)**2 / variance: above this they are taken again, about
+# the new means (Chan, Golub & LeVeque 1983).
+MAX_DRIFT = 100.0
+
+NOT_POSITIVE_DEFINITE = (
+    "Fitting the mixture model failed because some components have ill-defined empirical "
+    "covariance (for instance caused by singleton or collapsed samples). Try to decrease the "
+    "number of components, increase reg_covar, or scale the input data."
+)
+
+
+def maximum_likelihood(data: Pass, reg_covar: RegCovar) -> Algorithm[Mixture]:
+    """Return the steps of EM for maximum likelihood.
+
+    Parameters
+    ----------
+    data : Pass
+    reg_covar : float or ndarray of shape (n_features,)
+        Added to the diagonal of every covariance.
+    """
+
+    def maximization(statistics: Statistics, mixture: Mixture) -> Mixture:
+        about = partial(data.expectation, mixture)
+        return maximization_step(statistics, reg_covar, data.n_threads, about)[0]
+
+    return Algorithm(data.expectation, maximization, _mean, data.mean_log_likelihood)
+
+
+def _mean(statistics: Statistics, mixture: Mixture) -> float:
+    return statistics.mean_log_likelihood
+
+
+def maximization_step(
+    statistics: Statistics,
+    reg_covar: RegCovar,
+    n_threads: int = 1,
+    about: Callable[[Float64Array], Statistics] | None = None,
+) -> tuple[Mixture, float]:
+    """Return the mixture that maximises the expected log-likelihood of the statistics.
+
+    π_k = N_k / N, μ_k = c_k + s_k / N_k, Σ_k = S_k / N_k − (s_k / N_k)(s_k / N_k)ᵀ for counts N_k
+    and moments s_k, S_k about c_k (Bishop 2006, equations 9.24 to 9.26).
+
+    Parameters
+    ----------
+    statistics : Statistics
+    reg_covar : float or ndarray of shape (D,)
+        Added to the diagonal of the covariances. A spherical variance gets the mean of it.
+    n_threads : int, default=1
+    about : callable, optional
+        Computes the statistics again, with moments about other origins. It is called if the means
+        lie so far from the origins of `statistics` that the covariances have lost digits.
+
+    Returns
+    -------
+    mixture : Mixture
+    drift : float
+        Largest (μ − shift)² / variance over components and features, the factor that amplifies
+        the rounding errors of the second moments.
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If a covariance is not positive definite; the message names the component.
+    """
+    K, D = statistics.shift.shape
+    kind = COVARIANCE_TYPES[statistics.covariance_type]
+    shape = kind.shape(K, D)
+    weights, log_constant, means = np.empty(K), np.empty(K + 1), np.empty((K, D))
+    covariances, factor, scratch = np.empty(shape), np.empty(shape), np.empty(shape)
+    failed, drift = maximization.maximization_step(
+        statistics.values, statistics.shift, np.full(D, reg_covar, np.float64), weights, means,
+        covariances.reshape(-1), factor.reshape(-1), log_constant, scratch.reshape(-1),
+        np.empty(K, np.int8), kind.code, n_threads,
+    )  # fmt: skip
+    check_status(failed)
+    if drift > MAX_DRIFT and about is not None:
+        return maximization_step(about(means), reg_covar, n_threads)
+    if failed:
+        raise IllDefinedCovarianceError(
+            f"{NOT_POSITIVE_DEFINITE} The covariance of component {failed - 1} is not positive "
+            "definite."
+        )
+    prepared = Prepared(weights, means, factor, log_constant, kind.name)
+    return Mixture(weights, means, covariances, prepared), drift

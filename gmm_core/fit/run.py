@@ -1,0 +1,304 @@
+"""A fit as plain functions: check what was asked, find starts, keep the best, return attributes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import numbers
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+import numpy as np
+
+from gmm_core.core.errors import convergence_warning_class, same_kind
+from gmm_core.core.random import check_random_state
+from gmm_core.core.threads import effective_n_threads
+from gmm_core.core.types import FloatArray, Names, RegCovar
+from gmm_core.core.warn import warn
+from gmm_core.data.arrays import ArrayPass, ConvertingPass
+from gmm_core.data.batches import Batches, BatchPass
+from gmm_core.data.foreign import ForeignRows, check_rows
+from gmm_core.data.missing import MissingPass
+from gmm_core.data.parameters import check_matrices, check_means, check_reg_covar, check_weights
+from gmm_core.data.passes import Pass
+from gmm_core.data.patterns import has_missing
+from gmm_core.data.subset import NO_ROWS, Totals, subset_size
+from gmm_core.data.validation import check_enough_samples, check_sample_weight
+from gmm_core.fit.checkpoints import Checkpoint
+from gmm_core.fit.loop import Fit
+from gmm_core.fit.maximization import maximum_likelihood
+from gmm_core.fit.options import Options
+from gmm_core.fit.restarts import Schedule, State, best_of_starts
+from gmm_core.fit.result import attributes_of
+from gmm_core.fit.starts import GivenParameters, start_from_data, start_from_given
+from gmm_core.model.attributes import mixture_from
+from gmm_core.model.collapse import collapsed_components
+from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.parameters import Mixture
+
+Attributes = dict[str, Any]
+Watch = Callable[[State], None]
+
+
+def fit_array(
+    options: Options,
+    before: MutableMapping[str, Any],
+    X: Any,
+    sample_weight: Any = None,
+    watch: Watch | None = None,
+) -> tuple[Attributes, FloatArray | ForeignRows]:
+    """Fit a mixture to an array or a data frame.
+
+    Parameters
+    ----------
+    options : Options
+    before : dict
+        The attributes of the estimator before the fit, for a warm start.
+    X : array-like or data frame of shape (n_samples, n_features)
+    sample_weight : array-like of shape (n_samples,), optional
+    watch : callable, optional
+        Called with the `State` of the fit after each iteration. It is not called in a fit with a
+        checkpoint.
+
+    Returns
+    -------
+    attributes : dict
+        The fitted attributes; see `attributes_of`.
+    rows : ndarray or ForeignRows of shape (n_samples, n_features)
+        The samples, checked.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input, and if all starts fail.
+    """
+    allow_nan = options.missing == "marginalize"
+    rows, names = check_rows(X, min_samples=2, allow_nan=allow_nan)
+    weight = check_sample_weight(sample_weight, len(rows))
+    totals = NO_ROWS.and_rows(len(rows), np.empty(0) if weight is None else weight)
+    check_enough_samples(totals.n_present, options.n_components)  # before memory is taken
+    if weight is not None and totals.exponent:
+        weight = np.ldexp(weight, -totals.exponent)
+    n_threads = effective_n_threads(options.n_threads)
+    what = weight, options.n_components, options.covariance_type, n_threads
+    data: Pass
+    if allow_nan and has_missing(rows):
+        data = MissingPass(rows, *what)
+    elif isinstance(rows, ForeignRows):
+        data = ConvertingPass(rows, *what)
+    else:
+        data = ArrayPass(rows, *what)
+    return fit_pass(options, before, data, totals, names, watch), rows
+
+
+def fit_batches(options: Options, before: MutableMapping[str, Any], batches: Any) -> Attributes:
+    """Fit a mixture to batches; see `fit_array` and `GaussianMixture.fit_batches`."""
+    checked = Batches(batches, options.verbose)
+    check_enough_samples(checked.totals.n_present, options.n_components)
+    n_threads = effective_n_threads(options.n_threads)
+    data = BatchPass(checked, options.n_components, options.covariance_type, n_threads)
+    return fit_pass(options, before, data, checked.totals, checked.names)
+
+
+def fit_pass(
+    options: Options,
+    before: MutableMapping[str, Any],
+    data: Pass,
+    totals: Totals,
+    names: Names | None,
+    watch: Watch | None = None,
+) -> Attributes:
+    """Fit a mixture to data that a pass goes over; see `fit_array`.
+
+    Parameters
+    ----------
+    options : Options
+    before : dict
+    data : Pass
+    totals : Totals
+        Of the data, with the weights as the user gave them.
+    names : ndarray of object, or None
+        Names of the features.
+    watch : callable, optional
+    """
+    K, D = options.n_components, data.n_features
+    given = _given(options, D)
+    reg_covar = check_reg_covar(options.reg_covar, D)
+    random_state = check_random_state(options.random_state)
+    if options.init_size is not None and options.init_size < K:
+        raise ValueError(
+            f"init_size={options.init_size}, expected at least n_components={K}"
+        )
+    warm, previous = _warm_start(options, before, D)
+    if options.checkpoint is not None and options.random_state is None:
+        # resuming sets the state of the generator, which must not be NumPy's global one
+        random_state = np.random.RandomState(random_state.randint(2**31))
+    size = subset_size(options.init_size, K, D)
+    subset_seed = random_state.randint(2**31) if totals.n_present > size else None
+    schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
+    checkpoint, state = None, None
+    if options.checkpoint is not None:
+        checkpoint = Checkpoint(
+            options.checkpoint, options.checkpoint_interval, _identity(options, data, given, warm),
+            schedule, random_state, subset_seed,
+        )  # fmt: skip
+        state = checkpoint.load(previous)
+        subset_seed, watch = checkpoint.subset_seed, checkpoint.save
+
+    @functools.cache
+    def rows_for_start() -> tuple[ArrayPass, RegCovar]:
+        X, weight, lacking = data.rows_for_start(totals, size, subset_seed)
+        return ArrayPass(X, weight, K, options.covariance_type, data.n_threads), lacking
+
+    def start() -> Mixture:
+        made = start_from_given(given, options.covariance_type) if warm is None else warm
+        if made is None:
+            rows, lacking = rows_for_start()
+            made = start_from_data(
+                rows, lacking, options.init_params, given, random_state, reg_covar
+            )
+        return made
+
+    best, restarts = best_of_starts(
+        maximum_likelihood(data, reg_covar), start, options.n_init if warm is None else 1,
+        schedule, previous, state, watch,
+    )  # fmt: skip
+    _warn_of_the_end(best, totals.n_present, reg_covar, options.max_iter)
+    attributes = attributes_of(
+        best, data.dtype, names, effective_n_threads(options.n_threads),
+        restarts_=restarts, n_samples_seen_=totals.total, _collected=None, _position=None,
+        _mean_weight=totals.total / totals.n_present if totals.weighted else None,
+    )  # fmt: skip
+    if checkpoint is not None:
+        checkpoint.remove()
+    return attributes
+
+
+# --- what was asked -----------------------------------------------------------------------------
+
+
+def _given(options: Options, n_features: int) -> GivenParameters:
+    """Check the parameters `weights_init`, `means_init` and `precisions_init`, and copy them."""
+    K, D = options.n_components, n_features
+    kind = COVARIANCE_TYPES[options.covariance_type]
+    try:
+        name, given = "weights_init", options.weights_init
+        weights = None if given is None else check_weights(given, K)
+        name, given = "means_init", options.means_init
+        means = None if given is None else check_means(given, K, D)
+        name, given = "precisions_init", options.precisions_init
+        precisions = None if given is None else check_matrices(given, kind, K, D, "precision")
+    except (ValueError, TypeError) as error:
+        raise same_kind(error, f"{name}: {error}") from error
+    return GivenParameters(weights, means, precisions)
+
+
+def _warm_start(
+    options: Options, before: MutableMapping[str, Any], n_features: int
+) -> tuple[Mixture | None, float]:
+    """Return the mixture that a warm start goes on from, and its last lower bound."""
+    if not options.warm_start or "converged_" not in before:
+        return None, -np.inf
+    mixture = mixture_to_continue(
+        options, before, n_features, "warm_start", "set warm_start=False"
+    )
+    bounds = before["lower_bounds_"]
+    return mixture, bounds[-1] if len(bounds) else -np.inf
+
+
+def mixture_to_continue(
+    options: Options, before: MutableMapping[str, Any], n_features: int, why: str, remedy: str
+) -> Mixture:
+    """Return the fitted mixture, from which a warm start or a stream goes on.
+
+    Parameters
+    ----------
+    options : Options
+    before : dict
+        The attributes of the estimator.
+    n_features : int
+        The number of features of the new data.
+    why, remedy : str
+        Parts of the message of an error.
+
+    Raises
+    ------
+    ValueError
+        If the mixture has another number of components or features.
+    """
+    mixture = mixture_from(before, options.covariance_type, options.n_threads)
+    K, D = mixture.means.shape
+    if (K, D) != (options.n_components, n_features):
+        raise ValueError(
+            f"{why} goes on from {K} components and {D} features, but n_components is "
+            f"{options.n_components} and X has {n_features} features; {remedy}"
+        )
+    return mixture
+
+
+def _identity(
+    options: Options, data: Pass, given: GivenParameters, warm: Mixture | None
+) -> dict[str, Any]:
+    """Return what identifies the fit in its checkpoint."""
+    seed, init = options.random_state, options.init_params
+    if callable(init):
+        init = f"{init.__module__}.{getattr(init, '__qualname__', type(init).__name__)}"
+    return {
+        "n_components": options.n_components,
+        "covariance_type": options.covariance_type,
+        "reg_covar": np.asarray(options.reg_covar, np.float64),
+        "n_init": options.n_init,
+        "init_params": init,
+        "init_size": options.init_size,
+        **{f"{name}_init": array for name, array in given._asdict().items()},
+        "random_state": seed if isinstance(seed, numbers.Integral) else None,
+        "warm start": None if warm is None else _digest(warm),
+        "n_samples": data.n_samples,
+        "n_features": data.n_features,
+        "dtype": data.dtype.name,
+        "checksum of the data": data.checksum(),
+    }
+
+
+def _digest(mixture: Mixture) -> str:
+    arrays = (*mixture[:3], mixture.prepared.precisions_cholesky)
+    content = b"".join(array.tobytes() for array in arrays)
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+# --- warnings -----------------------------------------------------------------------------------
+
+
+def _warn_of_the_end(
+    best: Fit[Mixture], n_samples: int, reg_covar: RegCovar, max_iter: int
+) -> None:
+    """Warn if EM has not converged, and of components that are empty or have collapsed."""
+    if not best.converged and max_iter > 0:
+        warn(
+            "Best performing initialization did not converge. Try different init parameters, "
+            "or increase max_iter, tol, or check for degenerate data.",
+            convergence_warning_class(),
+        )
+    if not best.lower_bounds:  # without iterations the parameters may be the user's
+        return
+    empty = np.flatnonzero(best.parameters.weights == 0)
+    if len(empty):
+        warn(
+            f"component {', '.join(map(str, empty))} has no samples: its weight is 0, its mean "
+            "stays where the last sample left it, its covariance is that of the others, pooled. "
+            "Use fewer components or another start."
+        )
+    warn_of_collapse(best.parameters, n_samples, reg_covar)
+
+
+def warn_of_collapse(mixture: Mixture, n_samples: int, reg_covar: RegCovar) -> None:
+    """Warn if components have collapsed; see `collapsed_components`."""
+    collapsed = collapsed_components(mixture, n_samples, reg_covar)
+    if len(collapsed):
+        several = len(collapsed) > 1
+        warn(
+            f"component{'s' if several else ''} {', '.join(map(str, collapsed))} collapsed onto "
+            f"few samples: {'their' if several else 'its'} variance in some direction is less than "
+            "1/1000 of the data's, which inflates the likelihood. Use fewer components, raise "
+            "reg_covar, scale the data, or try other starts."
+        )

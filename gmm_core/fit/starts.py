@@ -1,0 +1,273 @@
+"""Where EM starts from: clusters of k-means, points of the data, random numbers, or the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.types import Float64Array, FloatArray, Indices, Labels, RegCovar
+from gmm_core.data.arrays import ArrayPass
+from gmm_core.fit.kmeans import draw_rows, kmeans, seed_rows
+from gmm_core.fit.maximization import maximization_step
+from gmm_core.fit.options import InitCallable
+from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.covariance.diag import Diag
+from gmm_core.model.parameters import Mixture, mixture_of, prepare
+from gmm_core.model.statistics import Statistics
+
+# k-means stops when the squared moves of the centers sum to less than this share of the mean
+# variance of the features, as in scikit-learn.
+_KMEANS_TOL = 1e-4
+
+
+class GivenParameters(NamedTuple):
+    """What the user gave of the start: arrays in float64, or None."""
+
+    weights: Float64Array | None
+    means: Float64Array | None
+    precisions: Float64Array | None
+
+
+def start_from_given(given: GivenParameters, covariance_type: str) -> Mixture | None:
+    """Return the start that the user gave, or None if a part of it has to be found."""
+    if given.weights is None or given.means is None or given.precisions is None:
+        return None
+    factor = _factor(given.precisions, given.means, covariance_type)
+    return mixture_of(prepare(given.weights, given.means, factor, covariance_type))
+
+
+def start_from_data(
+    data: ArrayPass,
+    lacking: float | Float64Array,
+    method: str | InitCallable,
+    given: GivenParameters,
+    random_state: np.random.RandomState,
+    reg_covar: RegCovar,
+) -> Mixture:
+    """Find a mixture to start EM from.
+
+    Parameters
+    ----------
+    data : ArrayPass
+        A pass over the rows that the start is found from.
+    lacking : float or ndarray of shape (n_features,)
+        What has to be added to the variances of these rows; see `StartRows`.
+    method : {'kmeans', 'k-means++', 'random', 'random_from_data'} or callable
+        A callable ``f(X, n_components, random_state)`` returns responsibilities of shape
+        (n_samples, n_components) or labels of shape (n_samples,).
+    given : GivenParameters
+        Replaces what the method finds.
+    random_state : RandomState
+    reg_covar : float or ndarray of shape (n_features,)
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If a covariance of the start is not positive definite.
+    ValueError, TypeError
+        If a callable returns what is neither responsibilities nor labels.
+    """
+    found = _find(data, method, random_state, reg_covar + lacking)
+    if all(array is None for array in given):
+        return found
+    weights = found.weights if given.weights is None else given.weights
+    means = found.means if given.means is None else given.means
+    if given.precisions is None:
+        factor = found.prepared.precisions_cholesky
+        return mixture_of(
+            prepare(weights, means, factor, found.covariance_type), found.covariances
+        )
+    factor = _factor(given.precisions, means, found.covariance_type)
+    return mixture_of(prepare(weights, means, factor, found.covariance_type))
+
+
+def _factor(precisions: Float64Array, means: Float64Array, covariance_type: str) -> Float64Array:
+    return COVARIANCE_TYPES[covariance_type].factor_precisions(precisions, means.shape[1])
+
+
+def _find(
+    data: ArrayPass,
+    method: str | InitCallable,
+    random_state: np.random.RandomState,
+    reg_covar: RegCovar,
+) -> Mixture:
+    sample_weight = data.sample_weight
+    data = _present(data)
+    if callable(method):
+        return _from_callable(data, method, random_state, reg_covar, sample_weight)
+    if method == "random":
+        return _from_random(data, random_state, reg_covar)
+    if method == "kmeans":
+        return _from_kmeans(data, random_state, reg_covar)
+    if method == "k-means++":
+        return _from_points(data, seed_rows(data, data.n_components, random_state), reg_covar)
+    assert method == "random_from_data"
+    return _from_points(data, _distinct_rows(data, random_state), reg_covar)
+
+
+def _present(data: ArrayPass) -> ArrayPass:
+    """Leave out the rows of weight 0, so that nothing that is drawn can depend on them."""
+    if not len(data.sample_weight) or data.sample_weight.all():
+        return data
+    rows = np.flatnonzero(data.sample_weight)
+    if len(rows) < data.n_components:   # weights that are 0 when scaled to the largest
+        return data
+    return ArrayPass(
+        data.X[rows], data.sample_weight[rows], data.n_components, data.covariance_type,
+        data.n_threads,
+    )
+
+
+def pooled_moments(data: ArrayPass, covariance_type: str) -> Statistics:
+    """Return statistics of all samples as one component, about (nearly) their mean."""
+    one = ArrayPass(data.X, _weight(data), 1, covariance_type, data.n_threads)
+    about_mean = one.statistics(one.statistics(_first_sample(data)).means)
+    return about_mean
+
+
+def _first_sample(data: ArrayPass) -> Float64Array:
+    """Return the first sample that has weight, as an array of one row."""
+    row = int(np.argmax(data.sample_weight > 0)) if len(data.sample_weight) else 0
+    return data.X[row : row + 1].astype(np.float64)
+
+
+def _weight(data: ArrayPass) -> Float64Array | None:
+    return data.sample_weight if len(data.sample_weight) else None
+
+
+def _about_own_means(
+    make: Callable[[Float64Array], Statistics],
+    shift: Float64Array,
+    reg_covar: RegCovar,
+    n_threads: int,
+) -> Mixture:
+    """Make the M-step of given responsibilities, with moments about their own means.
+
+    `make` returns the statistics of the responsibilities about any origins.
+    """
+    return maximization_step(make(make(shift).means), reg_covar, n_threads)[0]
+
+
+def _moments_of_features(data: ArrayPass) -> Statistics:
+    """Return the moments of all samples, feature by feature, whatever the covariance type is."""
+    return pooled_moments(data, Diag.name)
+
+
+def _from_kmeans(
+    data: ArrayPass, random_state: np.random.RandomState, reg_covar: RegCovar
+) -> Mixture:
+    K, D = data.n_components, data.X.shape[1]
+    mean = _first_sample(data)
+    labels: Labels | None = None
+    if K > 1:
+        moments = _moments_of_features(data)
+        variance = float(moments.moments.sum() / moments.counts[0] / D)
+        labels, mean = kmeans(data, K, random_state, _KMEANS_TOL * variance)
+    moments_about = partial(data.statistics, labels=labels)
+    return maximization_step(moments_about(mean), reg_covar, data.n_threads, moments_about)[0]
+
+
+def _from_points(data: ArrayPass, rows: Indices, reg_covar: RegCovar) -> Mixture:
+    """Return a mixture of equal weights with samples as means, and the covariance of all data."""
+    K, kind = data.n_components, COVARIANCE_TYPES[data.covariance_type]
+    pooled = pooled_moments(data, data.covariance_type)
+    one, _ = maximization_step(pooled, reg_covar, data.n_threads)
+    factor = kind.repeat(one.prepared.precisions_cholesky, K)
+    prepared = prepare(np.full(K, 1 / K), data.X[rows].astype(np.float64), factor, kind.name)
+    return mixture_of(prepared, kind.repeat(one.covariances, K))
+
+
+def _distinct_rows(data: ArrayPass, random_state: np.random.RandomState) -> Indices:
+    """Draw rows by weight until they are K different points, or all points of the data."""
+    K, n_samples = data.n_components, len(data.X)
+    cumulative = np.cumsum(data.sample_weight) if len(data.sample_weight) else None
+    rows: dict[bytes, np.intp] = {}
+    n_points = K
+    for i in range(100 * K):
+        if len(rows) == n_points:
+            break
+        if i == 4 * K:  # many draws were points found before: see how many points there are
+            n_points = min(K, len(np.unique(data.X, axis=0)))
+            if len(rows) >= n_points:
+                break
+        row = draw_rows(cumulative, n_samples, random_state.uniform(size=1))[0]
+        rows.setdefault((data.X[row] + 0.0).tobytes(), row)     # + 0.0: -0.0 is 0.0
+    drawn = list(rows.values())
+    return np.array(drawn + drawn[-1:] * (K - len(drawn)))
+
+
+def _from_random(
+    data: ArrayPass, random_state: np.random.RandomState, reg_covar: RegCovar
+) -> Mixture:
+    """Draw responsibilities, slice by slice, and the same ones again for each pass."""
+    K = data.n_components
+    before = random_state.get_state()
+
+    def draw(rows: slice) -> FloatArray:
+        if rows.start == 0:
+            random_state.set_state(before)
+        uniforms = random_state.uniform(size=(len(data.X[rows]), K))
+        out: npt.NDArray[Any] = uniforms.astype(data.X.dtype, copy=False)
+        shares: FloatArray = out / out.sum(axis=1, keepdims=True)
+        return shares
+
+    shift = np.repeat(_moments_of_features(data).shift, K, axis=0)
+    return _about_own_means(lambda c: data.statistics(c, draw), shift, reg_covar, data.n_threads)
+
+
+def _from_callable(
+    data: ArrayPass,
+    function: InitCallable,
+    random_state: np.random.RandomState,
+    reg_covar: RegCovar,
+    sample_weight: Float64Array,
+) -> Mixture:
+    """Make the M-step of what the callable returns for the rows with weight, or for all rows."""
+    K, n = data.n_components, len(data.X)
+    view = data.X.view()
+    view.flags.writeable = False
+    answer = function(view, K, random_state)
+    if np.ma.is_masked(answer):
+        raise ValueError("what init_params returns has masked values")
+    made: npt.NDArray[Any] = np.asarray(answer)
+    if made.ndim and len(made) == len(sample_weight) > n:
+        made = made[sample_weight > 0]
+    shift = np.repeat(_moments_of_features(data).shift, K, axis=0)
+    if made.shape == (n,):
+        if made.dtype.kind not in "iu":
+            raise TypeError(
+                f"labels that init_params returns must be integers, got dtype {made.dtype}"
+            )
+        if made.min() < 0 or made.max() >= K:
+            raise ValueError(
+                f"labels that init_params returns must be in [0, {K}), "
+                f"got {made.min()} to {made.max()}"
+            )
+        labels = np.ascontiguousarray(made, dtype=np.int64)
+        return _about_own_means(
+            lambda c: data.statistics(c, labels=labels), shift, reg_covar, data.n_threads
+        )
+    if made.shape != (n, K):
+        raise ValueError(
+            f"init_params must return responsibilities of shape {(n, K)} or labels of shape "
+            f"{(n,)}, those of X or of the subset (init_size), got shape {made.shape}"
+        )
+    if made.dtype.kind not in "fiub":
+        raise TypeError(
+            f"responsibilities that init_params returns must be numbers, got dtype {made.dtype}"
+        )
+    tolerance = 1e-4 if made.dtype.itemsize < 8 else 1e-8
+    sums = made.sum(axis=1, dtype=np.float64)
+    if not (made >= 0).all() or not (abs(sums - 1) <= tolerance).all():
+        raise ValueError(
+            "responsibilities that init_params returns must be non-negative and sum to 1 "
+            "in every row"
+        )
+    responsibilities: npt.NDArray[Any] = np.ascontiguousarray(made, dtype=data.X.dtype)
+    return _about_own_means(
+        lambda c: data.statistics(c, responsibilities.__getitem__), shift, reg_covar, data.n_threads
+    )

@@ -1,0 +1,285 @@
+"""`partial_fit`: a mixture that learns from a stream, call by call; see `stepwise.py`."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, MutableMapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.errors import NoDensityError, NumericalError
+from gmm_core.core.threads import effective_n_threads
+from gmm_core.core.types import Float64Array, FloatArray, Names
+from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.parameters import check_reg_covar
+from gmm_core.data.validation import check_sample_weight, check_X
+from gmm_core.fit.loop import Fit
+from gmm_core.fit.maximization import maximization_step
+from gmm_core.fit.options import Options
+from gmm_core.fit.result import attributes_of, set_attributes
+from gmm_core.fit.run import Attributes, fit_array, mixture_to_continue, warn_of_collapse
+from gmm_core.fit.stepwise import mixed, rows_of_a_start, rows_of_first_fit, step_size
+from gmm_core.model.attributes import mixture_from
+from gmm_core.model.parameters import Mixture
+from gmm_core.model.statistics import Statistics, statistics_of
+
+# The stream hardly leaves the optimum that it begins at: so it begins at the best of several.
+_STARTS = 10
+
+
+class Collected(NamedTuple):
+    """The first samples of a stream, until they are enough for a start.
+
+    Attributes
+    ----------
+    X : list of ndarray of shape (n_samples, n_features)
+    sample_weight : list of ndarray of shape (n_samples,)
+    n_fitted : int
+        Number of samples that the present mixture was fitted to; 0 before there is one.
+    names : ndarray of object, or None
+    """
+
+    X: list[FloatArray]
+    sample_weight: list[Float64Array]
+    n_fitted: int
+    names: Names | None
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples collected so far."""
+        return sum(map(len, self.X))
+
+
+class Position(NamedTuple):
+    """How far a stream has come.
+
+    Attributes
+    ----------
+    mixture : Mixture
+    statistics : Statistics
+        Mean of the statistics of a sample, about the means of the mixture.
+    memory : float
+        Total weight of the past after forgetting, in units of the mean weight.
+    """
+
+    mixture: Mixture
+    statistics: Statistics
+    memory: float
+
+
+def learn(
+    options: Options,
+    before: MutableMapping[str, Any],
+    X: Any,
+    sample_weight: Any,
+    check_input: Callable[[Any], FloatArray],
+) -> Attributes:
+    """Learn from further samples.
+
+    Parameters
+    ----------
+    options : Options
+    before : dict
+        The attributes of the estimator before the call.
+    X : array-like of shape (n_samples, n_features)
+    sample_weight : array-like of shape (n_samples,), optional
+    check_input : callable
+        Checks X against the features of a fitted estimator, and returns it as an array.
+
+    Returns
+    -------
+    attributes : dict
+        Attributes that change; None stands for one that is removed.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input.
+    """
+    collected: Collected | None = before.get("_collected")
+    fitted = "means_" in before
+    names: Names | None = None
+    if collected is not None:
+        D, dtype = collected.X[0].shape[1], collected.X[0].dtype
+        array, _ = check_X(X, n_features=D, feature_names=collected.names)
+    elif fitted:
+        array, dtype = check_input(X), np.asarray(before["means_"]).dtype
+    else:
+        array, names = check_X(X)
+        dtype = array.dtype
+    weight = check_sample_weight(sample_weight, len(array), may_be_zero=True)
+    array = _cast(array, dtype)
+    if collected is None and fitted:
+        return _follow(options, before, array, weight)
+    if collected is None:
+        collected = Collected([], [], 0, names)
+    weight = np.ones(len(array)) if weight is None else weight
+    room = rows_of_a_start(options.n_components, array.shape[1]) - collected.n_samples
+    rows = np.flatnonzero(weight)[: max(room, 0)]
+    rest = int(rows[-1]) + 1 if len(rows) else 0
+    collected = collected._replace(
+        X=[*collected.X, array[rows]],
+        sample_weight=[*collected.sample_weight, weight[rows]],
+    )
+    try:
+        return _collect(options, collected, array[rest:], weight[rest:])
+    except NoDensityError as error:
+        raise NoDensityError(rest + error.row) from error
+
+
+def _collect(
+    options: Options, collected: Collected, rest: FloatArray, rest_weight: Float64Array
+) -> Attributes:
+    """Fit what was collected if it has grown by half; the stream begins when it is enough."""
+    n_samples, n_features = collected.n_samples, collected.X[0].shape[1]
+    enough = rows_of_a_start(options.n_components, n_features)
+    fewest = rows_of_first_fit(options.n_components)
+    if n_samples < max(fewest, min(enough, 1.5 * collected.n_fitted)):
+        return {"_collected": collected}
+    is_enough = n_samples >= enough
+    X: npt.NDArray[Any] = np.concatenate(collected.X)
+    weight = np.concatenate(collected.sample_weight)
+    once = options._replace(
+        checkpoint=None,
+        warm_start=False,
+        n_init=max(_STARTS, options.n_init) if is_enough else options.n_init,
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as that so few samples leave components empty
+            learned, _ = fit_array(once, {}, X, weight)
+        if is_enough:
+            mixture = mixture_from(learned, options.covariance_type, options.n_threads)
+            warn_of_collapse(mixture, n_samples, check_reg_covar(options.reg_covar, n_features))
+    except NumericalError:
+        if is_enough:
+            raise
+        return {"_collected": collected}
+    collected = collected._replace(n_fitted=n_samples)
+    learned["feature_names_in_"] = collected.names
+    state: Attributes = {}
+    set_attributes(state, learned)
+    learned |= _follow(options, state, rest, rest_weight)
+    return learned if is_enough else {**learned, "_collected": collected}
+
+
+def _weight_unit(before: MutableMapping[str, Any], sample_weight: Float64Array | None) -> float:
+    """Return the weight that counts as one sample.
+
+    It is the mean weight of the samples that the mixture was first fitted to, or of the first
+    batch after `from_parameters`: so only the proportions of the weights matter, as in `fit`.
+    """
+    unit: float = before.get("_mean_weight", 1.0)
+    if "n_samples_seen_" in before or sample_weight is None or not sample_weight.any():
+        return unit
+    return float(sample_weight.sum() / np.count_nonzero(sample_weight))
+
+
+def _position(
+    options: Options, before: MutableMapping[str, Any], reg_covar: Float64Array, unit: float
+) -> tuple[Position, float]:
+    """Return how far the stream has come, and the weight of the samples seen.
+
+    After `fit` or an assignment to an attribute, the stream begins at the present mixture.
+    """
+    position: Position | None = before.get("_position")
+    mixture = mixture_to_continue(
+        options, before, np.shape(before["means_"])[1], "partial_fit",
+        "for another mixture, make another model",
+    )  # fmt: skip
+    seen = before.get("n_samples_seen_", unit * rows_of_a_start(*mixture.means.shape))
+    if position is not None and _is_at(position.mixture, before, options.covariance_type):
+        return position, seen
+    forget, n = options.forget_factor, seen / unit
+    memory = n if forget in (None, 1) else (1 - forget**n) / (1 - forget)
+    statistics = statistics_of(*mixture[:3], mixture.covariance_type, reg_covar)
+    return Position(mixture, statistics, memory), seen
+
+
+def _is_at(mixture: Mixture, before: MutableMapping[str, Any], covariance_type: str) -> bool:
+    """Return whether the attributes are still those of a mixture."""
+    return mixture.covariance_type == covariance_type and all(
+        np.array_equal(before[name], then.astype(np.asarray(before[name]).dtype))
+        for name, then in (
+            ("weights_", mixture.weights),
+            ("means_", mixture.means),
+            ("precisions_cholesky_", mixture.prepared.precisions_cholesky),
+        )
+    )
+
+
+def _follow(
+    options: Options,
+    before: MutableMapping[str, Any],
+    X: FloatArray,
+    sample_weight: Float64Array | None,
+) -> Attributes:
+    """Make a step for each part of the samples, and return the attributes that change."""
+    K, D = np.shape(before["means_"])
+    reg_covar = check_reg_covar(options.reg_covar, D)
+    unit = _weight_unit(before, sample_weight)
+    regular = np.full(D, reg_covar, np.float64)
+    (mixture, statistics, memory), seen = _position(options, before, regular, unit)
+    n_threads = effective_n_threads(options.n_threads)
+    at_once = rows_of_a_start(K, D)
+    knee = 10 * (mixture.kind.n_parameters(K, D) + K * D + K - 1)
+    n_steps, log_likelihood = 0, math.nan
+    for first in range(0, len(X), at_once):
+        part = X[first : first + at_once]
+        weight = np.ones(len(part))
+        if sample_weight is not None:
+            weight = sample_weight[first : first + at_once]
+        rows = np.flatnonzero(weight)
+        if not len(rows):
+            continue
+        if len(rows) < len(part):
+            part, weight = part[rows], weight[rows]
+        total = float(weight.sum())
+        if not math.isfinite((seen + total) / min(unit, 1)):
+            raise ValueError(
+                "the sum of all sample_weight is too large for a float64, or compared with the "
+                "weights of the first samples"
+            )
+        if options.forget_factor is None:
+            size = step_size(seen / unit, total / unit, knee, options.learning_decay)
+        else:
+            # A sample that k others follow counts forget_factor**k.
+            weight = weight / unit * options.forget_factor ** np.arange(len(part))[::-1]
+            memory = memory * options.forget_factor ** len(part) + float(weight.sum())
+            size = float(weight.sum()) / memory
+        data = ArrayPass(part, _scaled(weight), K, options.covariance_type, n_threads)
+        try:
+            batch = data.expectation(mixture)
+        except NoDensityError as error:
+            raise NoDensityError(first + int(rows[error.row])) from error
+        statistics = mixed(statistics, batch, size)
+        mixture, _ = maximization_step(statistics, reg_covar, data.n_threads)
+        statistics = statistics.about_means(mixture.means)
+        seen += total
+        n_steps += 1
+        log_likelihood = batch.mean_log_likelihood
+    if not n_steps:
+        return {}
+    n_before = before.get("n_iter_", 0) if "_position" in before else 0
+    return attributes_of(
+        Fit(mixture, [], log_likelihood, False), np.asarray(before["means_"]).dtype,
+        before.get("feature_names_in_"), n_threads, n_iter_=n_before + n_steps,
+        n_samples_seen_=seen, _position=Position(mixture, statistics, memory),
+        _mean_weight=None if unit == 1 else unit,
+    )  # fmt: skip
+
+
+def _scaled(weight: Float64Array) -> Float64Array:
+    """Scale weights by a power of 2 to at most 1, for kernels that read them in float32."""
+    return np.ldexp(weight, -int(np.frexp(weight.max())[1]))
+
+
+def _cast(X: FloatArray, dtype: np.dtype[Any]) -> FloatArray:
+    with np.errstate(over="ignore"):
+        cast: FloatArray = X.astype(dtype, copy=False)
+    if cast is not X and not np.isfinite(cast).all():
+        raise ValueError(f"X has values beyond the range of {dtype}, which the model is of")
+    return cast

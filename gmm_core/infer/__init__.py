@@ -1,0 +1,1 @@
+"""What a fitted mixture is used for: scores, labels, imputed values and draws."""

@@ -1,0 +1,56 @@
+"""The component nearest to a sample that has no density under any component."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.types import FloatArray, Indices
+from gmm_core.data.patterns import groups, has_missing, patterns_of
+from gmm_core.model.parameters import Prepared, mixture_of
+
+
+def nearest_components(X: FloatArray, prepared: Prepared) -> Indices:
+    """Return the component nearest to each sample, by the features that the sample has.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        NaN is a missing value.
+    prepared : Prepared
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+    """
+    if not has_missing(X):
+        return _nearest(X, prepared)
+    nearest = np.empty(len(X), np.intp)
+    for patterns, (mixtures, _, _) in groups(patterns_of(X), mixture_of(prepared)):
+        for pattern, marginal in zip(patterns, mixtures, strict=True):
+            nearest[pattern.rows] = _nearest(pattern.X, marginal)
+    return nearest
+
+
+def _nearest(X: npt.NDArray[np.floating], prepared: Prepared) -> Indices:
+    """Return the limit of the responsibilities as a sample moves away.
+
+    It is the component with the smallest whitened distance, and among equals the one with the
+    largest π_k |U_k|. Data and factors are scaled to magnitude 1 first, so that nothing overflows.
+    """
+    x, means, kind = X.astype(np.float64), prepared.means, prepared.kind
+    K = len(means)
+    unit = np.maximum(abs(x).max(axis=1), max(abs(means).max(), np.finfo(float).tiny))[:, None]
+    log_distance = np.empty((len(x), K))
+    for k in range(K):
+        if prepared.weights[k] == 0:
+            log_distance[:, k] = np.inf
+            continue
+        factor = kind.of_component(prepared.precisions_cholesky, k)
+        scale = abs(factor).max()
+        y = kind.whiten(x / unit - means[k] / unit, factor / scale)
+        with np.errstate(divide="ignore"):
+            log_distance[:, k] = np.log(np.sqrt((y * y).sum(axis=1))) + np.log(scale)
+    near = log_distance <= log_distance.min(axis=1, keepdims=True) + 4 * np.finfo(float).eps
+    heaviest = np.where(near, prepared.log_constant[:K], -np.inf).argmax(axis=1)
+    return np.asarray(heaviest, np.intp)

@@ -1,0 +1,159 @@
+"""Labels, responsibilities and log-likelihoods of samples under a mixture."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.threads import effective_n_threads
+from gmm_core.core.types import Float64Array, FloatArray, Indices, Labels
+from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.foreign import ForeignRows
+from gmm_core.data.missing import MissingPass
+from gmm_core.data.passes import MIN_CHUNK_ROWS
+from gmm_core.data.patterns import has_missing
+from gmm_core.data.validation import check_sample_weight
+from gmm_core.infer.nearest import nearest_components
+from gmm_core.model.parameters import Prepared, mixture_of
+
+_SCORED_ROWS = 1 << 20
+
+
+class Model(NamedTuple):
+    """A fitted mixture, and how it is used.
+
+    Attributes
+    ----------
+    prepared : Prepared
+    marginalize : bool
+        Whether NaN in samples is a missing value, which is integrated out.
+    n_threads : int or None
+        As that of GaussianMixture.
+    """
+
+    prepared: Prepared
+    marginalize: bool
+    n_threads: int | None
+
+
+def _evaluate(X: FloatArray, model: Model, **outputs: npt.NDArray[Any]) -> int:
+    """Fill the arrays that are given; see `ArrayPass.evaluate`."""
+    prepared = model.prepared
+    K, D = prepared.means.shape
+    if X.shape[1] != D:
+        raise ValueError(f"X has {X.shape[1]} features, but means_ has {D}")
+    n_threads = effective_n_threads(model.n_threads) if len(X) > MIN_CHUNK_ROWS else 1
+    what = X, None, K, prepared.covariance_type, n_threads
+    if model.marginalize and has_missing(X):
+        return MissingPass(*what).evaluate(mixture_of(prepared, n_threads=n_threads), **outputs)
+    return ArrayPass(*what).evaluate(prepared, **outputs)
+
+
+def _rows_without_density(X: FloatArray, model: Model) -> Indices:
+    log_likelihood = np.empty(len(X), X.dtype)
+    _evaluate(X, model, log_likelihood=log_likelihood)
+    return np.flatnonzero(~(log_likelihood > -np.inf))
+
+
+def labels(X: FloatArray | ForeignRows, model: Model) -> Labels:
+    """Return the component with the largest responsibility for each sample."""
+    if isinstance(X, ForeignRows):
+        return X.map(lambda part: labels(part, model), np.empty(len(X), np.int64))
+    out = np.empty(len(X), np.int64)
+    if _evaluate(X, model, labels=out):
+        rows = _rows_without_density(X, model)
+        out[rows] = nearest_components(X[rows], model.prepared)
+    return out
+
+
+def responsibilities(X: FloatArray | ForeignRows, model: Model) -> FloatArray:
+    """Return the responsibilities, of shape (n_samples, K).
+
+    A sample without density under any component belongs to the nearest component, which is the
+    limit of the responsibilities as a sample moves away.
+    """
+    K = len(model.prepared.weights)
+    out: npt.NDArray[Any] = np.empty((len(X), K), X.dtype)
+    if isinstance(X, ForeignRows):
+        return X.map(lambda part: responsibilities(part, model), out)
+    if _evaluate(X, model, responsibilities=out):
+        rows = _rows_without_density(X, model)
+        out[rows] = np.eye(K)[nearest_components(X[rows], model.prepared)]
+    return out
+
+
+def log_likelihood(X: FloatArray | ForeignRows, model: Model) -> FloatArray:
+    """Return log p(x) of each sample, −inf for a sample without density."""
+    out: npt.NDArray[Any] = np.empty(len(X), X.dtype)
+    if isinstance(X, ForeignRows):
+        return X.map(lambda part: log_likelihood(part, model), out)
+    _evaluate(X, model, log_likelihood=out)
+    return out
+
+
+class Score(NamedTuple):
+    """The mean log-likelihood of samples, and what an information criterion needs of it.
+
+    Attributes
+    ----------
+    mean : float
+        Weighted mean, in nats.
+    weight : float
+        Total weight of the samples; their number if they have no weights.
+    """
+
+    mean: float
+    weight: float
+
+    def bic(self, n_parameters: int) -> float:
+        """Return the Bayesian information criterion, −2 log L + n_parameters · log n."""
+        return -2 * self.mean * self.weight + n_parameters * math.log(self.weight)
+
+    def aic(self, n_parameters: int) -> float:
+        """Return the Akaike information criterion, −2 log L + 2 n_parameters."""
+        return -2 * self.mean * self.weight + 2 * n_parameters
+
+
+def score(X: FloatArray | ForeignRows, model: Model, sample_weight: Any = None) -> Score:
+    """Return the mean log-likelihood of the samples, in float64 whatever their dtype is.
+
+    Parameters
+    ----------
+    X : ndarray or ForeignRows of shape (n_samples, n_features)
+    model : Model
+    sample_weight : array-like of shape (n_samples,), optional
+    """
+    weight = check_sample_weight(sample_weight, len(X))
+    total = float(len(X)) if weight is None else float(weight.sum())
+    mean = 0.0
+    for start in range(0, len(X), _SCORED_ROWS):
+        rows = slice(start, start + _SCORED_ROWS)
+        values = log_likelihood(X[rows], model)
+        part = np.ones(len(values)) if weight is None else weight[rows]
+        if part.any():  # or else the mean would be 0 / 0
+            mean += part.sum() / total * weighted_mean(values, part)
+    return Score(float(mean), total)
+
+
+def weighted_mean(log_likelihood: FloatArray, weight: Float64Array) -> float:
+    """Return the weighted mean of log-likelihoods, some of which may be −inf, in float64."""
+    values: Float64Array = log_likelihood.astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):
+        if (weight == 1).all():
+            mean = float(values.mean())
+        else:
+            present = weight > 0  # 0 times -inf would be NaN
+            values, weight = values[present], weight[present]
+            mean = float((weight * values).sum() / weight.sum())
+    if math.isinf(mean):  # the sum may be, with a mean that is not
+        mean = float((weight / weight.sum() * values).sum())
+    return mean
+
+
+def n_parameters(prepared: Prepared) -> int:
+    """Return the number of free parameters of a mixture."""
+    K, D = prepared.means.shape
+    return int(prepared.kind.n_parameters(K, D) + K * D + K - 1)

@@ -1,0 +1,1 @@
+"""Models as files, and as objects of other libraries and versions."""

@@ -1,0 +1,55 @@
+"""The names by which pickles of version 0.1 know classes that have moved or changed since.
+
+Reading a pickle imports `gmm_core` first, which registers these modules. Nothing else uses them.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from gmm_core.core.types import Float64Array
+from gmm_core.fit.restarts import Restart
+from gmm_core.fit.stream import Collected, Position
+from gmm_core.model.parameters import Mixture, Prepared
+from gmm_core.model.statistics import Statistics
+
+
+class Parameters:
+    """A mixture as version 0.1 kept it."""
+
+    def __new__(  # type: ignore[misc]  # noqa: D102
+        cls,
+        weights: Float64Array,
+        means: Float64Array,
+        covariances: Float64Array,
+        precisions_cholesky: Float64Array,
+        log_constant: Float64Array,
+        covariance_type: str,
+    ) -> Mixture:
+        prepared = Prepared(weights, means, precisions_cholesky, log_constant, covariance_type)
+        return Mixture(weights, means, covariances, prepared)
+
+
+class Stream:
+    """The position of a stream as version 0.1 kept it."""
+
+    def __new__(cls, *fields: Any) -> Position:  # type: ignore[misc]  # noqa: D102
+        return Position(*fields)
+
+
+_CLASSES: dict[str, tuple[type, ...]] = {
+    "parameters": (Parameters,),
+    "restarts": (Restart,),
+    "statistics": (Statistics,),
+    "stepwise": (Collected, Stream),
+}
+
+
+def register() -> None:
+    """Make the old modules importable."""
+    for module_name, classes in _CLASSES.items():
+        module = ModuleType(f"gmm_core.{module_name}", __doc__)
+        vars(module).update({cls.__name__: cls for cls in classes})
+        sys.modules[module.__name__] = module

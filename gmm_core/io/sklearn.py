@@ -1,0 +1,37 @@
+"""A mixture as an object of scikit-learn's own class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gmm_core.io.npz import ATTRIBUTES
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
+
+
+def to_sklearn(model: Any) -> GaussianMixture:
+    """Return a fitted model as an object of scikit-learn's class.
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn is not installed.
+    """
+    try:
+        from sklearn.mixture import GaussianMixture
+    except ImportError as error:
+        raise ImportError(
+            "to_sklearn needs scikit-learn, which cannot be imported: pip install scikit-learn"
+        ) from error
+    params = {name: getattr(model, name) for name in GaussianMixture().get_params()}
+    if callable(params["init_params"]):
+        del params["init_params"]
+    other = GaussianMixture(**params)
+    for name in ATTRIBUTES:
+        value = getattr(model, name, None)
+        if value is not None:
+            setattr(other, name, np.copy(value) if isinstance(value, np.ndarray) else value)
+    return other

@@ -1,0 +1,1 @@
+"""What a mixture is, without data: parameters, covariance types, statistics, conditionals."""

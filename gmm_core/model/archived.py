@@ -1,0 +1,158 @@
+"""What a file of a model or a checkpoint says: entries of its header, and mixtures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.model.archive import Members
+from gmm_core.model.attributes import WEIGHTS_TOLERANCE
+from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType
+from gmm_core.model.parameters import Mixture, mixture_of, prepare
+
+# --- entries of the header ----------------------------------------------------------------------
+
+
+def field(
+    header: Mapping[str, Any], name: str, accepts: Callable[[Any], bool], expected: str
+) -> Any:
+    """Return an entry of the header, if it is what it has to be.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name, or it is something else.
+    """
+    if name not in header:
+        raise ValueError(f"its header has no {name!r}")
+    value = header[name]
+    if not accepts(value):
+        text = repr(value)
+        text = text if len(text) <= 80 else text[:77] + "..."
+        raise ValueError(f"its {name} is {text}, expected {expected}")
+    return value
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is an int from 0 up."""
+    return type(value) is int and value >= 0
+
+
+def is_flag(value: Any) -> bool:
+    """Whether a value is True or False."""
+    return type(value) is bool
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that a float64 can hold, or NaN, or infinite."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**1023)
+
+
+def is_log_likelihood(value: Any) -> bool:
+    """Whether a value is a number that EM can have as a mean log-likelihood."""
+    return is_number(value) and value < math.inf
+
+
+def are_log_likelihoods(value: Any) -> bool:
+    """Whether a value is a list of mean log-likelihoods."""
+    return isinstance(value, list) and all(map(is_log_likelihood, value))
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value is a finite number from 0 up."""
+    return is_number(value) and 0 <= value < math.inf
+
+
+def is_weight(value: Any) -> bool:
+    """Whether a value is a finite number above 0."""
+    return is_size(value) and value > 0
+
+
+def is_covariance_type(value: Any) -> bool:
+    """Return whether a value is the name of a covariance type."""
+    return isinstance(value, str) and value in COVARIANCE_TYPES
+
+
+# --- mixtures -----------------------------------------------------------------------------------
+
+
+def check_values(array: npt.NDArray[np.floating], name: str, kind: CovarianceType) -> None:
+    """Check the values of an array of a mixture.
+
+    Parameters
+    ----------
+    array : ndarray
+    name : str
+        The name of the array in a file: an attribute of the model, or the end of it names one.
+    kind : CovarianceType
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite; if weights are negative or do not sum to 1; if variances,
+        precisions or the diagonal of their factors are not positive; if a factor is not an upper
+        triangle.
+    """
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} has values that are not finite")
+    what = name.rstrip("_")
+    if what.endswith("weights"):
+        total = float(array.sum(dtype=np.float64))
+        if (array < 0).any() or not abs(total - 1) <= WEIGHTS_TOLERANCE:
+            raise ValueError(
+                f"{name} should be non-negative and sum to 1, but the least is {array.min()} and "
+                f"the sum {total}"
+            )
+    elif what.endswith("cholesky"):
+        flaw = kind.flaw_of_factor(array)
+        if flaw:
+            raise ValueError(f"{name} {flaw}")
+    elif not what.endswith("means"):
+        least = kind.positive_entries(array).min()
+        if not least > 0:
+            raise ValueError(
+                f"{name} must be positive{kind.where_positive}, but the least is {least:.5g}"
+            )
+
+
+def arrays_for_file(prefix: str, mixture: Mixture) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a mixture, by the names that they have in a file."""
+    return {
+        f"{prefix}_weights": mixture.weights,
+        f"{prefix}_means": mixture.means,
+        f"{prefix}_covariances": mixture.covariances,
+        f"{prefix}_precisions_cholesky": mixture.prepared.precisions_cholesky,
+        f"{prefix}_log_constant": mixture.prepared.log_constant,
+    }
+
+
+def mixture_from_file(members: Members, prefix: str, K: int, D: int, kind: str) -> Mixture:
+    """Read a mixture whose arrays `arrays_for_file` gave to a file.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing, or has another shape, another dtype or other values than those of
+        a mixture.
+    """
+    covariance_type = COVARIANCE_TYPES[kind]
+    shape = covariance_type.shape(K, D)
+    arrays = []
+    for name, expected in (
+        ("weights", (K,)), ("means", (K, D)), ("covariances", shape), ("precisions_cholesky", shape)
+    ):  # fmt: skip
+        array = members.array(f"{prefix}_{name}", expected)
+        check_values(array, f"{prefix}_{name}", covariance_type)
+        arrays.append(np.ascontiguousarray(array))
+    weights, means, covariances, factor = arrays
+    prepared = prepare(weights, means, factor, kind)
+    name = f"{prefix}_log_constant"
+    log_constant = np.ascontiguousarray(members.array(name, (K + 1,)))
+    # equal but for rounding; of a weight of 0 it is -inf
+    if not np.allclose(log_constant, prepared.log_constant, rtol=1e-9, atol=1e-9):
+        raise ValueError(f"{name} does not belong to the weights and factors beside it")
+    return mixture_of(prepared._replace(log_constant=log_constant), covariances)

@@ -1,0 +1,378 @@
+"""The fitted arrays of a mixture as attributes of an estimator.
+
+`covariances_`, `precisions_` and `precisions_cholesky_` say the same. The last assignment to one of
+them wins: it removes the other two, which are derived from it when they are read. Methods use the
+factor, `precisions_cholesky_`. Assigned precisions that are those of the present factor, within the
+rounding of U Uᵀ, leave the factor in place.
+
+Functions here take `attributes`, the dict of an estimator's attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any, NamedTuple, Self, overload
+
+import numpy as np
+
+from gmm_core.core.errors import NumericalError
+from gmm_core.core.threads import effective_n_threads
+from gmm_core.core.types import Float64Array, FloatArray
+from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.parameters import Mixture, Prepared, mixture_of, prepare
+
+FACTOR = "precisions_cholesky_"
+COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", FACTOR)
+ARRAYS = ("weights_", "means_", *COVARIANCE_ATTRIBUTES)
+
+# Weights may have been rounded to float32, or written down with seven digits.
+WEIGHTS_TOLERANCE = 1e-6
+_SMALL = 4096  # entries of a factor
+
+
+class UnderivableError(ValueError, AttributeError):
+    """An attribute cannot be derived from the one that was assigned; so `hasattr` says False."""
+
+
+class ArrayAttribute:
+    """A fitted array that can be assigned to, such as `means_`."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, model: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, model: object, owner: type) -> FloatArray: ...
+    def __get__(self, model: object | None, owner: type) -> Self | FloatArray:
+        if model is None:
+            return self
+        array: FloatArray | None = vars(model).get(self.name)
+        if array is None:
+            array = self._derived(model)
+        if array is None:
+            raise AttributeError(f"{type(model).__name__!r} object has no attribute {self.name!r}")
+        return array
+
+    def __set__(self, model: object, value: Any) -> None:
+        if np.ma.is_masked(value):
+            raise ValueError(f"{self.name} has masked values: fill them")
+        if np.iscomplexobj(value):
+            raise ValueError(f"{self.name} has complex values, expected real numbers")
+        vars(model)[self.name] = value
+
+    def __delete__(self, model: object) -> None:
+        if self.name not in vars(model):
+            raise AttributeError(f"{type(model).__name__!r} object has no attribute {self.name!r}")
+        del vars(model)[self.name]
+
+    def _derived(self, model: Any) -> FloatArray | None:
+        return None
+
+
+class CovarianceAttribute(ArrayAttribute):
+    """One of the three attributes that say the same."""
+
+    def __set__(self, model: Any, value: Any) -> None:
+        super().__set__(model, value)
+        attributes = vars(model)
+        keep = self.name == "precisions_" and _has_precisions(attributes, model.covariance_type)
+        for other in COVARIANCE_ATTRIBUTES:
+            if other != self.name and not (keep and other == FACTOR):
+                attributes.pop(other, None)
+
+    def _derived(self, model: Any) -> FloatArray | None:
+        return derive(self.name, vars(model), model.covariance_type, model.n_threads)
+
+
+class CovarianceTypeAttribute:
+    """The constructor parameter `covariance_type`, in which assigned covariances are understood.
+
+    Before it changes, the factor of assigned covariances is derived: a factor of another type is
+    refused later, where the covariances might be mistaken for those of the new type.
+    """
+
+    @overload
+    def __get__(self, model: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, model: object, owner: type) -> str: ...
+    def __get__(self, model: object | None, owner: type) -> Self | str:
+        if model is None:
+            return self
+        try:
+            name: str = vars(model)["covariance_type"]
+        except KeyError:
+            message = f"{type(model).__name__!r} object has no attribute 'covariance_type'"
+            raise AttributeError(message) from None
+        return name
+
+    def __set__(self, model: Any, value: str) -> None:
+        if "means_" in vars(model):
+            getattr(model, FACTOR, None)
+        vars(model)["covariance_type"] = value
+
+
+def _has_precisions(attributes: Mapping[str, Any], covariance_type: object) -> bool:
+    """Return whether `precisions_` are those of the factor; see `CovarianceType.has_precisions`."""
+    known = isinstance(covariance_type, str) and covariance_type in COVARIANCE_TYPES
+    factor = attributes.get(FACTOR)
+    precisions = np.asarray(attributes["precisions_"])
+    if not known or factor is None or precisions.shape != np.shape(factor):
+        return False
+    if precisions.dtype.kind != "f" or not precisions.size:
+        return False
+    kind = COVARIANCE_TYPES[str(covariance_type)]
+    return kind.has_precisions(np.asarray(factor, np.float64), precisions)
+
+
+def derive(
+    name: str,
+    attributes: MutableMapping[str, Any],
+    covariance_type: str,
+    n_threads: int | None,
+) -> FloatArray | None:
+    """Derive one of the three attributes from another one, and keep it.
+
+    Parameters
+    ----------
+    name : {'covariances_', 'precisions_', 'precisions_cholesky_'}
+    attributes : dict
+        The derived array is added to it.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    n_threads : int or None
+        As that of GaussianMixture.
+
+    Returns
+    -------
+    ndarray or None
+        None if there is nothing that it could be derived from.
+
+    Raises
+    ------
+    UnderivableError
+        If the attribute that was assigned is not what it should be.
+    """
+    if "means_" not in attributes or not any(a in attributes for a in COVARIANCE_ATTRIBUTES):
+        return None
+    try:
+        threads = effective_n_threads(n_threads)
+        if FACTOR not in attributes:
+            attributes[FACTOR] = _factor(attributes, covariance_type, threads)
+        if name not in attributes:
+            attributes[name] = _from_factor(name, attributes, covariance_type, threads)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UnderivableError(str(error)) from error
+    derived: FloatArray = attributes[name]
+    return derived
+
+
+def _factor(attributes: Mapping[str, Any], covariance_type: str, n_threads: int) -> FloatArray:
+    """Factor the covariances or precisions that were assigned."""
+    K, D = np.shape(attributes["means_"])
+    kind = COVARIANCE_TYPES[covariance_type]
+    source = "covariances_" if "covariances_" in attributes else "precisions_"
+    given = np.asarray(attributes[source])
+    array = np.array(given, np.float64, order="C")
+    kind.check(array, K, D, source[:-2])
+    if source == "covariances_":
+        factor = kind.factor_covariances(array, D, n_threads)
+    else:
+        factor = kind.factor_precisions(array, D, n_threads)
+    factors: FloatArray = factor.astype(_dtype_of(given))
+    return factors
+
+
+def _from_factor(
+    name: str, attributes: Mapping[str, Any], covariance_type: str, n_threads: int
+) -> FloatArray:
+    """Compute covariances or precisions of the factor."""
+    given = np.asarray(attributes[FACTOR])
+    factor = np.asarray(given, np.float64)
+    _check_factor(factor, np.shape(attributes["means_"]), covariance_type)
+    kind = COVARIANCE_TYPES[covariance_type]
+    precisions, covariances = kind.precisions_and_covariances(factor, n_threads)
+    array = precisions if name == "precisions_" else covariances
+    derived: FloatArray = array.astype(_dtype_of(given))
+    return derived
+
+
+def _dtype_of(array: Any) -> np.dtype[Any]:
+    return np.dtype(np.float32 if array.dtype == np.float32 else np.float64)
+
+
+# --- from attributes to parameters, and back ----------------------------------------------------
+
+
+class Kept(NamedTuple):
+    """What is kept of attributes that have been checked, for the next call.
+
+    To check the attributes takes longer than to score a sample. The mixture of a small factor is
+    used again while all attributes hold the same numbers; the entries of a large factor are
+    checked again only if the factor is another array than the last time.
+
+    Attributes
+    ----------
+    content : tuple
+        The covariance type, and the bytes of the arrays if the factor is small.
+    factor : object
+        The attribute that holds a large factor.
+    prepared : Prepared or None
+        The mixture of a small factor, which has copies of the arrays.
+    """
+
+    content: tuple[Any, ...]
+    factor: object
+    prepared: Prepared | None
+
+
+def checked(
+    attributes: MutableMapping[str, Any],
+    covariance_type: str,
+    n_threads: int | None,
+    kept: Kept | None,
+) -> tuple[Prepared, Kept]:
+    """Return the fitted arrays as `prepared_of` does, and what to keep for the next call."""
+    weights, means, factor = given = _arrays(attributes, covariance_type, n_threads)
+    if factor.size > _SMALL:
+        here = Kept((covariance_type,), attributes[FACTOR], None)
+        known = kept is not None and kept.factor is here.factor and kept.content == here.content
+        return _checked(*given, covariance_type, finite=known), here
+    content = (covariance_type, *((array.shape, array.tobytes()) for array in given))
+    if kept is not None and kept.prepared is not None and kept.content == content:
+        return kept.prepared, kept
+    prepared = _checked(weights.copy(), means.copy(), factor.copy(), covariance_type)
+    return prepared, Kept(content, None, prepared)
+
+
+def prepared_of(
+    attributes: MutableMapping[str, Any], covariance_type: str, n_threads: int | None
+) -> Prepared:
+    """Return the fitted arrays as they are now, in float64, checked.
+
+    Parameters
+    ----------
+    attributes : dict
+        With `weights_`, `means_` and one of the three attributes of the covariances at least.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    n_threads : int or None
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape, or values that it cannot have.
+    AttributeError
+        If there are no covariances.
+    """
+    return _checked(*_arrays(attributes, covariance_type, n_threads), covariance_type)
+
+
+def mixture_from(
+    attributes: MutableMapping[str, Any], covariance_type: str, n_threads: int | None
+) -> Mixture:
+    """Return the fitted arrays as a mixture, with covariances of full precision."""
+    prepared = prepared_of(attributes, covariance_type, n_threads)
+    covariances = derive("covariances_", attributes, covariance_type, n_threads)
+    given = np.asarray(covariances)
+    if given.dtype == np.float32:  # the factors have lost less by rounding
+        return mixture_of(prepared, n_threads=effective_n_threads(n_threads))
+    return mixture_of(prepared, given.astype(np.float64, copy=False))
+
+
+def _arrays(
+    attributes: MutableMapping[str, Any], covariance_type: str, n_threads: int | None
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return weights, means and the factor in float64 and C order."""
+    factor = attributes.get(FACTOR)
+    if factor is None:
+        factor = derive(FACTOR, attributes, covariance_type, n_threads)
+    if factor is None:
+        raise AttributeError("the model has weights_ and means_, but no covariances_")
+    return (
+        np.ascontiguousarray(attributes["weights_"], dtype=np.float64),
+        np.ascontiguousarray(attributes["means_"], dtype=np.float64),
+        np.ascontiguousarray(factor, dtype=np.float64),
+    )
+
+
+def _checked(
+    weights: Float64Array,
+    means: Float64Array,
+    factor: Float64Array,
+    covariance_type: str,
+    *,
+    finite: bool = False,
+) -> Prepared:
+    if len(means.shape) != 2:
+        raise ValueError(f"means_ has shape {means.shape}, expected (n_components, n_features)")
+    if weights.shape != means.shape[:1]:
+        raise ValueError(
+            f"weights_ has shape {weights.shape}, expected {means.shape[:1]} for means_ of shape "
+            f"{means.shape}"
+        )
+    if not np.isfinite(means).all():
+        raise ValueError("means_ must be finite")
+    if not (abs(weights.sum() - 1) <= WEIGHTS_TOLERANCE and weights.min() >= 0):
+        raise ValueError(
+            f"weights_ must not be negative and must sum to 1, but the least is "
+            f"{weights.min():.5g} and the sum is {weights.sum():.9g}"
+        )
+    _check_factor(factor, means.shape, covariance_type, finite=finite)
+    return prepare(weights, means, factor, covariance_type)
+
+
+def _check_factor(
+    factor: Float64Array, shape: tuple[int, ...], covariance_type: str, *, finite: bool = False
+) -> None:
+    """Raise ValueError if a factor does not fit means of a shape, or has values that it cannot.
+
+    With `finite`, the factor is known to be finite and triangular, and only positive entries are
+    looked at.
+    """
+    kind = COVARIANCE_TYPES[covariance_type]
+    K, D = shape
+    if factor.shape != kind.shape(K, D):
+        flaw = f"has shape {factor.shape}, expected {kind.shape(K, D)}"
+    else:
+        flaw = kind.flaw_of_factor(factor, finite=finite)
+        flaw += "," if flaw else ""
+    if flaw:
+        raise ValueError(
+            f"{FACTOR} {flaw} for means_ of shape {(K, D)} and covariance_type={covariance_type!r}"
+        )
+
+
+def arrays_of(mixture: Mixture, dtype: np.dtype[Any], n_threads: int) -> dict[str, FloatArray]:
+    """Return the arrays of a mixture as fitted attributes.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    dtype : dtype
+        float32 or float64.
+    n_threads : int
+
+    Raises
+    ------
+    NumericalError
+        If an array is beyond the range of the dtype.
+    """
+    kind = mixture.kind
+    with np.errstate(over="ignore", under="ignore"):
+        factor = mixture.prepared.precisions_cholesky.astype(dtype)
+        # those of the rounded factor, so that they are exactly what `derive` makes of it
+        precisions, _ = kind.precisions_and_covariances(
+            factor.astype(np.float64, copy=False), n_threads
+        )
+        arrays = {
+            "weights_": mixture.weights.astype(dtype),
+            "means_": mixture.means.astype(dtype),
+            "covariances_": mixture.covariances.astype(dtype),
+            "precisions_": precisions.astype(dtype),
+            FACTOR: factor,
+        }
+    for name, array in arrays.items():
+        lost = name in COVARIANCE_ATTRIBUTES and not kind.positive_entries(array).all()
+        if lost or not np.isfinite(array).all():
+            advice = "scale the data" + (" or use float64" if dtype == np.float32 else "")
+            raise NumericalError(f"{name} would be beyond the range of {dtype}: {advice}")
+    return arrays

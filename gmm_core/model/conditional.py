@@ -1,0 +1,65 @@
+"""Marginal mixtures, which see some of the features only.
+
+The marginal mixture of features o has the weights of the mixture, and of means and covariances the
+parts μ_o and Σ_oo.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gmm_core.core.types import Float64Array, Indices
+from gmm_core.model.parameters import Mixture, Prepared, prepare
+
+
+class Marginals(NamedTuple):
+    """Marginal mixtures of several patterns, each of which has q of the D features.
+
+    Attributes
+    ----------
+    mixtures : list of Prepared
+        One for each pattern; the mixture itself if q is 0 or D.
+    order : ndarray of shape (P, D)
+        The features of each pattern, the q observed ones first.
+    ordered : ndarray of shape (P, K or 1, D, D)
+        Precision factors of covariance matrices with their features in this order; an empty array
+        if q is D, and if the covariance type has no covariances between features.
+    """
+
+    mixtures: list[Prepared]
+    order: Indices
+    ordered: Float64Array
+
+
+def marginals(mixture: Mixture, order: Indices, q: int) -> Marginals:
+    """Return the marginal mixtures of the first q features of each order.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    order : ndarray of shape (P, D)
+    q : int
+
+    Raises
+    ------
+    IllDefinedCovarianceError
+        If a covariance is not positive definite with its features in another order.
+    """
+    P, D = order.shape
+    whole, kind = mixture.prepared, mixture.kind
+    if q == D:
+        return Marginals([whole] * P, order, np.empty((P, 0, 0, 0)))
+    ordered = kind.ordered_factors(mixture.covariances, order)
+    if q == 0:
+        return Marginals([whole] * P, order, ordered)
+    mixtures = []
+    for features, factors in zip(order, ordered, strict=True):
+        observed = features[:q]
+        factor = kind.marginal_factor(whole.precisions_cholesky, factors, observed)
+        means = np.ascontiguousarray(whole.means[:, observed])
+        mixtures.append(
+            prepare(whole.weights, means, np.ascontiguousarray(factor), whole.covariance_type)
+        )
+    return Marginals(mixtures, order, ordered)

@@ -1,0 +1,63 @@
+"""The registry of covariance types. The kernels of a type are in the file of src/ with its name."""
+
+from __future__ import annotations
+
+from gmm_core.model.covariance.base import CovarianceType as CovarianceType
+from gmm_core.model.covariance.diag import Diag
+from gmm_core.model.covariance.full import Full
+from gmm_core.model.covariance.spherical import Spherical
+from gmm_core.model.covariance.tied import Tied
+
+COVARIANCE_TYPES: dict[str, CovarianceType] = {
+    kind.name: kind for kind in (Full(), Tied(), Diag(), Spherical())
+}
+
+
+def covariance_type_of(name: object) -> CovarianceType:
+    """Look up a covariance type.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    CovarianceType
+
+    Raises
+    ------
+    ValueError
+        If there is no type of that name.
+    """
+    if not isinstance(name, str) or name not in COVARIANCE_TYPES:
+        raise ValueError(
+            f"covariance_type should be one of {', '.join(COVARIANCE_TYPES)}, but got {name!r}"
+        )
+    return COVARIANCE_TYPES[name]
+
+
+def type_by_shape(shape: tuple[int, ...], n_components: int, n_features: int, given: str) -> str:
+    """Find the one covariance type whose arrays have a shape.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    n_components, n_features : int
+    given : {'covariances', 'precisions'}
+        What the message of an error calls the array.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If no type has arrays of this shape, or several types have.
+    """
+    K, D = n_components, n_features
+    fitting = [name for name, kind in COVARIANCE_TYPES.items() if kind.shape(K, D) == shape]
+    if len(fitting) != 1:
+        what = f"fits {' and '.join(fitting)}: give covariance_type" if fitting else "fits no type"
+        raise ValueError(f"{given} of shape {shape}, for means of shape {(K, D)}, {what}")
+    return fitting[0]

@@ -1,0 +1,364 @@
+"""What a covariance type brings to the rest of the package.
+
+A type is one file in this folder, one `.pxd` in src/, and a row in each of the two registries.
+Covariances, precisions and the factors of precisions are arrays in the shape of their type; K is
+the number of components, D that of features.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.types import Float64Array, Indices
+
+
+class CovarianceType(ABC):
+    """A covariance type.
+
+    Attributes
+    ----------
+    name : str
+    code : int
+        The number of the type in the kernels (src/layout.pxd).
+    where_positive : str
+        The part of a message that says which entries of an array have to be positive.
+    """
+
+    name: str
+    code: int
+    where_positive: str
+
+    # --- sizes ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        """Return the shape of covariances, precisions and factors."""
+
+    @abstractmethod
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Return the number of free parameters of the covariances."""
+
+    @abstractmethod
+    def n_moments(self, n_components: int, n_features: int) -> int:
+        """Return how many numbers the second moments are packed in."""
+
+    # --- values -----------------------------------------------------------------------------
+
+    @abstractmethod
+    def positive_entries(self, array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """Return the entries that are positive in covariances, precisions and factors."""
+
+    def check(self, array: Float64Array, n_components: int, n_features: int, noun: str) -> None:
+        """Check covariances or precisions that a user gives.
+
+        Parameters
+        ----------
+        array : ndarray
+        n_components, n_features : int
+        noun : {'covariance', 'precision'}
+            What a message calls them.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not that of the type, a value is not finite, or a matrix is not
+            symmetric and positive definite.
+        """
+        name = f"{self.name} {noun}"
+        check_shape_and_values(array, self.shape(n_components, n_features), name)
+        self.check_definite(array, name)
+
+    @abstractmethod
+    def check_definite(self, array: Float64Array, name: str) -> None:
+        """Raise ValueError, with the name, unless covariances or precisions are positive definite.
+
+        Matrices have to be symmetric to 1e-8 of their largest entry.
+        """
+
+    def flaw_of_factor(self, factor: npt.NDArray[np.floating], *, finite: bool = False) -> str:
+        """Return what a factor must be and is not, or an empty string.
+
+        Parameters
+        ----------
+        factor : ndarray
+        finite : bool, default=False
+            Whether the factor is known to be finite, and of the form of its type.
+        """
+        if not finite and not np.isfinite(factor).all():
+            return "must be finite"
+        least = self.positive_entries(factor).min()
+        if not least > 0:
+            return f"must be positive{self.where_positive}, but the least is {least:.5g}"
+        return ""
+
+    # --- factors ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def factor_covariances(
+        self, covariances: Float64Array, n_features: int, n_threads: int = 1
+    ) -> Float64Array:
+        """Return the factors U of precisions, with U Uᵀ = Σ⁻¹.
+
+        Parameters
+        ----------
+        covariances : ndarray
+        n_features : int
+        n_threads : int, default=1
+            The result does not depend on it.
+
+        Returns
+        -------
+        ndarray
+            Upper triangular matrices, or reciprocal standard deviations.
+
+        Raises
+        ------
+        ValueError
+            If a covariance is not positive definite; the message names the component.
+        """
+
+    @abstractmethod
+    def factor_precisions(
+        self, precisions: Float64Array, n_features: int, n_threads: int = 1
+    ) -> Float64Array:
+        """Return the factors U of precisions, with U Uᵀ = precision; see `factor_covariances`."""
+
+    @abstractmethod
+    def precisions_and_covariances(
+        self, factor: Float64Array, n_threads: int = 1
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return precisions U Uᵀ and their inverses.
+
+        What overflows or underflows is left for the caller to judge.
+        """
+
+    @abstractmethod
+    def has_precisions(
+        self, factor: npt.NDArray[np.floating], precisions: npt.NDArray[np.floating]
+    ) -> bool:
+        """Return whether precisions are U Uᵀ within its rounding, so that U need not be made anew.
+
+        To factor the precisions would lose digits: half of them if they are ill-conditioned, and
+        most if they are below the smallest normal number.
+        """
+
+    # --- components -------------------------------------------------------------------------
+
+    @abstractmethod
+    def of_component(self, array: Float64Array, k: int) -> Float64Array:
+        """Return the part of covariances, precisions or factors that belongs to component k."""
+
+    @abstractmethod
+    def repeat(self, array: Float64Array, n_components: int) -> Float64Array:
+        """Return an array of one component as that of several equal components."""
+
+    @abstractmethod
+    def whiten(self, difference: Float64Array, factor: Float64Array) -> Float64Array:
+        """Return y = Uᵀ (x − μ) for each row x − μ; U is the factor of one component."""
+
+    @abstractmethod
+    def unwhiten(self, y: Float64Array, factor: Float64Array) -> Float64Array:
+        """Return x − μ = U⁻ᵀ y for each row y; U is the factor of one component."""
+
+    @abstractmethod
+    def variances(
+        self, covariances: npt.NDArray[np.floating], n_components: int, n_features: int
+    ) -> npt.NDArray[np.floating]:
+        """Return the variance of each feature in each component, of shape (K, D)."""
+
+    @abstractmethod
+    def matrix(
+        self, covariances: npt.NDArray[np.floating], k: int, n_features: int
+    ) -> npt.NDArray[np.floating]:
+        """Return the covariance of component k as a matrix of shape (D, D)."""
+
+    @abstractmethod
+    def smallest_eigenvalue(self, covariances: Float64Array) -> float:
+        """Return the smallest variance in any direction, of all components."""
+
+    # --- second moments of statistics -------------------------------------------------------
+
+    @abstractmethod
+    def moments_about_means(
+        self, moments: Float64Array, counts: Float64Array, first: Float64Array, shift: Float64Array
+    ) -> Float64Array:
+        """Return the second moments about the means, given those about the shift.
+
+        Σ r (x − μ)(x − μ)ᵀ = Σ r (x − c)(x − c)ᵀ − s sᵀ / N for μ = c + s / N.
+
+        Parameters
+        ----------
+        moments : ndarray of shape (n_moments,)
+        counts : ndarray of shape (K,)
+            N.
+        first : ndarray of shape (K, D)
+            s.
+        shift : ndarray of shape (K, D)
+            c.
+        """
+
+    @abstractmethod
+    def moments_of(
+        self, weights: Float64Array, covariances: Float64Array, reg_covar: Float64Array
+    ) -> Float64Array:
+        """Return second moments, for a total weight of 1, that give these covariances.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (K,)
+        covariances : ndarray
+        reg_covar : ndarray of shape (D,)
+            What the M-step adds to the variances.
+        """
+
+    @abstractmethod
+    def scale_components(self, moments: Float64Array, factors: Float64Array) -> None:
+        """Multiply the second moments of each component by its factor, in place.
+
+        Moments that all components share stay as they are.
+        """
+
+    # --- missing values ---------------------------------------------------------------------
+    #
+    # P patterns lack equally many features. `order` (P, D) has the features of each pattern, the
+    # q observed ones first; `ordered` is what `ordered_factors` returns for it.
+
+    @abstractmethod
+    def ordered_factors(self, covariances: Float64Array, order: Indices) -> Float64Array:
+        """Return the factors of covariance matrices whose features are in another order.
+
+        Returns
+        -------
+        ndarray of shape (P, K or 1, D, D)
+            An empty array if the type has no covariances between features.
+
+        Raises
+        ------
+        IllDefinedCovarianceError
+            If a covariance is not positive definite with its features in another order.
+        """
+
+    @abstractmethod
+    def marginal_factor(
+        self, factor: Float64Array, ordered: Float64Array, observed: Indices
+    ) -> Float64Array:
+        """Return the factor of the marginal mixture of one pattern.
+
+        Parameters
+        ----------
+        factor : ndarray
+            The factor of the mixture.
+        ordered : ndarray of shape (K or 1, D, D)
+            The pattern's part of `ordered_factors`.
+        observed : ndarray of shape (q,)
+        """
+
+    @abstractmethod
+    def regression(
+        self, factor: Float64Array, ordered: Float64Array, order: Indices, q: int, n_components: int
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return the regression of missing features on observed ones, for each component.
+
+        Returns
+        -------
+        slopes : ndarray of shape (P, K, D − q, q)
+        roots : ndarray of shape (P, K, D − q, D − q)
+            Matrices R; the covariance of the missing features given the others is R Rᵀ.
+        """
+
+    @abstractmethod
+    def add_incomplete(
+        self,
+        first: Float64Array,
+        moments: Float64Array,
+        parts: tuple[Float64Array, Float64Array, Float64Array],
+        means: Float64Array,
+        factor: Float64Array,
+        ordered: Float64Array,
+        origin: Float64Array,
+        order: Indices,
+    ) -> None:
+        """Add the expected first and second moments of incomplete samples, in place.
+
+        With x̂_k the mean of x given x_o and component k, and c_k the origin, x̂_k − c_k is
+            z_o = x_o − c_ko  and  B_k z_o + b_k,  b_k = B_k (c_ko − μ_ko) + μ_km − c_km,
+        where the slopes B_k are 0 without covariances between features. The covariance given x_o
+        is added to the part of the second moments that belongs to the missing features.
+
+        Parameters
+        ----------
+        first : ndarray of shape (K, D)
+            Added to.
+        moments : ndarray of shape (n_moments,)
+            Added to.
+        parts : tuple of ndarray
+            Statistics of the observed features of each pattern: counts (P, K), first moments
+            (P, K, q), second moments (P, n_moments of q features).
+        means : ndarray of shape (K, D)
+        factor : ndarray
+        ordered : ndarray
+        origin : ndarray of shape (K, D)
+        order : ndarray of shape (P, D)
+        """
+
+    # --- collapsed components ---------------------------------------------------------------
+
+    @abstractmethod
+    def n_samples_needed(self, n_features: int) -> int:
+        """Return the number of samples that a covariance needs to be positive definite."""
+
+    def n_samples_behind(self, weights: Float64Array, n_samples: int) -> Float64Array:
+        """Return the number of samples that each component's covariance is estimated from."""
+        return weights * n_samples
+
+    @abstractmethod
+    def conditional_variances(
+        self, factor: Float64Array, n_components: int, n_features: int
+    ) -> Float64Array:
+        """Return 1 / (Σ_k⁻¹)_dd, the variance of a feature given the others.
+
+        The shape is (K, D), or (1, D) if all components share them.
+        """
+
+    @abstractmethod
+    def variances_of_all(
+        self, weights: Float64Array, means: Float64Array, covariances: Float64Array
+    ) -> Float64Array:
+        """Return the variance of each feature in the whole mixture.
+
+        It is the variance given the other features if the type has covariances between features.
+
+        Raises
+        ------
+        ValueError
+            If the covariance of the mixture is not positive definite.
+        """
+
+    @abstractmethod
+    def is_regularised(
+        self, covariances: Float64Array, k: int, reg_covar: Float64Array, share: float
+    ) -> bool:
+        """Return whether `reg_covar` is nearly all of component k's variance in some direction.
+
+        Parameters
+        ----------
+        covariances : ndarray
+        k : int
+        reg_covar : ndarray of shape (D,)
+        share : float
+            A variance is nearly all `reg_covar` if it is at most this many times as large.
+        """
+
+
+def check_shape_and_values(array: Float64Array, shape: tuple[int, ...], name: str) -> None:
+    """Raise ValueError, with the name, if an array has another shape or is not finite."""
+    if array.shape != shape:
+        raise ValueError(
+            f"The parameter '{name}' should have the shape of {shape}, but got {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        what = "NaN" if np.isnan(array).any() else "infinity"
+        raise ValueError(f"The parameter '{name}' must be finite, but contains {what}")

@@ -1,0 +1,78 @@
+"""Full covariances: Σ_k is any positive definite matrix. The kernels are in src/full.pxd."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.types import Float64Array, Indices
+from gmm_core.model.covariance.matrices import MatrixType, packed_index
+from gmm_core.model.covariance.moves import moves
+
+
+class Full(MatrixType):
+    """A matrix for each component, of shape (K, D, D). Moments: lower triangles by rows."""
+
+    name = "full"
+    code = 0
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return n_components, n_features, n_features
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_components * n_features * (n_features + 1) // 2
+
+    def n_moments(self, n_components: int, n_features: int) -> int:
+        return n_components * (n_features * (n_features + 1) // 2)
+
+    def name_matrix(self, k: int) -> str:
+        return f"that of component {k}"
+
+    def of_component(self, array: Float64Array, k: int) -> Float64Array:
+        part: Float64Array = array[k]
+        return part
+
+    def repeat(self, array: Float64Array, n_components: int) -> Float64Array:
+        return np.repeat(array, n_components, axis=0)
+
+    def matrix(
+        self, covariances: npt.NDArray[np.floating], k: int, n_features: int
+    ) -> npt.NDArray[np.floating]:
+        matrix: npt.NDArray[np.floating] = covariances[k]
+        return matrix
+
+    def moments_about_means(
+        self, moments: Float64Array, counts: Float64Array, first: Float64Array, shift: Float64Array
+    ) -> Float64Array:
+        i, j = np.tril_indices(first.shape[1])
+        move = moves(first, counts)
+        return moments - (first[:, i] * move[:, j]).ravel()
+
+    def moments_of(
+        self, weights: Float64Array, covariances: Float64Array, reg_covar: Float64Array
+    ) -> Float64Array:
+        i, j = np.tril_indices(len(reg_covar))
+        unregularised = (covariances - np.diag(reg_covar))[:, i, j]
+        moments: Float64Array = (weights[:, None] * unregularised).ravel()
+        return moments
+
+    def scale_components(self, moments: Float64Array, factors: Float64Array) -> None:
+        moments.reshape(len(factors), -1)[:] *= factors[:, None]
+
+    def marginal_factor(
+        self, factor: Float64Array, ordered: Float64Array, observed: Indices
+    ) -> Float64Array:
+        q = len(observed)
+        return ordered[:, :q, :q]
+
+    def scatter(self, moments: Float64Array, origin: Float64Array) -> Float64Array:
+        P, K, q = origin.shape
+        scatter: Float64Array = moments.reshape(P, K, -1)[..., packed_index(q)]
+        return scatter
+
+    def sum_outer(self, a: Float64Array, b: Float64Array) -> Float64Array:
+        outer: Float64Array = np.einsum("pkm,pko->pkmo", a, b)
+        return outer
+
+    def sum_counts(self, counts: Float64Array) -> Float64Array:
+        return counts

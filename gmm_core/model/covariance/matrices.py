@@ -1,0 +1,329 @@
+"""What 'full' and 'tied' have in common: covariances are matrices, and factors are triangles."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.dispatch import check_status, maximization
+from gmm_core.core.errors import IllDefinedCovarianceError
+from gmm_core.core.types import Float64Array, Indices
+from gmm_core.model.covariance.base import CovarianceType
+
+# One call of a kernel factors matrices of this much work, D**3 each, for each thread: about 0.1 s,
+# after which Ctrl-C is answered. A larger matrix is a call of its own.
+_CALL_WORK = 3e8
+_PARALLEL_FEATURES = 32  # below, a matrix takes less time than a thread to start
+_STACK_OF_MATRICES = 0  # the code of 'full', by which kernels factor any stack of matrices
+
+
+class MatrixType(CovarianceType):
+    """A type whose covariances are matrices: one for each component, or one for all."""
+
+    where_positive = " on the diagonal"
+
+    # --- values -----------------------------------------------------------------------------
+
+    def positive_entries(self, array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        return np.einsum("...ii->...i", array)  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def name_matrix(self, k: int) -> str:
+        """Return what a message calls matrix k."""
+
+    def check_definite(self, array: Float64Array, name: str) -> None:
+        D = array.shape[-1]
+        for k, matrix in enumerate(array.reshape(-1, D, D)):
+            flaw = _flaw(matrix)
+            if flaw:
+                raise ValueError(
+                    f"'{name}' should be symmetric, positive-definite, but {self.name_matrix(k)} "
+                    f"is not {flaw}"
+                )
+
+    def flaw_of_factor(self, factor: npt.NDArray[np.floating], *, finite: bool = False) -> str:
+        flaw = super().flaw_of_factor(factor, finite=finite)
+        if not flaw and not finite and np.tril(factor, -1).any():
+            return "must be upper triangular"
+        return flaw
+
+    # --- factors ----------------------------------------------------------------------------
+
+    def factor_covariances(
+        self, covariances: Float64Array, n_features: int, n_threads: int = 1
+    ) -> Float64Array:
+        return factor_matrices(covariances, n_features, n_threads)
+
+    def factor_precisions(
+        self, precisions: Float64Array, n_features: int, n_threads: int = 1
+    ) -> Float64Array:
+        D = n_features
+        matrices = np.ascontiguousarray(precisions).reshape(-1, D, D)
+        factors = np.empty(matrices.shape)
+        n_threads, groups = _groups(len(matrices), D, n_threads)
+        scratch = np.empty((n_threads, D, D), np.longdouble)
+        for group in groups:
+            failed = maximization.factor_precisions(
+                matrices[group], factors[group], scratch, n_threads
+            )
+            _check_definite(failed, group.start, "precisions")
+        return factors.reshape(precisions.shape)
+
+    def precisions_and_covariances(
+        self, factor: Float64Array, n_threads: int = 1
+    ) -> tuple[Float64Array, Float64Array]:
+        D = factor.shape[-1]
+        factors = np.ascontiguousarray(factor).reshape(-1, D, D)
+        precisions, covariances = np.empty(factors.shape), np.empty(factors.shape)
+        n_threads, groups = _groups(len(factors), D, n_threads)
+        scratch = np.empty((n_threads, 2, D, D))
+        for group in groups:
+            status = maximization.precisions_and_covariances(
+                factors[group], precisions[group], covariances[group], scratch, n_threads
+            )
+            check_status(status)
+        return precisions.reshape(factor.shape), covariances.reshape(factor.shape)
+
+    def has_precisions(
+        self, factor: npt.NDArray[np.floating], precisions: npt.NDArray[np.floating]
+    ) -> bool:
+        # Entries of U Uᵀ err by (D + 2) eps of |U| |U|ᵀ at most if U is rounded.
+        if factor.ndim < 2 or factor.shape[-1] != factor.shape[-2]:
+            return False
+        limits = np.finfo(precisions.dtype)
+        transposed = np.swapaxes(factor, -1, -2)
+        with np.errstate(all="ignore"):
+            size = abs(factor) @ abs(transposed)
+            margin = (factor.shape[-1] + 2) * limits.eps * size + 4 * limits.smallest_subnormal
+            return bool((abs(factor @ transposed - precisions) <= margin).all())
+
+    # --- components -------------------------------------------------------------------------
+
+    def whiten(self, difference: Float64Array, factor: Float64Array) -> Float64Array:
+        y: Float64Array = difference @ factor
+        return y
+
+    def unwhiten(self, y: Float64Array, factor: Float64Array) -> Float64Array:
+        x: Float64Array = np.linalg.solve(factor.T, y.T).T
+        return x
+
+    def variances(
+        self, covariances: npt.NDArray[np.floating], n_components: int, n_features: int
+    ) -> npt.NDArray[np.floating]:
+        diagonals = np.diagonal(covariances, axis1=-2, axis2=-1)
+        return np.broadcast_to(diagonals, (n_components, n_features))
+
+    def smallest_eigenvalue(self, covariances: Float64Array) -> float:
+        return float(np.linalg.eigvalsh(covariances).min())
+
+    # --- missing values ---------------------------------------------------------------------
+
+    def ordered_factors(self, covariances: Float64Array, order: Indices) -> Float64Array:
+        D = order.shape[1]
+        matrices = covariances.reshape(-1, D, D)
+        each = np.arange(len(matrices))[:, None, None]
+        stack = matrices[each, order[:, None, :, None], order[:, None, None, :]]
+        try:
+            factors = factor_matrices(stack.reshape(-1, D, D), D)
+        except ValueError as error:
+            raise IllDefinedCovarianceError(
+                "a covariance is too near to singular for samples that lack features: with these "
+                "last, it is not positive definite. Raise reg_covar, or scale the data."
+            ) from error
+        return factors.reshape(stack.shape)
+
+    def regression(
+        self, factor: Float64Array, ordered: Float64Array, order: Indices, q: int, n_components: int
+    ) -> tuple[Float64Array, Float64Array]:
+        P, D = order.shape
+        slopes, roots = regression(ordered, q)
+        return (
+            np.broadcast_to(slopes, (P, n_components, D - q, q)),
+            np.broadcast_to(roots, (P, n_components, D - q, D - q)),
+        )
+
+    @abstractmethod
+    def scatter(self, moments: Float64Array, origin: Float64Array) -> Float64Array:
+        """Unpack second moments (P, n) about origins (P, K, q) into matrices (P, K or 1, q, q)."""
+
+    @abstractmethod
+    def sum_outer(self, a: Float64Array, b: Float64Array) -> Float64Array:
+        """Return a_k b_kᵀ for (P, K, m) and (P, K, n), summed over the components that share one.
+
+        The shape is (P, K or 1, m, n).
+        """
+
+    @abstractmethod
+    def sum_counts(self, counts: Float64Array) -> Float64Array:
+        """Return the counts (P, K), summed over the components that share a covariance."""
+
+    def add_incomplete(
+        self,
+        first: Float64Array,
+        moments: Float64Array,
+        parts: tuple[Float64Array, Float64Array, Float64Array],
+        means: Float64Array,
+        factor: Float64Array,
+        ordered: Float64Array,
+        origin: Float64Array,
+        order: Indices,
+    ) -> None:
+        counts, s_o, packed = parts
+        (K, D), q = means.shape, s_o.shape[-1]
+        P, G = ordered.shape[:2]
+        slope, root = regression(ordered, q)
+        slopes = np.broadcast_to(slope, (P, K, *slope.shape[2:]))
+        mu, c = _reordered(means, order), _reordered(origin, order)
+        b = np.einsum("pkmo,pko->pkm", slopes, (c - mu)[..., :q]) + (mu - c)[..., q:]
+
+        s_m = np.einsum("pkmo,pko->pkm", slopes, s_o) + counts[..., None] * b
+        S_oo = self.scatter(packed, c[..., :q])
+        S_mo = np.einsum("pgmo,pgoi->pgmi", slope, S_oo)
+        S_mo += self.sum_outer(b, s_o)
+        S_mm = np.einsum("pgmo,pgio->pgmi", S_mo, slope)
+        S_mm += self.sum_outer(s_m, b)
+        N = self.sum_counts(counts)
+        S_mm += N[..., None, None] * np.einsum("pgmi,pgji->pgmj", root, root)
+
+        # back to the order of the features, where the lower triangle is stored by rows
+        S = np.empty((P, G, D, D))
+        S[..., :q, :q], S[..., q:, :q], S[..., q:, q:] = S_oo, S_mo, S_mm
+        place = np.argsort(order, axis=1)
+        rows, columns = np.tril_indices(D)
+        i, j = place[:, rows], place[:, columns]
+        index = np.maximum(i, j) * D + np.minimum(i, j)
+        lower = np.take_along_axis(S.reshape(P, G, D * D), index[:, None], axis=2)
+        s = np.take_along_axis(np.concatenate([s_o, s_m], axis=2), place[:, None], axis=2)
+        first += s.sum(axis=0)
+        moments[: lower[0].size] += lower.sum(axis=0).ravel()
+
+    # --- collapsed components ---------------------------------------------------------------
+
+    def n_samples_needed(self, n_features: int) -> int:
+        return n_features + 1
+
+    def conditional_variances(
+        self, factor: Float64Array, n_components: int, n_features: int
+    ) -> Float64Array:
+        return _conditional_variances(factor.reshape(-1, n_features, n_features))
+
+    def variances_of_all(
+        self, weights: Float64Array, means: Float64Array, covariances: Float64Array
+    ) -> Float64Array:
+        K, D = means.shape
+        difference = means - weights @ means
+        within = np.broadcast_to(covariances, (K, D, D))
+        total: Float64Array = np.einsum("k,kij->ij", weights, within)
+        total += np.einsum("k,ki,kj->ij", weights, difference, difference)
+        return _conditional_variances(factor_matrices(total[None], D)).ravel()
+
+    def is_regularised(
+        self, covariances: Float64Array, k: int, reg_covar: Float64Array, share: float
+    ) -> bool:
+        scale = np.sqrt(reg_covar)
+        matrix = self.of_component(covariances, k)
+        return bool(np.linalg.eigvalsh(matrix / scale / scale[:, None])[0] <= share)
+
+
+def factor_matrices(
+    covariances: Float64Array, n_features: int, n_threads: int = 1
+) -> Float64Array:
+    """Factor a stack of matrices; see `CovarianceType.factor_covariances`."""
+    D = n_features
+    matrices = np.ascontiguousarray(covariances).reshape(-1, D, D)
+    factors = np.empty(matrices.shape)
+    n_threads, groups = _groups(len(matrices), D, n_threads)
+    for group in groups:
+        part = matrices[group]
+        failed = maximization.factor(
+            part.ravel(), factors[group].reshape(-1), np.empty(part.size), len(part), D,
+            _STACK_OF_MATRICES, n_threads,
+        )  # fmt: skip
+        _check_definite(failed, group.start, "covariances")
+    return factors.reshape(covariances.shape)
+
+
+def _check_definite(failed: int, start: int, given: str) -> None:
+    """Raise ValueError if a kernel found that a matrix of a group is not positive definite."""
+    check_status(failed)
+    if failed:
+        raise not_definite(given, start + failed - 1)
+
+
+def not_definite(given: str, k: int) -> ValueError:
+    """Make the error for covariances or precisions of which that of component k is bad."""
+    return ValueError(f"{given} must be positive definite, but those of component {k} are not")
+
+
+def _groups(n_matrices: int, n_features: int, n_threads: int) -> tuple[int, Iterator[slice]]:
+    """Return the number of threads for each call, and the matrices that each call works on."""
+    n_threads = min(n_threads, n_matrices) if n_features >= _PARALLEL_FEATURES else 1
+    step = n_threads * max(1, int(_CALL_WORK / n_features**3))
+    return n_threads, (slice(start, start + step) for start in range(0, n_matrices, step))
+
+
+def _flaw(matrix: Float64Array) -> str:
+    """Return which of 'symmetric' and 'positive-definite' a matrix is not, or an empty string."""
+    # to 1e-8 of the largest entry, which the units of the data do not change
+    if not np.allclose(matrix, matrix.T, atol=1e-8 * abs(matrix).max()):
+        return "symmetric"
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return "positive-definite"
+    return ""
+
+
+def packed_index(n: int) -> Indices:
+    """Return where the entries of a symmetric matrix stand in its lower triangle, by rows."""
+    i = np.arange(n)
+    high, low = np.maximum(i[:, None], i), np.minimum(i[:, None], i)
+    index: Indices = high * (high + 1) // 2 + low
+    return index
+
+
+def regression(factors: Float64Array, q: int) -> tuple[Float64Array, Float64Array]:
+    """Return the regression of the last features on the first q features.
+
+    Parameters
+    ----------
+    factors : ndarray of shape (..., D, D)
+        Precision factors U.
+    q : int
+
+    Returns
+    -------
+    slope : ndarray of shape (..., D − q, q)
+        B = Σ_mo Σ_oo⁻¹: the mean of x_m given x_o is μ_m + B (x_o − μ_o).
+    root : ndarray of shape (..., D − q, D − q)
+        R, lower triangular: the covariance of x_m given x_o, Σ_mm − B Σ_om, is R Rᵀ.
+    """
+    # As y = Uᵀ (x − μ) is standard normal, U_omᵀ (x_o − μ_o) + U_mmᵀ (x_m − μ_m) = y_m. So
+    #     U_mmᵀ B = −U_omᵀ  and  U_mmᵀ R = I,
+    # by forward substitution: no difference of covariances is taken, and nothing cancels.
+    U_om, U_mm = factors[..., :q, q:], factors[..., q:, q:]
+    m = factors.shape[-1] - q
+    solution = np.zeros((*factors.shape[:-2], m, q + m))
+    solution[..., :q] = -np.swapaxes(U_om, -1, -2)
+    solution[..., q:] = np.eye(m)
+    for i in range(m):
+        if i:
+            solution[..., i, :] -= np.einsum(
+                "...j,...jc->...c", U_mm[..., :i, i], solution[..., :i, :]
+            )
+        solution[..., i, :] /= U_mm[..., i, i, None]
+    return solution[..., :q], solution[..., q:]
+
+
+def _reordered(array: Float64Array, order: Indices) -> Float64Array:
+    """Return (K, D) with the features in the order of each pattern, as (P, K, D)."""
+    return array[np.arange(len(array))[:, None], order[:, None]]
+
+
+def _conditional_variances(factors: Float64Array) -> Float64Array:
+    """Return 1 / (U Uᵀ)_dd for a stack of precision factors."""
+    variances: Float64Array = 1 / np.einsum("kij,kij->ki", factors, factors)
+    return variances

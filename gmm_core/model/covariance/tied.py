@@ -1,0 +1,95 @@
+"""Tied covariances: Σ_k = Σ, one matrix for all components. The kernels are in src/tied.pxd."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.types import Float64Array, Indices
+from gmm_core.model.covariance.matrices import MatrixType, packed_index
+from gmm_core.model.covariance.moves import moves
+
+
+class Tied(MatrixType):
+    """One matrix for all components, of shape (D, D).
+
+    The second moments are T and Q of src/tied.pxd, lower triangles by rows: the scatter about the
+    origins c_k is T + Σ_k>l Q_kl (c_k − c_l)(c_k − c_l)ᵀ.
+    """
+
+    name = "tied"
+    code = 1
+
+    def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return n_features, n_features
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_features * (n_features + 1) // 2
+
+    def n_moments(self, n_components: int, n_features: int) -> int:
+        return n_features * (n_features + 1) // 2 + n_components * (n_components + 1) // 2
+
+    def name_matrix(self, k: int) -> str:
+        return "it"
+
+    def of_component(self, array: Float64Array, k: int) -> Float64Array:
+        return array
+
+    def repeat(self, array: Float64Array, n_components: int) -> Float64Array:
+        return array
+
+    def matrix(
+        self, covariances: npt.NDArray[np.floating], k: int, n_features: int
+    ) -> npt.NDArray[np.floating]:
+        return covariances
+
+    def moments_about_means(
+        self, moments: Float64Array, counts: Float64Array, first: Float64Array, shift: Float64Array
+    ) -> Float64Array:
+        K, D = first.shape
+        i, j = np.tril_indices(D)
+        T, Q = moments[: len(i)], moments[len(i) :]
+        k, other = np.tril_indices(K)
+        apart = shift[k] - shift[other]
+        within = T + np.einsum("pi,pj->ij", Q[:, None] * apart, apart)[i, j]
+        within -= np.einsum("kt,kt->t", first[:, i], moves(first, counts)[:, j])
+        return np.concatenate([within, np.zeros(len(Q))])
+
+    def moments_of(
+        self, weights: Float64Array, covariances: Float64Array, reg_covar: Float64Array
+    ) -> Float64Array:
+        K, D = len(weights), len(reg_covar)
+        i, j = np.tril_indices(D)
+        return np.concatenate(
+            [(covariances - np.diag(reg_covar))[i, j], np.zeros(K * (K + 1) // 2)]
+        )
+
+    def scale_components(self, moments: Float64Array, factors: Float64Array) -> None:
+        pass  # all components share one scatter
+
+    def marginal_factor(
+        self, factor: Float64Array, ordered: Float64Array, observed: Indices
+    ) -> Float64Array:
+        q = len(observed)
+        return ordered[0, :q, :q]
+
+    def scatter(self, moments: Float64Array, origin: Float64Array) -> Float64Array:
+        K, q = origin.shape[1:]
+        k, j = np.tril_indices(K, -1)
+        between = moments[:, q * (q + 1) // 2 :][:, k * (k + 1) // 2 + j, None]
+        gaps = origin[:, k] - origin[:, j]
+        scatter: Float64Array = moments[:, packed_index(q)]
+        scatter += np.einsum("pri,prj->pij", between * gaps, gaps)
+        return scatter[:, None]
+
+    def sum_outer(self, a: Float64Array, b: Float64Array) -> Float64Array:
+        total: Float64Array = np.einsum("pkm,pko->pmo", a, b)[:, None]
+        return total
+
+    def sum_counts(self, counts: Float64Array) -> Float64Array:
+        total: Float64Array = counts.sum(axis=1, keepdims=True)
+        return total
+
+    def n_samples_behind(self, weights: Float64Array, n_samples: int) -> Float64Array:
+        # all samples, less those that the means have used up
+        return np.where(weights > 0, float(n_samples - (len(weights) - 1)), 0.0)

@@ -1,0 +1,163 @@
+"""What 'diag' and 'spherical' have in common: covariances are variances of single features."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.dispatch import check_status, maximization
+from gmm_core.core.types import Float64Array, Indices
+from gmm_core.model.covariance.base import CovarianceType
+from gmm_core.model.covariance.matrices import not_definite
+
+
+class VarianceType(CovarianceType):
+    """A type without covariances between features: factors are reciprocal standard deviations."""
+
+    where_positive = ""
+
+    # --- values -----------------------------------------------------------------------------
+
+    def positive_entries(self, array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        return array
+
+    def check_definite(self, array: Float64Array, name: str) -> None:
+        if (array <= 0.0).any():
+            raise ValueError(f"'{name}' should be positive, but got min value {array.min():.5g}")
+
+    # --- factors ----------------------------------------------------------------------------
+
+    def factor_covariances(
+        self, covariances: Float64Array, n_features: int, n_threads: int = 1
+    ) -> Float64Array:
+        factor = np.empty(covariances.shape)
+        failed = maximization.factor(
+            covariances.ravel(), factor.reshape(-1), np.empty(0), len(covariances), n_features,
+            self.code, 1,
+        )  # fmt: skip
+        check_status(failed)
+        if failed:
+            raise not_definite("covariances", failed - 1)
+        return factor
+
+    def factor_precisions(
+        self, precisions: Float64Array, n_features: int, n_threads: int = 1
+    ) -> Float64Array:
+        bad = (precisions <= 0).reshape(len(precisions), -1).any(axis=1)
+        if bad.any():
+            raise not_definite("precisions", int(bad.argmax()))
+        factor: Float64Array = np.sqrt(precisions)
+        return factor
+
+    def precisions_and_covariances(
+        self, factor: Float64Array, n_threads: int = 1
+    ) -> tuple[Float64Array, Float64Array]:
+        with np.errstate(over="ignore", under="ignore", divide="ignore"):
+            precisions = factor**2
+            return precisions, 1 / precisions
+
+    def has_precisions(
+        self, factor: npt.NDArray[np.floating], precisions: npt.NDArray[np.floating]
+    ) -> bool:
+        # A square of rounded numbers agrees to the last bit.
+        with np.errstate(all="ignore"):
+            margin = 4 * np.finfo(precisions.dtype).smallest_subnormal
+            return bool((abs(factor * factor - precisions) <= margin).all())
+
+    # --- components -------------------------------------------------------------------------
+
+    def of_component(self, array: Float64Array, k: int) -> Float64Array:
+        part: Float64Array = array[k]
+        return part
+
+    def repeat(self, array: Float64Array, n_components: int) -> Float64Array:
+        return np.repeat(array, n_components, axis=0)
+
+    def whiten(self, difference: Float64Array, factor: Float64Array) -> Float64Array:
+        return difference * factor
+
+    def unwhiten(self, y: Float64Array, factor: Float64Array) -> Float64Array:
+        return y / factor
+
+    def variances(
+        self, covariances: npt.NDArray[np.floating], n_components: int, n_features: int
+    ) -> npt.NDArray[np.floating]:
+        by_component = covariances.reshape(n_components, -1)
+        return np.broadcast_to(by_component, (n_components, n_features))
+
+    def matrix(
+        self, covariances: npt.NDArray[np.floating], k: int, n_features: int
+    ) -> npt.NDArray[np.floating]:
+        matrix: npt.NDArray[np.floating] = covariances[k] * np.eye(n_features)
+        return matrix
+
+    def smallest_eigenvalue(self, covariances: Float64Array) -> float:
+        return float(covariances.min())
+
+    # --- missing values ---------------------------------------------------------------------
+
+    def ordered_factors(self, covariances: Float64Array, order: Indices) -> Float64Array:
+        return np.empty((len(order), 0, 0, 0))
+
+    def regression(
+        self, factor: Float64Array, ordered: Float64Array, order: Indices, q: int, n_components: int
+    ) -> tuple[Float64Array, Float64Array]:
+        (P, D), K = order.shape, n_components
+        deviations = self.variances(1 / factor, K, D)
+        missing = np.stack([deviations[:, features] for features in order[:, q:]])
+        slopes = np.broadcast_to(np.zeros((1, 1, 1, 1)), (P, K, D - q, q))
+        return slopes, missing[..., None] * np.eye(D - q)
+
+    @abstractmethod
+    def add_observed(
+        self, moments: Float64Array, part: Float64Array, observed: Indices, n_components: int
+    ) -> None:
+        """Add second moments of a pattern's observed features to those of all features."""
+
+    @abstractmethod
+    def moments_of_features(self, squares: Float64Array) -> Float64Array:
+        """Return second moments, given those of each component and feature (K, D)."""
+
+    def add_incomplete(
+        self,
+        first: Float64Array,
+        moments: Float64Array,
+        parts: tuple[Float64Array, Float64Array, Float64Array],
+        means: Float64Array,
+        factor: Float64Array,
+        ordered: Float64Array,
+        origin: Float64Array,
+        order: Indices,
+    ) -> None:
+        K = len(means)
+        q = parts[1].shape[-1]
+        lacking = np.zeros(means.shape)  # Σ w r_k over the samples that lack a feature
+        for features, counts, s_o, packed in zip(order, *parts, strict=True):
+            observed = features[:q]
+            lacking[:, features[q:]] += counts[:, None]
+            first[:, observed] += s_o
+            self.add_observed(moments, packed, observed, K)
+        move = means - origin
+        variance = 1 / factor.reshape(K, -1) ** 2
+        first += lacking * move
+        moments += self.moments_of_features(lacking * (move * move + variance))
+
+    # --- collapsed components ---------------------------------------------------------------
+
+    def n_samples_needed(self, n_features: int) -> int:
+        return 2
+
+    def conditional_variances(
+        self, factor: Float64Array, n_components: int, n_features: int
+    ) -> Float64Array:
+        by_component = 1 / factor.reshape(n_components, -1) ** 2
+        return np.broadcast_to(by_component, (n_components, n_features))
+
+    def variances_of_all(
+        self, weights: Float64Array, means: Float64Array, covariances: Float64Array
+    ) -> Float64Array:
+        difference = means - weights @ means
+        variances: Float64Array = weights @ (difference**2 + covariances.reshape(len(means), -1))
+        return variances

@@ -1,0 +1,225 @@
+"""The additive statistics of a pass over the data. Only this file knows how they are laid out.
+
+Log-likelihood, total weight, counts N_k = Σ w r (K), first moments Σ w r (x − c_k) (K, D) about
+origins c_k, and second moments about them, packed as the covariance type has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from gmm_core.core.types import Float64Array
+from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType, covariance_type_of
+
+_FLOAT64 = np.dtype(np.float64)
+
+
+class Sums(NamedTuple):
+    """Views of the parts of statistics, or of a stack of statistics.
+
+    Attributes
+    ----------
+    head : ndarray of shape (..., 2 + K)
+        Log-likelihood, total weight and counts together.
+    counts : ndarray of shape (..., K)
+    first : ndarray of shape (..., K, D)
+    moments : ndarray of shape (..., n_moments)
+    """
+
+    head: Float64Array
+    counts: Float64Array
+    first: Float64Array
+    moments: Float64Array
+
+
+def views(values: Float64Array, n_components: int, n_features: int) -> Sums:
+    """Return views of the parts of statistics, which stand along the last axis of `values`."""
+    K, D = n_components, n_features
+    first = values[..., 2 + K : 2 + K + K * D]
+    return Sums(
+        values[..., : 2 + K],
+        values[..., 2 : 2 + K],
+        first.reshape(*values.shape[:-1], K, D),
+        values[..., 2 + K + K * D :],
+    )
+
+
+def n_sums(kind: CovarianceType, n_components: int, n_features: int) -> int:
+    """Return how many numbers statistics have."""
+    K, D = n_components, n_features
+    return 2 + K + K * D + kind.n_moments(K, D)
+
+
+@dataclass(slots=True, eq=False)
+class Statistics:
+    """Sums over the samples of a pass; those of two parts of the data add up.
+
+    Attributes
+    ----------
+    values : ndarray of float64
+        Log-likelihood, total weight, counts N_k = Σ w r (K), first moments Σ w r (x − c_k) (K, D),
+        and second moments about c_k in the packed form of the covariance type.
+    shift : ndarray of shape (K, D), float64
+        The origins c_k.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an array has another shape or dtype, or there is no such type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import sufficient_statistics
+    >>> X = np.array([[1.0], [3.0]])
+    >>> statistics = sufficient_statistics(X, np.ones((2, 1)), "diag", shift=np.zeros((1, 1)))
+    >>> statistics.counts.tolist(), statistics.first.tolist(), statistics.moments.tolist()
+    ([2.0], [[4.0]], [10.0])
+    """
+
+    values: Float64Array
+    shift: Float64Array
+    covariance_type: str
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Check the arrays for what the kernels rely on, and replace unaligned arrays by copies.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an array has another shape or dtype, or there is no such type.
+        """
+        kind = covariance_type_of(self.covariance_type)
+        for name, array, ndim in (("values", self.values, 1), ("shift", self.shift, 2)):
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name} should be an ndarray, but got {type(array).__name__}")
+            if array.dtype != _FLOAT64 or array.ndim != ndim or not array.size:
+                raise ValueError(
+                    f"{name} has dtype {array.dtype} and shape {array.shape}, expected float64 and "
+                    + ("(n_components, n_features)" if ndim == 2 else "(n_sums,)")
+                )
+            flags = array.flags
+            if not (flags.c_contiguous and flags.aligned):  # such as from a network
+                setattr(self, name, np.require(array, requirements=["C", "A"]))
+        expected = n_sums(kind, *self.shift.shape)
+        if len(self.values) != expected:
+            raise ValueError(
+                f"values has {len(self.values)} sums, expected {expected} for "
+                f"{self.covariance_type!r} and a shift of shape {self.shift.shape}"
+            )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Statistics):
+            return NotImplemented
+        return (
+            self.covariance_type == other.covariance_type
+            and np.array_equal(self.shift, other.shift)
+            and np.array_equal(self.values, other.values)
+        )
+
+    __hash__ = None  # type: ignore[assignment]     # mutable
+
+    @property
+    def log_likelihood(self) -> float:
+        """Weighted log-likelihood, summed over the samples."""
+        return float(self.values[0])
+
+    @property
+    def weight(self) -> float:
+        """Sum of the sample weights."""
+        return float(self.values[1])
+
+    @property
+    def mean_log_likelihood(self) -> float:
+        """Weighted mean of the samples' log-likelihoods, in nats."""
+        return float(self.values[0] / self.values[1])
+
+    @property
+    def counts(self) -> Float64Array:
+        """N_k = Σ w r_k, of shape (K,)."""
+        return views(self.values, *self.shift.shape).counts
+
+    @property
+    def first(self) -> Float64Array:
+        """First moments Σ w r_k (x − c_k), of shape (K, D)."""
+        return views(self.values, *self.shift.shape).first
+
+    @property
+    def moments(self) -> Float64Array:
+        """Second moments about the origins, in the packed form of the covariance type."""
+        return views(self.values, *self.shift.shape).moments
+
+    @property
+    def means(self) -> Float64Array:
+        """Means c_k + Σ w r_k (x − c_k) / N_k, of shape (K, D); c_k where N_k is 0."""
+        counts = self.counts[:, None]
+        moves = np.divide(self.first, counts, out=np.zeros(self.shift.shape), where=counts > 0)
+        return self.shift + moves
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes of the sums and of their origins."""
+        return self.values.nbytes + self.shift.nbytes
+
+    def about_means(self, means: Float64Array) -> Statistics:
+        """Return the same statistics with their own means as origins.
+
+        Parameters
+        ----------
+        means : ndarray of shape (K, D)
+            The means of the statistics, which the caller has computed already. The first moments
+            about them are 0.
+        """
+        values = np.zeros(len(self.values))
+        old, new = (views(array, *self.shift.shape) for array in (self.values, values))
+        new.head[:] = old.head
+        new.moments[:] = COVARIANCE_TYPES[self.covariance_type].moments_about_means(
+            old.moments, old.counts, old.first, self.shift
+        )
+        return Statistics(values, means, self.covariance_type)
+
+    def __radd__(self, other: object) -> Statistics:
+        """Return the statistics themselves for 0, which sum() begins with."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __add__(self, other: object) -> Statistics:
+        if not isinstance(other, Statistics):
+            return NotImplemented
+        same_type = self.covariance_type == other.covariance_type
+        if not (same_type and np.array_equal(self.shift, other.shift)):
+            raise ValueError("only statistics of one covariance type about one shift can be added")
+        return Statistics(self.values + other.values, self.shift, self.covariance_type)
+
+
+def statistics_of(
+    weights: Float64Array,
+    means: Float64Array,
+    covariances: Float64Array,
+    covariance_type: str,
+    reg_covar: Float64Array,
+) -> Statistics:
+    """Return statistics of total weight 1 from which the M-step recovers these parameters.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (K,)
+    means : ndarray of shape (K, D)
+    covariances : ndarray in the shape of the type
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    reg_covar : ndarray of shape (D,)
+        What the M-step adds to the variances.
+    """
+    kind = COVARIANCE_TYPES[covariance_type]
+    values = np.zeros(n_sums(kind, *means.shape))
+    sums = views(values, *means.shape)
+    sums.head[1] = 1.0
+    sums.counts[:] = weights
+    sums.moments[:] = kind.moments_of(weights, covariances, reg_covar)
+    return Statistics(values, means, covariance_type)
