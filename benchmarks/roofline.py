@@ -64,8 +64,8 @@ def exponential(dtype: str) -> float:
 
 def measure_pass(D: int, dtype: str, repeats: int) -> tuple[int, int, float]:
     """Samples, components, seconds of a pass (E-step and statistics)."""
-    from gmm_core.parameters import parameters_from
-    from gmm_core.passes import ArrayPass
+    from gmm_core.model.parameters import prepare
+    from gmm_core.data.arrays import ArrayPass
 
     K = 16 if D <= 128 else 4
     n = int(min(400_000, 3e9 / (2 * K * D * (D + 1))))

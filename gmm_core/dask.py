@@ -226,8 +226,7 @@ class GaussianMixture(mixture.GaussianMixture):
         """
         if not dask.is_dask_collection(X):
             return super().bic(X, sample_weight)
-        n_parameters = score.n_parameters(self._model().prepared)
-        return self._score(self._collection(X), sample_weight).bic(n_parameters)
+        return self._score(self._collection(X), sample_weight).bic(self._n_parameters())
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Return the Akaike information criterion; see `gmm_core.GaussianMixture.aic`.
@@ -243,8 +242,7 @@ class GaussianMixture(mixture.GaussianMixture):
         """
         if not dask.is_dask_collection(X):
             return super().aic(X, sample_weight)
-        n_parameters = score.n_parameters(self._model().prepared)
-        return self._score(self._collection(X), sample_weight).aic(n_parameters)
+        return self._score(self._collection(X), sample_weight).aic(self._n_parameters())
 
     def impute(self, X: Any, sample: bool = False) -> Any:
         """Fill missing values; see `gmm_core.GaussianMixture.impute`.

@@ -531,9 +531,8 @@ default='kmeans'
         ----------
         G. Schwarz, Estimating the dimension of a model, Ann. Statist. 6 (1978).
         """
-        model = self._model()
-        scored = score.score(self._rows(X), model, sample_weight)
-        return scored.bic(score.n_parameters(model.prepared))
+        scored = score.score(self._rows(X), self._model(), sample_weight)
+        return scored.bic(self._n_parameters())
 
     def aic(self, X: Any, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the Akaike information criterion, −2 log L + 2 n_parameters.
@@ -554,9 +553,8 @@ default='kmeans'
         NotFittedError, ValueError, TypeError
             As from `predict`.
         """
-        model = self._model()
-        scored = score.score(self._rows(X), model, sample_weight)
-        return scored.aic(score.n_parameters(model.prepared))
+        scored = score.score(self._rows(X), self._model(), sample_weight)
+        return scored.aic(self._n_parameters())
 
     def impute(self, X: Any, sample: bool = False) -> FloatArray:
         """Fill missing values by what the model says of them, given the rest of the sample.
@@ -773,6 +771,10 @@ default='kmeans'
             attributes, self.covariance_type, self.n_threads, getattr(self, "_kept", None)
         )
         return self._using(prepared)
+
+    def _n_parameters(self) -> int:
+        """Return the number of free parameters; scikit-learn's class has this method too."""
+        return score.n_parameters(self._model().prepared)
 
     def _using(self, prepared: Prepared) -> Model:
         return Model(prepared, self.missing == "marginalize", self.n_threads)

@@ -13,17 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from gmm_core import (
-    _build_config,
-    _cpu,
-    _dispatch,
-    covariance,
-    parameters,
-    passes,
-    reference,
-    statistics,
-)
-from gmm_core.parameters import Parameters
+from gmm_core import _build_config, _cpu, reference
+from gmm_core.core import dispatch
+from gmm_core.data import passes
+from gmm_core.data.arrays import ArrayPass
+from gmm_core.fit import maximization
+from gmm_core.model import parameters
+from gmm_core.model.covariance import COVARIANCE_TYPES, matrices, variances
+from gmm_core.model.parameters import Mixture, Prepared, mixture_of, prepare
 
 settings.register_profile("bounded", max_examples=500, deadline=None, derandomize=True, database=None)
 settings.register_profile("long", max_examples=20_000, deadline=None)
@@ -47,8 +44,8 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         )
         for dtype, suffix in (("float32", "f32"), ("float64", "f64"))
     }
-    monkeypatch.setattr(_dispatch, "_BY_TYPE", by_type)
-    for module in (_dispatch, covariance, parameters, statistics):
+    monkeypatch.setattr(dispatch, "_BY_TYPE", by_type)
+    for module in (dispatch, matrices, variances, parameters, maximization):
         monkeypatch.setattr(
             module, "maximization", import_module(f"gmm_core._maximization_{level}")
         )
@@ -59,7 +56,7 @@ class Problem(NamedTuple):
     """Samples, of the dtype asked for, of a mixture with overlapping components; its parameters."""
 
     X: np.ndarray
-    parameters: Parameters
+    parameters: Mixture
     weight: np.ndarray
 
     @property
@@ -75,7 +72,7 @@ class Problem(NamedTuple):
     def mixture(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
         """What the functions of gmm_core.reference take after X."""
         p = self.parameters
-        return p.weights, p.means, p.precisions_cholesky, p.covariance_type
+        return p.weights, p.means, p.prepared.precisions_cholesky, p.covariance_type
 
 
 @pytest.fixture
@@ -90,16 +87,16 @@ def make_problem() -> Callable[..., Problem]:
         means = offset + 1.5 / np.sqrt(D) * rng.normal(size=(K, D))
         roots = (rng.normal(size=(D, D)) + 0.2 * rng.normal(size=(K, D, D))) / np.sqrt(D)
         dense = 0.25 * np.eye(D) + roots @ roots.transpose(0, 2, 1)
-        variances = np.exp(0.3 * rng.normal(size=(K, D)))
+        by_feature = np.exp(0.3 * rng.normal(size=(K, D)))
         covariances = {
             "full": dense,
             "tied": dense[0],
-            "diag": variances,
-            "spherical": variances[:, 0],
+            "diag": by_feature,
+            "spherical": by_feature[:, 0],
         }[covariance_type]
         if covariance_type == "tied":
             roots[:] = roots[0]
-        scale = np.sqrt(variances) if covariance_type == "diag" else np.sqrt(variances[:, :1])
+        scale = np.sqrt(by_feature) if covariance_type == "diag" else np.sqrt(by_feature[:, :1])
         labels = rng.integers(K, size=n)
         noise = rng.normal(size=(n, D))
         if covariance_type in ("full", "tied"):
@@ -111,17 +108,15 @@ def make_problem() -> Callable[..., Problem]:
         else:
             X = means[labels] + scale[labels] * noise
         weights = rng.dirichlet(np.full(K, 5.0))
-        factors = covariance.precisions_cholesky_of(
-            covariances, covariance_type, D, given="covariances"
-        )
-        made = parameters.parameters_from(weights, means, factors, covariance_type, covariances)
+        factors = COVARIANCE_TYPES[covariance_type].factor_covariances(covariances, D)
+        made = mixture_of(prepare(weights, means, factors, covariance_type), covariances)
         return Problem(X.astype(dtype), made, rng.uniform(0.5, 2.0, size=n))
 
     return make
 
 
 @pytest.fixture
-def make_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[..., passes.ArrayPass]:
+def make_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ArrayPass]:
     """ArrayPass with chunks of few tiles, so that a small array has many of them.
 
     With one_slice=False, every call of a kernel gets one chunk for each thread only.
@@ -130,18 +125,18 @@ def make_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[..., passes.ArrayPass
     def make(
         X: np.ndarray,
         weight: np.ndarray | None,
-        mixture: Parameters,
+        mixture: Mixture | Prepared,
         n_threads: int = 1,
         tiles_in_chunk: int = 1,
         one_slice: bool = True,
-    ) -> passes.ArrayPass:
+    ) -> ArrayPass:
         K, D = mixture.means.shape
-        code = covariance.COVARIANCE_TYPES[mixture.covariance_type].code
-        tile_rows = _dispatch.expectation(X.dtype).sizes(code, K, D)[3]
+        code = COVARIANCE_TYPES[mixture.covariance_type].code
+        tile_rows = dispatch.expectation(X.dtype).sizes(code, K, D)[3]
         monkeypatch.setattr(passes, "_CHUNK_TIME", 0.0)
         monkeypatch.setattr(passes, "MIN_CHUNK_ROWS", tiles_in_chunk * tile_rows)
         monkeypatch.setattr(passes, "_SLICE_TIME", 1e12 if one_slice else 0.0)
-        data = passes.ArrayPass(X, weight, K, mixture.covariance_type, n_threads)
+        data = ArrayPass(X, weight, K, mixture.covariance_type, n_threads)
         assert data.chunk_rows == tiles_in_chunk * tile_rows
         return data
 
@@ -153,7 +148,7 @@ def evaluate() -> Callable[..., dict[str, np.ndarray]]:
     """Makes the named outputs; each has a row too many, to see that this is left alone."""
 
     def make(
-        data: passes.ArrayPass, mixture: Parameters, names: list[str], n_bad: int = 0
+        data: ArrayPass, mixture: Mixture | Prepared, names: list[str], n_bad: int = 0
     ) -> dict[str, np.ndarray]:
         n, K = len(data.X), len(mixture.weights)
         shape = {"log_prob": (n + 1, K), "responsibilities": (n + 1, K)}
@@ -163,7 +158,8 @@ def evaluate() -> Callable[..., dict[str, np.ndarray]]:
             )
             for name in names
         }
-        assert data.evaluate(mixture, **{name: a[:n] for name, a in made.items()}) == n_bad
+        prepared = mixture.prepared if isinstance(mixture, Mixture) else mixture
+        assert data.evaluate(prepared, **{name: a[:n] for name, a in made.items()}) == n_bad
         assert all((a[n:] == 77).all() for a in made.values())
         return {name: a[:n] for name, a in made.items()}
 
@@ -177,7 +173,7 @@ import json, os, sys, time
 import numpy as np
 import gmm_core
 from gmm_core import GaussianMixture
-from gmm_core._threads import effective_n_threads
+from gmm_core.core.threads import effective_n_threads
 def show(value): print(json.dumps(value), flush=True)
 """
 

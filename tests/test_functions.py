@@ -23,7 +23,7 @@ def model(
     """X, sample_weight, (weights, means, precisions_cholesky, covariance_type)."""
     problem = make_problem(covariance_type, 700, 3, 5, dtype)
     p = problem.parameters
-    return problem.X, problem.weight, (p.weights, p.means, p.precisions_cholesky, covariance_type)
+    return problem.X, problem.weight, (p.weights, p.means, p.prepared.precisions_cholesky, covariance_type)
 
 
 def near(got: np.ndarray, truth: np.ndarray, dtype: str) -> None:

@@ -23,7 +23,7 @@ from hypothesis import given, target
 from hypothesis import strategies as st
 
 from gmm_core import ConvergenceWarning, GaussianMixture
-from gmm_core.validation import convergence_warning_class
+from gmm_core.core.errors import convergence_warning_class
 
 EPS = float(np.finfo(np.float64).eps)
 TYPES = ("full", "tied", "diag", "spherical")
@@ -309,7 +309,7 @@ def saved_checkpoints() -> tuple[bytes, ...]:
 
 def fit_from(path: Path, covariance_type: str, contents: list[bytes] | None = None, n_calls: int = 0) -> GaussianMixture:
     """The fit of the checkpoints; with `contents`, keep the file as it is after `n_calls` writings."""
-    from gmm_core.checkpoints import Checkpoint
+    from gmm_core.fit.checkpoints import Checkpoint
 
     model = GaussianMixture(
         2, covariance_type=covariance_type, n_init=2, max_iter=5, tol=0, random_state=0,

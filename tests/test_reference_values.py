@@ -13,7 +13,7 @@ import pytest
 
 from gmm_core import GaussianMixture
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "values"
 MCLUST = json.loads((DATA / "mclust" / "cases.json").read_text())
 with zipfile.ZipFile(DATA / "high_precision.zip") as archive:
     HARD = {name[:-5]: json.loads(archive.read(name)) for name in sorted(archive.namelist())}

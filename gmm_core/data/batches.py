@@ -167,7 +167,7 @@ class BatchPass(KernelPass):
         self._batches = batches
 
     def blocks(self) -> Iterator[Block]:
-        """Return the rows in blocks: parts of a batch that are whole chunks, else a filled buffer."""
+        """Return the rows in blocks: whole chunks of a batch, and buffers filled from batches."""
         n, wave = self.buffer_rows, self.chunk_rows * self.n_threads
         weighted = self._batches.totals.weighted
         buffer = np.empty((n, self.n_features), self.dtype)

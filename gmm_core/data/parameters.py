@@ -134,8 +134,9 @@ def check_reg_covar(reg_covar: Any, n_features: int) -> RegCovar:
     ValueError
         If an array has another shape, or a value that is not finite or negative.
     """
-    if isinstance(reg_covar, numbers.Real) and 0 <= float(reg_covar) < math.inf:
-        return float(reg_covar)
+    number = reg_covar
+    if isinstance(reg_covar, numbers.Real) and 0 <= number < math.inf:
+        return float(number)
     array = _as_parameter(reg_covar, "reg_covar", (n_features,))
     if (array < 0.0).any():
         raise ValueError(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gmm_core.core.types import Names
 from gmm_core.fit.options import check_options
-from gmm_core.fit.restarts import restarts_from
+from gmm_core.fit.restarts import Restart, restarts_from
 from gmm_core.fit.stream import Collected, Position
 from gmm_core.model.archive import FLOATS, Archive, Members, plain, write
 from gmm_core.model.archived import (
@@ -72,7 +72,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "version": FORMAT_VERSION,
         "params": params,
         "attributes": {name: getattr(model, name) for name in SCALARS if hasattr(model, name)},
-        "restarts_": [list(restart) for restart in getattr(model, "restarts_", [])],
+        "restarts_": getattr(model, "restarts_", []),
         "feature_names_in_": None if names is None else list(names),
     }
     if "_mean_weight" in vars(model):
@@ -88,12 +88,17 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         header["position"] = {"covariance_type": kind, "memory": position.memory}
         arrays |= arrays_for_file("position", position.mixture)
         arrays["position_statistics"] = position.statistics.values
-    header = json.loads(json.dumps(header, default=plain))
+    header = json.loads(json.dumps(header, default=_plain))
     try:
         check_options(_read(Members(header, arrays))[0], type(model).__name__)
     except ValueError as error:
         raise ValueError(f"the model cannot be saved: {error}") from error
     write(path, "model", header, arrays, f".gmm_core-{os.urandom(4).hex()}.new")
+
+
+def _plain(value: Any) -> Any:
+    """Convert a restart, or a value of NumPy, to a type that JSON has."""
+    return list(value) if isinstance(value, Restart) else plain(value)
 
 
 def _floats(value: Any) -> npt.NDArray[Any]:

@@ -40,6 +40,7 @@ class Stream:
 
 
 _CLASSES: dict[str, tuple[type, ...]] = {
+    "_streaming": (Stream,),
     "parameters": (Parameters,),
     "restarts": (Restart,),
     "statistics": (Statistics,),

@@ -16,10 +16,10 @@ import pytest
 from distributed import Client
 
 import gmm_core
-from gmm_core import _fitting as fitting
-from gmm_core import subsample
-from gmm_core._dask_pass import DaskChunks, DaskPass
 from gmm_core.dask import GaussianMixture
+from gmm_core.data import subset
+from gmm_core.data.cluster import DaskChunks, DaskPass
+from gmm_core.fit import run
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="Windows has no alarm, and no SIGKILL"),
@@ -97,14 +97,14 @@ def test_subsample_is_that_of_fit(
     """The rows that a start is found from, bit for bit; 1e-300 is lost beside other weights."""
     w = weight * np.where(np.arange(N) % 5 == 0, 1e-300, 1) * 1e10 if weighted else None
     drawn: list[np.ndarray] = []
-    for owner in (fitting.ArrayPass, DaskPass):
-        original = owner.sample
+    for owner in (run.ArrayPass, DaskPass):
+        original = owner.rows_for_start
 
         def sample(self: Any, *arguments: Any, original: Any = original) -> Any:
-            drawn.append(original(self, *arguments)[0].X)
+            drawn.append(original(self, *arguments).X)
             return original(self, *arguments)
 
-        monkeypatch.setattr(owner, "sample", sample)
+        monkeypatch.setattr(owner, "rows_for_start", sample)
     params = {"init_size": size, "random_state": 3, "max_iter": 0}
     chunks = ((1, 0, 5000, 4999, 2000), D)
     gmm_core.GaussianMixture(1, **params).fit(X, sample_weight=w)
@@ -114,14 +114,14 @@ def test_subsample_is_that_of_fit(
 
 
 def test_cursor_goes_on_where_another_stopped(weight: np.ndarray) -> None:
-    positions = subsample.draw_positions(1000, np.random.RandomState(0))
+    positions = subset.draw_positions(1000, np.random.RandomState(0))
     for w in (weight, np.empty(0)):
-        extent = subsample.NOTHING.and_rows(N, w)
-        scaled = np.ldexp(w, -extent.exponent)
-        whole = subsample.Cursor(positions, extent).advance(N, scaled)
-        parts, before = [], subsample.NOTHING
+        totals = subset.NO_ROWS.and_rows(N, w)
+        scaled = np.ldexp(w, -totals.exponent)
+        whole = subset.Cursor(positions, totals).advance(N, scaled)
+        parts, before = [], subset.NO_ROWS
         for start, stop in ((0, 1), (1, 70), (70, 70), (70, 9000), (9000, N)):
-            cursor = subsample.Cursor(positions, extent, before)
+            cursor = subset.Cursor(positions, totals, before)
             parts.append(start + cursor.advance(stop - start, scaled[start:stop]))
             before = before.and_rows(stop - start, w[start:stop]) if stop > start else before
         np.testing.assert_array_equal(np.concatenate(parts), whole)
@@ -524,11 +524,11 @@ def test_rows_and_checksum_of_chunks(X: np.ndarray, weight: np.ndarray, client: 
         chunks = DaskChunks(client, rows, w, X.dtype)
         made, made_weight = chunks.rows(len(X), None)
         assert made.tobytes() == X.tobytes()
-        scaled = None if w is None else np.ldexp(w, -chunks.extent.exponent)
+        scaled = None if w is None else np.ldexp(w, -chunks.totals.exponent)
         assert (made_weight is None) == (w is None)
         if w is not None:
             np.testing.assert_array_equal(made_weight, scaled)
-        assert chunks.checksum() == fitting.ArrayPass(X, scaled, 1, "full", 1).checksum()
+        assert chunks.checksum() == run.ArrayPass(X, scaled, 1, "full", 1).checksum()
 
 
 def test_import_of_the_package_imports_no_dask(run_python: Any) -> None:

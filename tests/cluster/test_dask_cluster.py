@@ -22,9 +22,9 @@ import pytest
 from distributed import Client
 
 import gmm_core
-from gmm_core import _dask_pass
-from gmm_core._dask_pass import DaskPass
 from gmm_core.dask import GaussianMixture
+from gmm_core.data import cluster
+from gmm_core.data.cluster import DaskPass
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="Windows has no alarm, and no SIGKILL"),
@@ -235,7 +235,7 @@ def test_survives_sigkill(
 
 def test_data_that_nobody_can_make_again(doomed_client: Client, monkeypatch: Any) -> None:
     """Scattered arrays die with their worker; the model stays as it was."""
-    monkeypatch.setattr(_dask_pass, "_ATTEMPTS", 3)
+    monkeypatch.setattr(cluster, "_ATTEMPTS", 3)
     blocks = np.random.default_rng(0).normal(size=(8, 20_000, 2))
     parts = doomed_client.scatter(list(blocks), hash=False)
     rows = da.concatenate([da.from_delayed(p, (20_000, 2), np.float64) for p in parts])
@@ -318,7 +318,7 @@ def test_client_closed_or_restarted(
 
 def test_no_workers(X: np.ndarray, start_cluster: Any, monkeypatch: Any) -> None:
     """The fit waits, with a warning, and goes on when a worker has come."""
-    monkeypatch.setattr(_dask_pass, "_PATIENCE", 1)
+    monkeypatch.setattr(cluster, "_PATIENCE", 1)
     rows = da.from_array(X, chunks=(5000, D))
     with start_cluster(0) as other, Client(other):
         threading.Timer(3, other.scale, [1]).start()
@@ -345,7 +345,7 @@ def test_ctrl_c_without_workers(X: np.ndarray, start_cluster: Any) -> None:
 
 
 def test_all_workers_leave(X: np.ndarray, start_cluster: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(_dask_pass, "_PATIENCE", 1)
+    monkeypatch.setattr(cluster, "_PATIENCE", 1)
     rows = da.from_array(X, chunks=(600, D))
     with start_cluster(1) as other, Client(other) as client:
         expected = GaussianMixture(K, **EXACT).fit(rows)

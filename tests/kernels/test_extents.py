@@ -1,0 +1,133 @@
+"""A `checks` build finds accesses beyond a buffer: an off-by-one is planted in each of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gmm_core import _build_config
+from gmm_core.core import dispatch
+from gmm_core.data.arrays import ArrayPass
+from gmm_core.fit import kmeans as km
+
+Make = Callable[..., Any]  # the fixtures
+all_types = pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+pytestmark = pytest.mark.skipif(
+    not _build_config.CHECKS, reason="the kernels are built without checks (meson option `checks`)"
+)
+BEYOND = pytest.raises(AssertionError, match="beyond a buffer")
+
+
+def shorter(array: np.ndarray, by: int = 1) -> np.ndarray:
+    """Without the last entries of every row (or of the only one), and contiguous."""
+    return np.ascontiguousarray(array[..., : array.shape[-1] - by])
+
+
+def with_exact_buffers(data: ArrayPass) -> tuple[int, int]:
+    """Rounding up to cache lines would hide an off-by-one. Returns the reals of tile and shift."""
+    K, D = data.n_components, data.X.shape[1]
+    _, mixture, tile, _ = data._kernels.sizes(data._code, K, D)
+    data._mixture = np.empty(mixture, data.X.dtype)
+    data._scratch = np.empty((data.n_threads, tile + 2 * K * D), data.X.dtype)
+    return tile, 2 * K * D
+
+
+@both_dtypes
+@all_types
+def test_fused_pass(
+    covariance_type: str, dtype: Any, isa: str, make_problem: Make, make_pass: Make
+) -> None:
+    problem = make_problem(covariance_type, 50, 3, 5, dtype)
+    p = problem.parameters
+
+    def fresh() -> ArrayPass:
+        data: ArrayPass = make_pass(problem.X, problem.weight, p)
+        with_exact_buffers(data)
+        data.expectation(p, shift=p.means + 1)
+        return data
+
+    for name in ("_scratch", "_mixture", "_tickets", "_partial"):
+        data = fresh()
+        setattr(data, name, shorter(getattr(data, name)))
+        with BEYOND:
+            data.expectation(p, shift=p.means + 1)
+    data = fresh()
+    data._n_statistics -= 1
+    data._partial = shorter(data._partial)
+    with BEYOND:
+        data.expectation(p)
+
+
+@both_dtypes
+@all_types
+def test_evaluate(
+    covariance_type: str, dtype: Any, isa: str, make_problem: Make, make_pass: Make
+) -> None:
+    problem = make_problem(covariance_type, 50, 3, 5, dtype)
+    p = problem.parameters
+    data: ArrayPass = make_pass(problem.X, None, p)
+    tile, shift = with_exact_buffers(data)
+    outputs = {
+        "log_prob": np.empty((50, 3), dtype),
+        "log_likelihood": np.empty(50, dtype),
+        "responsibilities": np.empty((50, 3), dtype),
+        "labels": np.empty(50, np.int64),
+    }
+    data._scratch = shorter(data._scratch, shift)
+    data.evaluate(p, **outputs)
+    for name, out in outputs.items():
+        with BEYOND:
+            data.evaluate(p, **{name: out[:49]})
+        if out.ndim == 2:
+            with BEYOND:
+                data.evaluate(p, **{name: shorter(out)})
+    data._scratch = shorter(data._scratch)
+    assert data._scratch.shape[1] == tile - 1
+    with BEYOND:
+        data.evaluate(p, labels=outputs["labels"])
+
+
+@both_dtypes
+def test_lloyd_step(dtype: Any, isa: str, make_problem: Make, make_pass: Make) -> None:
+    problem = make_problem("spherical", 50, 3, 5, dtype)
+    centers, distances = problem.parameters.means, np.empty(50, dtype)
+    data: ArrayPass = make_pass(problem.X, None, problem.parameters)
+    tile = dispatch.expectation(np.dtype(dtype)).sizes(3, 3, 5)[2]
+
+    def fresh() -> km._Lloyd:
+        lloyd = km._Lloyd(data, centers)
+        lloyd.scratch = np.empty((1, tile + 2 * 3 * 5), dtype)
+        lloyd.step(centers, distances)
+        return lloyd
+
+    for name in ("scratch", "partial", "tickets", "labels"):
+        lloyd = fresh()
+        setattr(lloyd, name, shorter(getattr(lloyd, name)))
+        with BEYOND:
+            lloyd.step(centers, distances)
+    with BEYOND:
+        fresh().step(centers, distances[:49])
+
+
+@both_dtypes
+def test_seeding_step(dtype: Any, isa: str, make_problem: Make, make_pass: Make) -> None:
+    problem = make_problem("spherical", 50, 3, 5, dtype)
+    data: ArrayPass = make_pass(problem.X, None, problem.parameters)
+    tile = dispatch.expectation(np.dtype(dtype)).sizes(3, 1, 5)[2]
+    center, candidates = np.intp(2), np.array([3, 4])
+
+    def fresh() -> km._Seeding:
+        seeding = km._Seeding(data)
+        seeding.scratch = np.empty((1, tile), dtype)
+        seeding.step(center, candidates)
+        return seeding
+
+    for name in ("scratch", "tickets", "nearest"):
+        seeding = fresh()
+        setattr(seeding, name, shorter(getattr(seeding, name)))
+        with BEYOND:
+            seeding.step(center, candidates)
+    with BEYOND:
+        fresh()._step(slice(0, 50), center, candidates, np.empty((0, 2)))

@@ -1,0 +1,305 @@
+"""No kernel touches memory beyond its arrays: each of them ends, or begins, at pages without access.
+
+An access beyond ends the process, so the kernels run in an interpreter of their own, which executes
+this file. There every kernel is wrapped: the arrays of a call are copied between such pages, those
+that the kernel declares const into pages that cannot be written, and the outputs are copied back.
+Vectors may lie at any multiple of the size of an element (see vec.h), so an array of any length may
+end at the end of a page; but scratch begins with doubles, and its length is a multiple of theirs.
+What lies between two buffers within one scratch array is not guarded.
+
+As a script, the file runs the same cases on arrays of malloc's: for memcheck (.ci/valgrind).
+"""
+
+import ctypes
+import faulthandler
+import functools
+import itertools
+import mmap
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from gmm_core import _build_config, _cpu
+from gmm_core.core import dispatch
+from gmm_core.data import passes
+from gmm_core.data.arrays import ArrayPass
+from gmm_core.fit import kmeans as km
+from gmm_core.fit import maximization
+from gmm_core.model import parameters
+from gmm_core.model.covariance import COVARIANCE_TYPES, matrices, variances
+from gmm_core.model.parameters import prepare
+
+LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
+Make = Callable[..., Any]  # the fixtures
+both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
+pytestmark = pytest.mark.skipif(
+    os.name != "posix", reason="pages are protected by POSIX's mprotect"
+)
+GUARD = 256 * mmap.PAGESIZE  # on either side: a tile too large reaches beyond a single page
+VIOLATIONS = (signal.SIGSEGV, signal.SIGBUS)  # Linux, macOS
+CHILD = f"import runpy; guarded = runpy.run_path({__file__!r})\n"
+
+
+@both_dtypes
+@pytest.mark.parametrize("level", LEVELS)
+def test_kernels_stay_within_their_arrays(level: str, dtype: str, run_python: Make) -> None:
+    code = CHILD + f"show(guarded['run_guarded_cases']({dtype!r}))"
+    # passive: thousands of tiny parallel sections, whose threads would spin on a busy machine
+    called = run_python(code, timeout=600, GMM_CORE_ISA=level, OMP_WAIT_POLICY="passive")
+    if isinstance(called, tuple):
+        status, errors = called
+        pytest.fail(f"status {status} in {errors[errors.rfind('Case(') :]}")
+    assert called == sorted(name for _, name in public_functions())
+
+
+@both_dtypes
+def test_a_short_array_is_noticed(dtype: str, run_python: Make) -> None:
+    """Any array of any kernel, an element too short at either end (scratch: a double at least), ends it.
+
+    But for those that the kernel does not look at: the log-likelihood, with which the statistics
+    begin; of the tile, which k-means shares with the E-step, the totals it begins with; and in
+    float64 the low parts, zeros, with which points end.
+    """
+    survived = run_python(CHILD + f"show(guarded['run_short_cases']({dtype!r}))", timeout=600)
+    expected = [
+        "lloyd_step scratch start",
+        "maximization_step statistics start",
+        "nothing",
+        "seeding_step scratch start",
+    ]
+    if dtype == "float64":
+        expected.append("seeding_step points end")
+    assert survived == sorted(expected)
+
+
+# ---- what runs in the child ----------------------------------------------------------------------
+
+
+class Case(NamedTuple):
+    covariance_type: str
+    dtype: str
+    n_rows: int
+    K: int
+    D: int
+    weighted: bool
+    n_threads: int
+
+
+def cases(dtype: str) -> Iterator[Case]:
+    """Rows: one, a part of a panel, and a ragged second tile, for a second thread or not."""
+    # at D = 64 threads share K out in the M-step
+    shapes = [*itertools.product((1, 3), (1, 2, 3, 5, 17)), (3, 64)]
+    for covariance_type, kind in COVARIANCE_TYPES.items():
+        for i, (K, D) in enumerate(shapes):
+            tile_rows = dispatch.expectation(np.dtype(dtype)).sizes(kind.code, K, D)[3]
+            for n_rows, n_threads in ((1, 1), (13, 1), (tile_rows + 13, 1), (tile_rows + 13, 2)):
+                # neighbouring shapes take turns: both, for each D, would double the time
+                yield Case(covariance_type, dtype, n_rows, K, D, i % 2 == 0, n_threads)
+
+
+def run_case(case: Case) -> None:
+    """Call every kernel, through the Python that owns its memory."""
+    covariance_type, dtype, n, K, D, weighted, n_threads = case
+    rng = np.random.default_rng(0)
+    X, shift = rng.normal(size=(n, D)).astype(dtype), rng.normal(size=(K, D))
+    weight = rng.uniform(0.5, 2, size=n)
+    weight[1 : n - 1 : 3] = 0
+    data = ArrayPass(X, weight if weighted else None, K, covariance_type, n_threads)
+    assert data.n_threads == n_threads
+    labels, responsibilities = np.arange(n) % K, rng.dirichlet(np.ones(K), size=n).astype(dtype)
+    given = data.statistics(shift, labels=labels)
+    p = maximization.maximization_step(given, 1.0, n_threads)[0]
+    data.statistics(shift)
+    data.statistics(shift, lambda rows: responsibilities[rows])
+    data.expectation(p)
+    data.expectation(p, shift=shift)
+    data.mean_log_likelihood(p)
+
+    factors, kind = p.prepared.precisions_cholesky, p.kind
+    kind.factor_covariances(p.covariances, D)
+    kind.factor_precisions(kind.precisions_and_covariances(factors)[0], D)
+    prepare(p.weights, p.means, factors, covariance_type)
+
+    # exactly what `evaluate` needs, which is less than the other passes do
+    data._scratch = np.empty((n_threads, data._kernels.sizes(data._code, K, D)[2]), dtype)
+    data._tickets = np.empty(n_threads, np.intp)
+    data.evaluate(
+        p.prepared,
+        log_prob=np.empty((n, K), dtype),
+        log_likelihood=np.empty(n, dtype),
+        responsibilities=np.empty((n, K), dtype),
+        labels=np.empty(n, np.int64),
+    )
+    if covariance_type != "full":  # what follows knows no covariances
+        return
+    lloyd = km._Lloyd(data, p.means)
+    lloyd.step(p.means, np.empty(0, dtype))
+    lloyd.step(p.means, np.empty(n, dtype))
+    km.kmeans(data, min(K, n), np.random.RandomState(0), tol=0.0)
+    km._Seeding(data).step(np.intp(0), np.array([0, n - 1]))
+    x, y = rng.normal(size=n).astype(dtype), rng.normal(size=n)
+    data._kernels.exp_log(x, np.empty_like(x), y, np.empty_like(y))
+
+
+def exact_sizes() -> None:
+    """One tile a chunk, one call a pass, and scratch that is not rounded up to cache lines."""
+    passes._CHUNK_TIME, passes.MIN_CHUNK_ROWS, passes._SLICE_TIME = 0.0, 1, 1e12
+    passes.aligned_empty = km.aligned_empty = np.empty
+
+
+def run_cases(dtype: str) -> None:
+    exact_sizes()
+    for case in cases(dtype):
+        print(case, file=sys.stderr, flush=True)
+        run_case(case)
+
+
+def public_functions() -> list[tuple[Any, str]]:
+    """(module, name) of every function of the kernels."""
+    modules = (*dispatch._BY_TYPE[np.dtype(np.float64)], dispatch.maximization)
+    names = [(module, name) for module in modules for name in dir(module) if name[0] != "_"]
+    return [(module, name) for module, name in names if callable(getattr(module, name))]
+
+
+def arguments(kernel: Callable[..., Any]) -> list[tuple[str, str, str]]:
+    """('const ' or '', '[:, ::1]' or '', name) of each, by the signature in Cython's docstring."""
+    signature = kernel.__doc__.splitlines()[0].partition("(")[2]
+    return re.findall(r"\b(const )?[\w ]+?(\[[:, 1]*\])? (\w+)[,)]", signature)
+
+
+class Pages:
+    """Wraps kernels, so that their arrays lie between inaccessible pages."""
+
+    def __init__(self) -> None:
+        self.at_end = True  # of the pages, or at their start
+        self.short = ""  # "kernel argument": an array that reaches into the inaccessible pages
+        self.called: set[str] = set()
+        names = {name for _, name in public_functions()}
+
+        def wrap(module: Any) -> Any:
+            functions = {name: getattr(module, name, None) for name in names}
+            return SimpleNamespace(
+                **{name: self._guarded(name, f) for name, f in functions.items() if f}
+            )
+
+        for dtype, modules in dispatch._BY_TYPE.items():
+            dispatch._BY_TYPE[dtype] = tuple(wrap(module) for module in modules)
+        for module in (dispatch, matrices, variances, parameters, maximization):
+            module.maximization = wrap(module.maximization)
+
+    def _guarded(self, name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        roles = arguments(kernel)
+
+        def call(*values: Any) -> Any:
+            self.called.add(name)
+            given, regions = list(values), []
+            for i, (const, is_array, argument) in enumerate(roles):
+                if is_array and values[i].size:
+                    missing = 0
+                    if self.short == f"{name} {argument}":
+                        missing = max(8, values[i].itemsize) if argument == "scratch" else values[i].itemsize
+                    regions.append(Region(values[i], bool(const), self.at_end, missing))
+                    given[i] = regions[-1].array
+            answer = kernel(*given)
+            for region in regions:
+                region.release()
+            return answer
+
+        return call
+
+
+class Region:
+    """A copy of an array between two inaccessible pages, flush with one of them.
+
+    If bytes are `missing`, the copy reaches into the inaccessible pages.
+    """
+
+    def __init__(self, original: np.ndarray, const: bool, at_end: bool, missing: int) -> None:
+        size, inner = original.nbytes, -(-original.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        start = GUARD + inner - size + missing if at_end else GUARD - missing
+        memory = mmap.mmap(-1, inner + 2 * GUARD, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._address = np.frombuffer(memory, np.uint8).ctypes.data
+        self._size, self._original, self._const = len(memory), original, const
+        flat = np.frombuffer(memory, original.dtype, original.size, start)
+        self.array = flat.reshape(original.shape)
+        self.array[...] = original
+        protect(self._address, GUARD, 0)
+        protect(self._address + GUARD + inner, GUARD, 0)
+        if const:
+            protect(self._address + GUARD, inner, mmap.PROT_READ)
+
+    def release(self) -> None:
+        if not self._const:
+            protect(self._address, self._size, mmap.PROT_READ | mmap.PROT_WRITE)
+            self._original[...] = self.array
+
+
+@functools.cache
+def mprotect() -> Callable[[int, int, int], int]:
+    function = ctypes.CDLL(None, use_errno=True).mprotect
+    function.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    return function
+
+
+def protect(address: int, size: int, access: int) -> None:
+    if mprotect()(address, size, access) != 0:
+        raise OSError(ctypes.get_errno(), "mprotect failed")
+
+
+def run_guarded_cases(dtype: str) -> list[str]:
+    """The functions that were called."""
+    faulthandler.enable()
+    pages = Pages()
+    for pages.at_end in (True, False):
+        print("flush with the", "end" if pages.at_end else "start", file=sys.stderr)
+        run_cases(dtype)
+    return sorted(pages.called)
+
+
+def run_short_cases(dtype: str) -> list[str]:
+    """The arrays that may be too short without an effect; in a process of their own each."""
+    import resource  # Windows has none
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # the other threads, if any, are those of libraries, which the forked processes do not use
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+    arrays = [
+        f"{name} {argument}"
+        for module, name in public_functions()
+        for _, is_array, argument in arguments(getattr(module, name))
+        if is_array
+    ]
+    exact_sizes()
+    pages = Pages()
+    tile_rows = dispatch.expectation(np.dtype(dtype)).sizes(0, 3, 5)[3]
+    case = Case("full", dtype, tile_rows + 13, 3, 5, True, 1)
+    survived = []
+    for short, end in [("", ""), *itertools.product(arrays, ("start", "end"))]:
+        child = os.fork()
+        if child == 0:
+            pages.short, pages.at_end = short, end == "end"
+            status = 1
+            try:
+                run_case(case)
+                status = 0
+            finally:
+                os._exit(status)
+        status = os.waitpid(child, 0)[1]
+        if status == 0:
+            survived.append(f"{short} {end}" if short else "nothing")
+        elif not os.WIFSIGNALED(status) or os.WTERMSIG(status) not in VIOLATIONS:
+            raise RuntimeError(f"{short} {end}: ended with status {status}")
+    return sorted(survived)
+
+
+if __name__ == "__main__":
+    for element in ("float32", "float64"):
+        run_cases(element)
