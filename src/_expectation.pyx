@@ -8,7 +8,7 @@ from cython.parallel cimport prange
 from libc.string cimport memset
 
 from layout cimport CHECKS, EXTENT, OK, Mixture, real, vec, vec_if_less, vec_set, LANES
-from covariance cimport Covariance, covariance_of
+from covariance cimport EStep, e_step_of
 from embedded cimport (
     accumulate_block, embed_mixture, evaluate_block, mixture_bytes, scratch_bytes, statistics_size,
 )
@@ -22,7 +22,7 @@ from vmath cimport exp_nonpositive, log_positive
 
 def sizes(int covariance_type, Py_ssize_t K, Py_ssize_t D):
     """(statistics in doubles, prepared mixture in reals, scratch of one thread in reals, samples in a tile)"""
-    cdef Covariance c = covariance_of(covariance_type)
+    cdef EStep c = e_step_of(covariance_type)
     return (
         statistics_size(covariance_type, K, D),
         prepared_size(&c, K, D),
@@ -40,7 +40,7 @@ def prepare(
 ):
     """Lay parameters out as the E-step reads them (Mixture in layout.pxd)"""
     cdef Py_ssize_t K = means.shape[0], D = means.shape[1]
-    cdef Covariance c = covariance_of(covariance_type)
+    cdef EStep c = e_step_of(covariance_type)
     if CHECKS and prepared_size(&c, K, D) > mixture.shape[0]:
         return EXTENT
     prepare_mixture(&c, &log_constant[0], &means[0, 0], &precisions_cholesky[0], &mixture[0], K, D)
@@ -67,7 +67,7 @@ def accumulate(
     cdef Pass job
     cdef Py_ssize_t D = X.shape[1], size = statistics.shape[0], tile_reals = tile_size(K, D)
     cdef Py_ssize_t n_chunks, answer
-    job.covariance = covariance_of(covariance_type)
+    job.covariance = e_step_of(covariance_type)
     job.n_samples = X.shape[0]
     job.chunk_rows = chunk_rows
     if CHECKS and (
@@ -109,7 +109,7 @@ cdef Py_ssize_t accumulate_slice(
 
 
 cdef Py_ssize_t evaluate_slice(
-    const real* X, const Covariance* c, const Mixture* m, const Outputs* out,
+    const real* X, const EStep* c, const Mixture* m, const Outputs* out,
     Py_ssize_t start, Py_ssize_t stop, real* scratch,
 ) noexcept nogil:
     return evaluate_rows(X, c, m, out, start, stop, scratch)
@@ -140,7 +140,7 @@ def evaluate(
     """Fill the outputs that are not empty; answers how many rows have no density under any component"""
     cdef Py_ssize_t n = X.shape[0], D = X.shape[1], n_chunks = (n + chunk_rows - 1) // chunk_rows, bad = 0
     cdef int t, n_workers = <int> min(<Py_ssize_t> n_threads, n_chunks)
-    cdef Covariance c = covariance_of(covariance_type)
+    cdef EStep c = e_step_of(covariance_type)
     cdef Mixture m
     cdef Outputs out
     if CHECKS and (

@@ -1,6 +1,6 @@
 """The functions of gmm_core.h that have no element type, for the library: see _library.pyx. Built for each level."""
 from embedded cimport statistics_size
-from maximize cimport maximize, size_of
+from maximize cimport parameters_from_statistics, parameters_scratch_bytes
 
 cdef extern from "library.h" nogil:
     pass
@@ -28,22 +28,18 @@ cdef public void merge_statistics "library_merge_statistics"(
         statistics[i] += other[i]
 
 
-cdef public Py_ssize_t parameters_scratch_bytes "library_parameters_scratch_bytes"(
+cdef public Py_ssize_t parameters_scratch_bytes_of "library_parameters_scratch_bytes"(
     int covariance_type, Py_ssize_t K, Py_ssize_t D,
 ) noexcept nogil:
-    return (size_of(covariance_type, K, D) + K + 1) * sizeof(double) + K
+    return parameters_scratch_bytes(covariance_type, K, D)
 
 
-cdef public Py_ssize_t parameters_from_statistics "library_parameters_from_statistics"(
+cdef public Py_ssize_t maximize "library_parameters_from_statistics"(
     int covariance_type, Py_ssize_t K, Py_ssize_t D,
     const double* statistics, const double* previous_means, const double* reg_covar,
     double* weights, double* means, double* covariances, double* precisions_cholesky, void* scratch,
 ) noexcept nogil:
-    cdef double* log_constant = <double*> scratch
-    cdef double* matrices = log_constant + K + 1
-    cdef signed char* empty = <signed char*> (matrices + size_of(covariance_type, K, D))
-    cdef double drift
-    return maximize(
+    return parameters_from_statistics(
         covariance_type, K, D, statistics, previous_means, reg_covar, weights, means, covariances,
-        precisions_cholesky, log_constant, matrices, empty, &drift, 1,
+        precisions_cholesky, scratch,
     )

@@ -6,9 +6,10 @@ from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
 from libc.math cimport sqrtl
 
-from layout cimport CHECKS, EXTENT, FULL, TIED
+from covariance cimport MStep, m_step_of
+from layout cimport CHECKS, EPS, EXTENT
 from linalg cimport invert_lower
-from maximize cimport EPS, factor_all, log_constants, maximize, size_of
+from maximize cimport log_constants, maximize, parameters_from_statistics, parameters_scratch_bytes
 from panel cimport dot
 
 
@@ -21,7 +22,7 @@ def maximization_step(
     double[::1] covariances,            # OUT the shape of the type, raveled
     double[::1] precisions_cholesky,    # OUT same
     double[::1] log_constant,           # OUT (K + 1,) see log_normalization
-    double[::1] scratch,                # TMP (n_matrices * D * D,) for full and tied
+    double[::1] scratch,                # TMP as many as precisions_cholesky if those are matrices, else empty
     signed char[::1] empty,             # OUT (K,) 1: a component without samples
     int covariance_type,
     int n_threads,
@@ -55,16 +56,18 @@ cdef inline bint beyond_matrices(
     Py_ssize_t K, Py_ssize_t D, int covariance_type,
 ) noexcept nogil:
     """Whether an array is too short for the covariances of its type"""
-    cdef Py_ssize_t size = size_of(covariance_type, K, D)
-    return covariances.shape[0] < size or precisions_cholesky.shape[0] < size or (
-        (covariance_type == FULL or covariance_type == TIED) and scratch.shape[0] < size
+    cdef MStep step = m_step_of(covariance_type)
+    cdef Py_ssize_t size = step.covariances_size(K, D)
+    return (
+        covariances.shape[0] < size or precisions_cholesky.shape[0] < size
+        or scratch.shape[0] < step.scratch_size(K, D)
     )
 
 
 def factor(
     const double[::1] covariances,      # IN  the shape of the type, raveled
     double[::1] precisions_cholesky,    # OUT same
-    double[::1] scratch,                # TMP (n_matrices * D * D,) for full and tied
+    double[::1] scratch,                # TMP as many as precisions_cholesky if those are matrices, else empty
     Py_ssize_t K,
     Py_ssize_t D,
     int covariance_type,
@@ -75,9 +78,8 @@ def factor(
     if CHECKS and beyond_matrices(covariances, precisions_cholesky, scratch, K, D, covariance_type):
         return EXTENT
     with nogil:
-        failed = factor_all(
-            &covariances[0], &precisions_cholesky[0], &scratch[0] if scratch.shape[0] else NULL, K, D,
-            covariance_type, n_threads,
+        failed = m_step_of(covariance_type).precisions_cholesky(
+            &covariances[0], &precisions_cholesky[0], &scratch[0] if scratch.shape[0] else NULL, K, D, n_threads,
         )
     return failed
 
@@ -91,9 +93,8 @@ def log_normalization(
 ):
     """log weight + log |U_k| - D/2 log 2 pi, less that of the component of the largest weight, which stands last"""
     cdef Py_ssize_t K = weights.shape[0]
-    if CHECKS and (
-        log_constant.shape[0] < K + 1 or precisions_cholesky.shape[0] < size_of(covariance_type, K, D)
-    ):
+    cdef MStep step = m_step_of(covariance_type)
+    if CHECKS and (log_constant.shape[0] < K + 1 or precisions_cholesky.shape[0] < step.covariances_size(K, D)):
         return EXTENT
     log_constants(&weights[0], &precisions_cholesky[0], &log_constant[0], K, D, covariance_type)
     return 0
@@ -222,7 +223,7 @@ cdef void square_share(
 def _capsules():
     """The functions of the M-step on pointers, for gmm_core.kernels"""
     return {
-        "size_of": PyCapsule_New(<void*> size_of, NULL, NULL),
-        "maximize": PyCapsule_New(<void*> maximize, NULL, NULL),
         "log_constants": PyCapsule_New(<void*> log_constants, NULL, NULL),
+        "parameters_scratch_bytes": PyCapsule_New(<void*> parameters_scratch_bytes, NULL, NULL),
+        "parameters_from_statistics": PyCapsule_New(<void*> parameters_from_statistics, NULL, NULL),
     }

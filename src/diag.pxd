@@ -1,8 +1,10 @@
 """Diagonal covariances: one scale for each component and feature."""
-from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, vec_set, LANES, WIDTH
+from degenerate cimport lift_collapsed, pool_covariances
+from layout cimport EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, vec, vec_set, LANES, WIDTH
+from linalg cimport factor_variances
 from moments cimport weighted_moments
 from panel cimport difference
-from tile cimport add_counts, beyond_extent
+from tile cimport add_counts, beyond_buffers
 
 
 cdef inline Py_ssize_t diag_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
@@ -28,7 +30,7 @@ cdef inline void diag_pack(
 cdef inline int diag_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     """r[k] = log_constant[k] - sum over d of ((x_d - mu_kd) / sigma_kd)**2 / 2"""
     cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p
-    if beyond_extent(t, K, D) or (CHECKS and K * D > m.factor_size):
+    if beyond_buffers(t, K, D) or (CHECKS and K * D > m.factor_size):
         return EXTENT
     for p in range(t.n_panels):
         k = 0
@@ -91,8 +93,47 @@ cdef inline int diag_accumulate(
     Py_ssize_t D,
 ) noexcept nogil:
     """S_kd += sum of w r (x_d - c_kd)**2"""
-    if beyond_extent(t, K, D):
+    if beyond_buffers(t, K, D):
         return EXTENT
     add_counts(t, counts, K)
     weighted_moments(t.x, t.r, shift_hi, shift_lo, first, second, K, D, t.n_panels)
     return OK
+
+
+cdef inline Py_ssize_t diag_covariances_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return K * D
+
+
+cdef inline Diagonal diag_diagonal(Py_ssize_t D) noexcept nogil:
+    return Diagonal(D, 1)
+
+
+cdef inline void diag_covariances(
+    const Statistics* s,
+    double* covariances,    # OUT (K, D)
+) noexcept nogil:
+    """C_kd = S_kd / N_k - d_kd**2, with the moves of the means d_k = s_k / N_k"""
+    cdef Py_ssize_t D = s.n_features, k, d
+    cdef double move
+    for k in range(s.n_components):
+        if not s.empty[k]:
+            for d in range(D):
+                move = s.first[k * D + d] / s.counts[k]
+                covariances[k * D + d] = s.second[k * D + d] / s.counts[k] - move * move + s.reg_covar[d]
+    lift_collapsed(s, covariances, D)
+    pool_covariances(s, covariances, D)
+
+
+cdef inline Py_ssize_t diag_precisions_cholesky(
+    const double* covariances,      # IN  (K, D)
+    double* precisions_cholesky,    # OUT (K, D)
+    double* scratch,                # TMP not used
+    Py_ssize_t K,
+    Py_ssize_t D,
+    int n_threads,
+) noexcept nogil:
+    return factor_variances(covariances, precisions_cholesky, K, D)
+
+
+cdef inline Py_ssize_t diag_scratch_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return 0

@@ -3,7 +3,7 @@
 What gmm_core.kernels offers to C and Cython, and where a project that copies these sources begins.
 """
 from layout cimport Mixture, real
-from covariance cimport Covariance, covariance_of
+from covariance cimport EStep, e_step_of
 from prepared cimport mixture_in, prepare_mixture, prepared_size
 from rows cimport accumulate_rows, evaluate_rows, Outputs, Pass
 from tile cimport tile_size
@@ -19,7 +19,7 @@ cdef struct Header:
 
 
 cdef inline Py_ssize_t mixture_bytes(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    cdef Covariance c = covariance_of(covariance_type)
+    cdef EStep c = e_step_of(covariance_type)
     return sizeof(Header) + prepared_size(&c, K, D) * sizeof(real)
 
 
@@ -28,14 +28,14 @@ cdef inline Py_ssize_t scratch_bytes(int covariance_type, Py_ssize_t K, Py_ssize
 
 
 cdef inline Py_ssize_t statistics_size(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    return 2 + K + K * D + covariance_of(covariance_type).moments_size(K, D)
+    return 2 + K + K * D + e_step_of(covariance_type).moments_size(K, D)
 
 
 cdef inline void embed_mixture(
     int covariance_type, Py_ssize_t K, Py_ssize_t D, const double* log_constant, const double* means,
     const double* precisions_cholesky, void* mixture,
 ) noexcept nogil:
-    cdef Covariance c = covariance_of(covariance_type)
+    cdef EStep c = e_step_of(covariance_type)
     cdef Header* header = <Header*> mixture
     header.covariance_type = covariance_type
     header.n_components = K
@@ -59,7 +59,7 @@ cdef inline Py_ssize_t evaluate_block(
 ) noexcept nogil:
     """The number of rows that have no density under any component"""
     cdef Mixture m = embedded_mixture(mixture)
-    cdef Covariance c = covariance_of(<int> (<const Header*> mixture).covariance_type)
+    cdef EStep c = e_step_of(<int> (<const Header*> mixture).covariance_type)
     cdef Outputs out
     out.log_prob = NULL
     out.labels = NULL
@@ -79,7 +79,7 @@ cdef inline Py_ssize_t accumulate_block(
     """OK, or 1 + the first row that has no density under any component"""
     cdef Pass job
     job.mixture = embedded_mixture(mixture)
-    job.covariance = covariance_of(<int> (<const Header*> mixture).covariance_type)
+    job.covariance = e_step_of(<int> (<const Header*> mixture).covariance_type)
     job.X = X
     job.weight = sample_weight
     job.responsibilities = NULL

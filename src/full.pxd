@@ -1,8 +1,10 @@
 """Full covariances: one triangular factor for each component."""
-from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, WIDTH
+from degenerate cimport pool_covariances
+from layout cimport EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, vec, WIDTH
+from linalg cimport factor_matrices
 from moments cimport scatter
 from panel cimport subtract_panel, sum_rows
-from tile cimport beyond_extent
+from tile cimport beyond_buffers
 from whiten cimport pack_triangle, triangle, whiten
 
 
@@ -29,7 +31,7 @@ cdef inline void full_pack(
 cdef inline int full_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     """r[k] = log_constant[k] - |L_k (x - mu_k)|**2 / 2"""
     cdef Py_ssize_t D = m.n_features
-    if beyond_extent(t, m.n_components, D) or (CHECKS and m.n_components * triangle(D) > m.factor_size):
+    if beyond_buffers(t, m.n_components, D) or (CHECKS and m.n_components * triangle(D) > m.factor_size):
         return EXTENT
     if D == 1:
         _log_prob(t, m, 1)
@@ -81,7 +83,7 @@ cdef inline int full_accumulate(
     """S_k += sum of w r (x - c_k)(x - c_k)T, lower triangle by rows"""
     cdef Py_ssize_t k
     cdef double count
-    if beyond_extent(t, K, D):
+    if beyond_buffers(t, K, D):
         return EXTENT
     for k in range(K):
         count = sum_rows(t.r + k * WIDTH, K * WIDTH, t.n_panels)
@@ -93,3 +95,49 @@ cdef inline int full_accumulate(
             first + k * D, second + k * triangle(D), D, t.n_panels,
         )
     return OK
+
+
+cdef inline Py_ssize_t full_covariances_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return K * D * D
+
+
+cdef inline Diagonal full_diagonal(Py_ssize_t D) noexcept nogil:
+    return Diagonal(D * D, D + 1)
+
+
+cdef inline void full_covariances(
+    const Statistics* s,
+    double* covariances,    # OUT (K, D, D)
+) noexcept nogil:
+    """C_k = S_k / N_k - d_k d_kT, with the moves of the means d_k = s_k / N_k"""
+    cdef Py_ssize_t D = s.n_features, k, i, j
+    cdef const double* S
+    cdef double* C
+    for k in range(s.n_components):
+        if s.empty[k]:
+            continue
+        S = s.second + k * triangle(D)
+        C = covariances + k * D * D
+        for i in range(D):
+            for j in range(i + 1):
+                C[i * D + j] = S[triangle(i) + j] / s.counts[k] - (
+                    (s.first[k * D + i] / s.counts[k]) * (s.first[k * D + j] / s.counts[k])
+                )
+                C[j * D + i] = C[i * D + j]
+            C[i * D + i] += s.reg_covar[i]
+    pool_covariances(s, covariances, D * D)
+
+
+cdef inline Py_ssize_t full_precisions_cholesky(
+    const double* covariances,      # IN  (K, D, D)
+    double* precisions_cholesky,    # OUT (K, D, D)
+    double* scratch,                # TMP (K, D, D)
+    Py_ssize_t K,
+    Py_ssize_t D,
+    int n_threads,
+) noexcept nogil:
+    return factor_matrices(covariances, precisions_cholesky, scratch, K, D, n_threads)
+
+
+cdef inline Py_ssize_t full_scratch_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return K * D * D

@@ -19,9 +19,8 @@ ctypedef Py_ssize_t (*AccumulateF64)(
 ctypedef Py_ssize_t (*AccumulateF32)(
     const void*, const float*, const double*, Py_ssize_t, double*, void*,
 ) noexcept nogil
-ctypedef Py_ssize_t (*Maximize)(
-    int, Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double*, double*, double*, double*,
-    double*, double*, signed char*, double*, int,
+ctypedef Py_ssize_t (*ParametersFromStatistics)(
+    int, Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double*, double*, double*, double*, void*,
 ) noexcept nogil
 
 # Set here, and never again.
@@ -39,9 +38,11 @@ cdef EvaluateF64 evaluate_64 = <EvaluateF64> PyCapsule_GetPointer(capsules_f64["
 cdef EvaluateF32 evaluate_32 = <EvaluateF32> PyCapsule_GetPointer(capsules_f32["evaluate_block"], NULL)
 cdef AccumulateF64 accumulate_64 = <AccumulateF64> PyCapsule_GetPointer(capsules_f64["accumulate_block"], NULL)
 cdef AccumulateF32 accumulate_32 = <AccumulateF32> PyCapsule_GetPointer(capsules_f32["accumulate_block"], NULL)
-cdef Size covariances_size = <Size> PyCapsule_GetPointer(capsules_m["size_of"], NULL)
 cdef LogConstants log_constants = <LogConstants> PyCapsule_GetPointer(capsules_m["log_constants"], NULL)
-cdef Maximize maximize = <Maximize> PyCapsule_GetPointer(capsules_m["maximize"], NULL)
+cdef Size parameters_scratch_bytes_of = <Size> PyCapsule_GetPointer(capsules_m["parameters_scratch_bytes"], NULL)
+cdef ParametersFromStatistics maximize = <ParametersFromStatistics> PyCapsule_GetPointer(
+    capsules_m["parameters_from_statistics"], NULL,
+)
 
 
 cdef int api_version() noexcept nogil:
@@ -141,8 +142,7 @@ cdef void merge_statistics(const double* other, double* statistics, Py_ssize_t s
 
 
 cdef Py_ssize_t parameters_scratch_bytes(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    # the matrices to factor, the constants that maximize makes, and a flag for each component
-    return (covariances_size(covariance_type, K, D) + K + 1) * sizeof(double) + K
+    return parameters_scratch_bytes_of(covariance_type, K, D)
 
 
 cdef Py_ssize_t parameters_from_statistics(
@@ -150,11 +150,7 @@ cdef Py_ssize_t parameters_from_statistics(
     const double* statistics, const double* previous_means, const double* reg_covar,
     double* weights, double* means, double* covariances, double* precisions_cholesky, void* scratch,
 ) noexcept nogil:
-    cdef double* log_constant = <double*> scratch
-    cdef double* matrices = log_constant + K + 1
-    cdef signed char* empty = <signed char*> (matrices + covariances_size(covariance_type, K, D))
-    cdef double drift
     return maximize(
         covariance_type, K, D, statistics, previous_means, reg_covar, weights, means, covariances,
-        precisions_cholesky, log_constant, matrices, empty, &drift, 1,
+        precisions_cholesky, scratch,
     )

@@ -11,6 +11,7 @@ cdef extern from "vec.h" nogil:
         DLANES
         WIDTH
     const real REAL_MAX
+    const double EPS "DBL_EPSILON"
     vec vec_set(real a)
     dvec dvec_set(double a)
     vec vec_if_less(vec a, vec b, vec x, vec y)
@@ -23,13 +24,6 @@ cdef extern from "vec.h" nogil:
     double dvec_sum(dvec a)
     unsigned long long bits_of_double(double a)
     double double_of_bits(unsigned long long b)
-
-
-cdef enum CovarianceType:
-    FULL = 0
-    TIED = 1
-    DIAG = 2
-    SPHERICAL = 3
 
 
 # What a kernel answers. A positive status is 1 + the index of the first row whose density
@@ -57,8 +51,8 @@ cdef struct Mixture:
 cdef struct Tile:
     Py_ssize_t n_samples
     Py_ssize_t n_panels
-    Py_ssize_t feature_extent   # reals in each of the buffers x, z, wz, y
-    Py_ssize_t component_extent  # reals in each of r, plain, distance
+    Py_ssize_t feature_reals    # size of each of the buffers x, z, wz, y
+    Py_ssize_t component_reals  # size of each of r, plain, distance
     bint weighted               # whether there are sample weights
     real* x                     # (n_panels, D, WIDTH)  samples
     real* z                     # (n_panels, D, WIDTH)  differences from a mean
@@ -70,3 +64,24 @@ cdef struct Tile:
     real* weight                # (n_panels, WIDTH)
     real* peak                  # (n_panels, WIDTH)     largest log-probability
     double* total               # (n_panels, WIDTH)     sum of exp(log-probability - peak)
+
+
+# What the M-step of a covariance type reads: the statistics of a pass, and the new means.
+cdef struct Statistics:
+    Py_ssize_t n_components
+    Py_ssize_t n_features
+    double total                # sum of the counts
+    const double* counts        # (K,)    N_k
+    const double* first         # (K, D)  first moments about the shift
+    const double* second        # second moments about the shift, as the type's accumulate leaves them
+    const double* shift         # (K, D)
+    const double* means         # (K, D)  new means, shift + first / counts
+    const signed char* empty    # (K,)    1 for a component whose count is 0 up to rounding
+    const double* reg_covar     # (D,)    added to the variances of the features
+
+
+# Where variances stand among covariances, and the diagonals of factors among factors: entry (d, d) of
+# component k has index k * component + d * feature.
+cdef struct Diagonal:
+    Py_ssize_t component        # 0 if all components share one covariance
+    Py_ssize_t feature

@@ -1,5 +1,6 @@
 """Small dense factorisations in double. Their bits depend on the matrix alone, unlike a threaded LAPACK's."""
-from libc.math cimport sqrt
+from cython.parallel cimport prange
+from libc.math cimport INFINITY, sqrt
 
 from panel cimport dot
 
@@ -48,3 +49,55 @@ cdef inline void transpose(double* A, Py_ssize_t D) noexcept nogil:
             a = A[i * D + j]
             A[i * D + j] = A[j * D + i]
             A[j * D + i] = a
+
+
+cdef inline bint factor_matrix(const double* C, double* U, double* scratch, Py_ssize_t D) noexcept nogil:
+    """U = L**-T with C = L LT, so that U UT = C**-1; False if C is not positive definite"""
+    cdef Py_ssize_t i
+    for i in range(D * D):
+        scratch[i] = C[i]
+    if not cholesky(scratch, D):
+        return False
+    invert_lower(scratch, U, D)
+    transpose(U, D)
+    return True
+
+
+cdef inline Py_ssize_t factor_matrices(
+    const double* covariances,      # IN  (n, D, D)
+    double* precisions_cholesky,    # OUT (n, D, D)
+    double* scratch,                # TMP (n, D, D)
+    Py_ssize_t n,
+    Py_ssize_t D,
+    int n_threads,
+) noexcept nogil:
+    """Factor the precision of each matrix; 0, or 1 + the first matrix that is not positive definite"""
+    cdef Py_ssize_t i
+    cdef int k, n_workers = n_threads if n > 1 and D >= 32 else 1
+    if n_workers == 1:
+        for i in range(n):
+            if not factor_matrix(covariances + i * D * D, precisions_cholesky + i * D * D, scratch + i * D * D, D):
+                return 1 + i
+        return 0
+    for k in prange(<int> n, num_threads=n_workers, schedule="static"):
+        if not factor_matrix(covariances + k * D * D, precisions_cholesky + k * D * D, scratch + k * D * D, D):
+            scratch[k * D * D] = -1
+    for i in range(n):
+        if scratch[i * D * D] < 0:
+            return 1 + i
+    return 0
+
+
+cdef inline Py_ssize_t factor_variances(
+    const double* variances,        # IN  (n, size)
+    double* precisions_cholesky,    # OUT (n, size) reciprocal standard deviations
+    Py_ssize_t n,
+    Py_ssize_t size,
+) noexcept nogil:
+    """1 / sqrt(variance); 0, or 1 + the first row with a variance that is not positive and finite"""
+    cdef Py_ssize_t i
+    for i in range(n * size):
+        if not 0 < variances[i] < INFINITY:
+            return 1 + i // size
+        precisions_cholesky[i] = 1 / sqrt(variances[i])
+    return 0

@@ -1,16 +1,16 @@
 """A mixture laid out as the E-step reads it: one array of reals, made once for a pass."""
 from layout cimport Mixture, real
-from covariance cimport Covariance
+from covariance cimport EStep
 from panel cimport split
 
 
-cdef inline Py_ssize_t prepared_size(const Covariance* c, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+cdef inline Py_ssize_t prepared_size(const EStep* c, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     """reals"""
     return 2 + K + 2 * K * D + c.factor_size(K, D)
 
 
 cdef inline void prepare_mixture(
-    const Covariance* c,
+    const EStep* c,
     const double* log_constant,         # IN  (K + 1,) see log_constants in maximize.pxd
     const double* means,                # IN  (K, D)
     const double* precisions_cholesky,  # IN  the shape of the type

@@ -3,7 +3,7 @@ from libc.math cimport INFINITY
 from libc.string cimport memset
 
 from layout cimport Mixture, OK, Tile, real, vec, vec_if_less, vec_set, WIDTH
-from covariance cimport Covariance
+from covariance cimport EStep
 from panel cimport store_panel, sum_doubles, sum_rows
 from tile cimport load_tile, normalize, sample_log_likelihood, tile_in, tile_samples
 from vmath cimport log_positive
@@ -13,7 +13,7 @@ from vmath cimport log_positive
 
 
 cdef struct Pass:
-    Covariance covariance
+    EStep covariance
     Mixture mixture
     const real* X
     const double* weight            # or NULL
@@ -106,7 +106,7 @@ cdef struct Outputs:
 
 
 cdef inline Py_ssize_t evaluate_rows(
-    const real* X, const Covariance* c, const Mixture* m, const Outputs* out,
+    const real* X, const EStep* c, const Mixture* m, const Outputs* out,
     Py_ssize_t start, Py_ssize_t stop, real* scratch,
 ) noexcept nogil:
     """Outputs for rows start to stop; the number of rows without density, or a failure"""

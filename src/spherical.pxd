@@ -1,7 +1,9 @@
 """Spherical covariances: one scale for each component."""
-from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, REAL_MAX, WIDTH
+from degenerate cimport lift_collapsed, pool_covariances
+from layout cimport EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, REAL_MAX, WIDTH
+from linalg cimport factor_variances
 from moments cimport sum_of_products, weighted_moments
-from tile cimport add_counts, beyond_extent, squared_distances
+from tile cimport add_counts, beyond_buffers, squared_distances
 
 
 cdef inline Py_ssize_t spherical_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
@@ -27,7 +29,7 @@ cdef inline void spherical_pack(
 cdef inline int spherical_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     """r[k] = log_constant[k] - (|x - mu_k| / sigma_k)**2 / 2; the squared distance is kept for the M-step"""
     cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p
-    if beyond_extent(t, K, D) or (CHECKS and K > m.factor_size):
+    if beyond_buffers(t, K, D) or (CHECKS and K > m.factor_size):
         return EXTENT
     for p in range(t.n_panels):
         k = 0
@@ -75,7 +77,7 @@ cdef inline int spherical_accumulate(
 ) noexcept nogil:
     """S_k += sum of w r |x - c_k|**2"""
     cdef Py_ssize_t k, p
-    if beyond_extent(t, K, D):
+    if beyond_buffers(t, K, D):
         return EXTENT
     add_counts(t, counts, K)
     weighted_moments(t.x, t.r, shift_hi, shift_lo, first, NULL, K, D, t.n_panels)
@@ -88,3 +90,46 @@ cdef inline int spherical_accumulate(
                 )
         second[k] += sum_of_products(t.r + k * WIDTH, t.distance + k * WIDTH, K * WIDTH, t.n_panels)
     return OK
+
+
+cdef inline Py_ssize_t spherical_covariances_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return K
+
+
+cdef inline Diagonal spherical_diagonal(Py_ssize_t D) noexcept nogil:
+    return Diagonal(1, 0)
+
+
+cdef inline void spherical_covariances(
+    const Statistics* s,
+    double* covariances,    # OUT (K,)
+) noexcept nogil:
+    """C_k = (S_k / N_k - |d_k|**2) / D, with the moves of the means d_k = s_k / N_k"""
+    cdef Py_ssize_t D = s.n_features, k, d
+    cdef double move, scatter, mean_reg_covar = 0
+    for d in range(D):
+        mean_reg_covar += s.reg_covar[d] / D
+    for k in range(s.n_components):
+        if not s.empty[k]:
+            scatter = s.second[k] / s.counts[k]
+            for d in range(D):
+                move = s.first[k * D + d] / s.counts[k]
+                scatter -= move * move
+            covariances[k] = scatter / D + mean_reg_covar
+    lift_collapsed(s, covariances, 1)
+    pool_covariances(s, covariances, 1)
+
+
+cdef inline Py_ssize_t spherical_precisions_cholesky(
+    const double* covariances,      # IN  (K,)
+    double* precisions_cholesky,    # OUT (K,)
+    double* scratch,                # TMP not used
+    Py_ssize_t K,
+    Py_ssize_t D,
+    int n_threads,
+) noexcept nogil:
+    return factor_variances(covariances, precisions_cholesky, K, 1)
+
+
+cdef inline Py_ssize_t spherical_scratch_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return 0

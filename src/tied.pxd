@@ -1,8 +1,9 @@
 """One covariance for all components: a sample is whitened once, and enters one D x D update."""
-from layout cimport EXTENT, CHECKS, OK, Mixture, Tile, real, vec, vec_set, LANES, WIDTH
+from layout cimport EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, vec, vec_set, LANES, WIDTH
+from linalg cimport factor_matrices
 from moments cimport outer_products, weighted_moments
 from panel cimport difference, subtract_panel
-from tile cimport add_counts, beyond_extent
+from tile cimport add_counts, beyond_buffers
 from whiten cimport pack_triangle, triangle, whiten
 
 
@@ -58,7 +59,7 @@ cdef inline int tied_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     cdef const real* whitened = m.factor + triangle(D)
     cdef const real* centre_hi = whitened + K * D
     cdef real distance[WIDTH]
-    if beyond_extent(t, K, D) or (CHECKS and triangle(D) + (K + 2) * D > m.factor_size):
+    if beyond_buffers(t, K, D) or (CHECKS and triangle(D) + (K + 2) * D > m.factor_size):
         return EXTENT
     for p in range(t.n_panels):
         subtract_panel(t.x + p * D * WIDTH, centre_hi, centre_hi + D, t.z, D)
@@ -146,7 +147,7 @@ cdef inline int tied_accumulate(
     cdef Py_ssize_t p
     cdef const real* r = t.r
     cdef const real* wy = t.y
-    if beyond_extent(t, K, D):
+    if beyond_buffers(t, K, D):
         return EXTENT
     add_counts(t, counts, K)
     weighted_moments(t.x, t.r, shift_hi, shift_lo, first, NULL, K, D, t.n_panels)
@@ -227,3 +228,60 @@ cdef inline void mean_differences(
         (<vec*> (out + d * WIDTH))[0] = s00
         (<vec*> (out + d * WIDTH))[1] = s01
         d += 1
+
+
+cdef inline Py_ssize_t tied_covariances_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return D * D
+
+
+cdef inline Diagonal tied_diagonal(Py_ssize_t D) noexcept nogil:
+    return Diagonal(0, D + 1)
+
+
+cdef inline void tied_covariances(
+    const Statistics* s,
+    double* C,              # OUT (D, D)
+) noexcept nogil:
+    """C = (T + sum over k > l of Q_kl (c_k - c_l)(c_k - c_l)T - sum over k of N_k d_k d_kT) / N"""
+    # T and Q are those of tied_accumulate, and d_k = s_k / N_k is the move of a mean.
+    cdef Py_ssize_t K = s.n_components, D = s.n_features, k, l, i, j
+    cdef double q, a
+    cdef const double* Q = s.second + triangle(D)
+    for i in range(D):
+        for j in range(i + 1):
+            C[i * D + j] = s.second[triangle(i) + j]
+    for k in range(K):
+        for l in range(k):
+            q = Q[triangle(k) + l]
+            if q == 0:
+                continue
+            for i in range(D):
+                a = q * (s.shift[k * D + i] - s.shift[l * D + i])
+                for j in range(i + 1):
+                    C[i * D + j] += a * (s.shift[k * D + j] - s.shift[l * D + j])
+    for k in range(K):
+        if not s.empty[k]:
+            for i in range(D):
+                a = s.first[k * D + i] / s.counts[k]
+                for j in range(i + 1):
+                    C[i * D + j] -= a * s.first[k * D + j]
+    for i in range(D):
+        for j in range(i + 1):
+            C[i * D + j] /= s.total
+            C[j * D + i] = C[i * D + j]
+        C[i * D + i] += s.reg_covar[i]
+
+
+cdef inline Py_ssize_t tied_precisions_cholesky(
+    const double* covariances,      # IN  (D, D)
+    double* precisions_cholesky,    # OUT (D, D)
+    double* scratch,                # TMP (D, D)
+    Py_ssize_t K,
+    Py_ssize_t D,
+    int n_threads,
+) noexcept nogil:
+    return factor_matrices(covariances, precisions_cholesky, scratch, 1, D, n_threads)
+
+
+cdef inline Py_ssize_t tied_scratch_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    return D * D

@@ -22,8 +22,8 @@ cdef inline Tile tile_in(real* scratch, Py_ssize_t K, Py_ssize_t D) noexcept nog
     """Share out scratch of tile_size reals"""
     cdef Py_ssize_t n = tile_samples(K, D)
     cdef Tile t
-    t.feature_extent = n * D
-    t.component_extent = n * K
+    t.feature_reals = n * D
+    t.component_reals = n * K
     t.n_panels = t.n_samples = 0
     t.weighted = False          # a returned structure is copied whole
     t.total = <double*> scratch
@@ -39,11 +39,11 @@ cdef inline Tile tile_in(real* scratch, Py_ssize_t K, Py_ssize_t D) noexcept nog
     return t
 
 
-cdef inline bint beyond_extent(const Tile* t, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+cdef inline bint beyond_buffers(const Tile* t, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     """In a `checks` build: whether the panels of the tile would not fit its buffers"""
     return CHECKS and (
-        t.n_panels * D * WIDTH > t.feature_extent
-        or t.n_panels * K * WIDTH > t.component_extent
+        t.n_panels * D * WIDTH > t.feature_reals
+        or t.n_panels * K * WIDTH > t.component_reals
         or t.n_samples > t.n_panels * WIDTH
     )
 
@@ -62,7 +62,7 @@ cdef inline int load_tile(
     t.n_samples = n
     t.weighted = weight != NULL
     t.n_panels = (n + WIDTH - 1) // WIDTH
-    if beyond_extent(t, K, D):
+    if beyond_buffers(t, K, D):
         return EXTENT
     if weight != NULL:
         while present < n and not weight[present] > 0:
@@ -136,7 +136,7 @@ cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
     cdef real total[WIDTH]
     cdef real* r
     cdef const real* peak
-    if beyond_extent(t, K, 0):
+    if beyond_buffers(t, K, 0):
         return EXTENT
     for p in range(t.n_panels):
         r = t.r + p * K * WIDTH

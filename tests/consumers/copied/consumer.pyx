@@ -1,9 +1,9 @@
 from libc.stdlib cimport free, malloc
 
+from covariance cimport TIED
 from embedded cimport (
     accumulate_block, embed_mixture, evaluate_block, mixture_bytes, scratch_bytes, statistics_size,
 )
-from layout cimport TIED
 from maximize cimport log_constants, maximize
 
 
