@@ -1,16 +1,17 @@
-"""The kernels for other Cython modules, by pointers: `from gmm_core.kernels cimport responsibilities_f64`.
+"""The kernels for other Cython modules: `from gmm_core.kernels cimport responsibilities_f64`. They take pointers.
 
-Every function is `noexcept nogil`, allocates nothing and writes only to memory that is given to it, so that it
-may be called from any thread, and from several at once with scratch of their own. Nothing is checked: sizes,
-and that pointers are aligned for their type (memory from malloc is; on a cache line it is faster), are the
-caller's business. Which instruction set runs is chosen once, when gmm_core is imported.
+Every function is `noexcept nogil`, allocates nothing, and writes only to memory that the caller passes. So it may be
+called from any thread, and from several threads at once if each has scratch of its own. The arguments are not checked:
+the caller is responsible for the sizes, and for pointers that are aligned for their type. Memory from malloc is; memory
+that begins on a cache line is faster. The instruction set is chosen once, when gmm_core is imported.
 
-X is (n, D), row after row. `means` is (K, D); `covariances` and `precisions_cholesky` have the shapes of
-scikit-learn's attributes: (K, D, D), (D, D), (K, D) or (K,). Parameters and statistics are doubles for
-float data too.
+X has n rows of D features, one row after the other. `means` is (K, D). `covariances` and `precisions_cholesky` have the
+shapes of scikit-learn's attributes: (K, D, D), (D, D), (K, D) or (K,). Parameters and statistics are doubles, also if
+the data are floats.
 
-Functions are added, never changed: then API_VERSION grows. A module compiled against an older version works;
-one whose function is missing fails to be imported, with a message.
+Later versions may add functions, and then API_VERSION grows, but they do not change one. A module that was compiled
+against an older version keeps working. A module that needs a function which the installed version does not have fails
+to import, with a message.
 """
 
 cdef enum:
@@ -22,18 +23,18 @@ cdef enum CovarianceType:
     DIAG = 2
     SPHERICAL = 3
 
-# Of the imported library; API_VERSION is that of compilation.
+# Return the API_VERSION of the installed library, which may be newer than the one that a module was compiled against.
 cdef int api_version() noexcept nogil
 
-# ---- a mixture, prepared in memory of the caller ----
+# ---- a mixture, prepared in memory that the caller owns ----
 
-# Bytes that a prepared mixture takes, and the scratch of one thread.
+# Return the bytes of memory for a prepared mixture, and for the scratch of one thread.
 cdef Py_ssize_t mixture_bytes_f64(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil
 cdef Py_ssize_t mixture_bytes_f32(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil
 cdef Py_ssize_t scratch_bytes_f64(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil
 cdef Py_ssize_t scratch_bytes_f32(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil
 
-# A prepared mixture is read only from then on, and may be copied as bytes within a process.
+# Prepare a mixture. Later calls only read it. Within a process it may be copied byte by byte.
 cdef void prepare_mixture_f64(
     int covariance_type, Py_ssize_t K, Py_ssize_t D,
     const double* weights, const double* means, const double* precisions_cholesky,
@@ -47,11 +48,11 @@ cdef void prepare_mixture_f32(
 
 # ---- scores ----
 
-# log p(x) of one sample; -inf where every component's density is 0.
+# Return log p(x) of one sample, which is -inf if its density is 0 under every component.
 cdef double log_density_f64(const void* mixture, const double* x, void* scratch) noexcept nogil
 cdef float log_density_f32(const void* mixture, const float* x, void* scratch) noexcept nogil
 
-# log p(x) of n samples to `out` (n,); the number of samples for which it is -inf.
+# Write log p(x) of n samples to `out` (n,). Return the number of samples for which it is -inf.
 cdef Py_ssize_t log_densities_f64(
     const void* mixture, const double* X, Py_ssize_t n, double* out, void* scratch,
 ) noexcept nogil
@@ -59,8 +60,8 @@ cdef Py_ssize_t log_densities_f32(
     const void* mixture, const float* X, Py_ssize_t n, float* out, void* scratch,
 ) noexcept nogil
 
-# Responsibilities of n samples to `out` (n, K), and log p(x) to `log_densities` (n,) or NULL; the number of
-# samples whose density is 0, for which the responsibilities are 0.
+# Write the responsibilities of n samples to `out` (n, K), and log p(x) to `log_densities` (n,), which may be NULL.
+# Return the number of samples whose density is 0 under every component; their responsibilities are 0.
 cdef Py_ssize_t responsibilities_f64(
     const void* mixture, const double* X, Py_ssize_t n, double* out, double* log_densities, void* scratch,
 ) noexcept nogil
@@ -70,12 +71,14 @@ cdef Py_ssize_t responsibilities_f32(
 
 # ---- an EM iteration ----
 
-# Statistics are this many doubles: the weighted log-likelihood, the total weight, counts (K), weighted sums of
-# x - mean (K, D), and second moments about the means, whose layout is the type's own. They begin as zeros.
+# Return the number of doubles in the statistics: the weighted log-likelihood, the total weight, counts (K,), weighted
+# sums of x - mean (K, D), and second moments about the means, whose layout depends on the type. The caller sets them
+# to 0 before the first call of accumulate.
 cdef Py_ssize_t statistics_size(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil
 
-# Add n samples, with `sample_weight` (n,) or NULL, responsibilities and moments by the mixture. 0, or 1 + the
-# index of the first sample whose density is 0: then the statistics are of no use any more.
+# Add n samples to the statistics, with responsibilities and moments under the mixture. `sample_weight` is (n,), or
+# NULL if all weights are 1. Return 0, or 1 + the index of the first sample whose density is 0 under every component;
+# the statistics are then incomplete and cannot be used.
 cdef Py_ssize_t accumulate_f64(
     const void* mixture, const double* X, const double* sample_weight, Py_ssize_t n, double* statistics, void* scratch,
 ) noexcept nogil
@@ -83,11 +86,12 @@ cdef Py_ssize_t accumulate_f32(
     const void* mixture, const float* X, const double* sample_weight, Py_ssize_t n, double* statistics, void* scratch,
 ) noexcept nogil
 
-# statistics += other, of the same mixture and another part of the data.
+# statistics += other. Both must be of the same mixture, and of different parts of the data.
 cdef void merge_statistics(const double* other, double* statistics, Py_ssize_t size) noexcept nogil
 
-# The M-step. `previous_means` are those of the mixture that the statistics were made with, `reg_covar` (D,) is
-# added to the variances. 0, or 1 + the first component whose covariance is not positive definite.
+# Do the M-step: compute the parameters from the statistics. `previous_means` are the means of the mixture that the
+# statistics were made with. `reg_covar` (D,) is added to the variances. Return 0, or 1 + the first component whose
+# covariance is not positive definite. The first function returns the bytes of scratch that the second needs.
 cdef Py_ssize_t parameters_scratch_bytes(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil
 cdef Py_ssize_t parameters_from_statistics(
     int covariance_type, Py_ssize_t K, Py_ssize_t D,

@@ -1,4 +1,4 @@
-"""What this processor can run, and the OpenMP runtime's bound on threads."""
+"""The instruction sets of this processor, and the limits that the OpenMP runtime sets on threads."""
 
 cdef extern from "cpu.h" nogil:
     bint cpu_has_v3()
@@ -8,7 +8,7 @@ cdef extern from "cpu.h" nogil:
 
 
 def supported_levels():
-    """The instruction-set levels that the processor has, lowest first; 'base' is what the compiler assumes"""
+    """Return the instruction-set levels of the processor, lowest first; 'base' is what the compiler assumes"""
     levels = ["base"]
     if cpu_has_v3():
         levels.append("v3")
@@ -18,10 +18,10 @@ def supported_levels():
 
 
 def max_threads():
-    """omp_get_max_threads() in the calling thread; 1 without OpenMP"""
+    """Return omp_get_max_threads() of the calling thread, or 1 without OpenMP"""
     return openmp_max_threads()
 
 
 def bound_processors():
-    """Processors that OpenMP spreads its threads over if it binds them to processors; 0 if it does not"""
+    """Return the number of processors that OpenMP binds its threads to, or 0 if it does not bind them"""
     return openmp_bound_processors()

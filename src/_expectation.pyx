@@ -1,7 +1,7 @@
-"""The E-step over the rows of X: the fused pass of EM, and scoring. See tile.pxd and covariance.pxd.
+"""The E-step over the rows of X: the pass of EM, which makes statistics, and scoring.
 
-The source is compiled once for each element type and instruction set (`real`, see vec.h).
-Nothing is checked here: passes.py calls with arrays that are what they claim to be.
+This file is compiled once for each element type (`real`, see vec.h) and instruction set. Its functions do not check
+their arguments. Python checks arrays before it calls them.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
@@ -21,7 +21,7 @@ from vmath cimport exp_nonpositive, log_positive
 
 
 def sizes(int covariance_type, Py_ssize_t K, Py_ssize_t D):
-    """(statistics in doubles, prepared mixture in reals, scratch of one thread in reals, samples in a tile)"""
+    """Return (doubles of statistics, reals of a prepared mixture, reals of scratch of one thread, samples in a tile)"""
     cdef EStep c = e_step_of(covariance_type)
     return (
         statistics_size(covariance_type, K, D),
@@ -34,11 +34,11 @@ def sizes(int covariance_type, Py_ssize_t K, Py_ssize_t D):
 def prepare(
     const double[::1] log_constant,         # IN  (K + 1,) see log_constants in maximize.pxd
     const double[:, ::1] means,             # IN  (K, D)
-    const double[::1] precisions_cholesky,  # IN  any of the four shapes, raveled
-    real[::1] mixture,                      # OUT
+    const double[::1] precisions_cholesky,  # IN  in the shape of the type, raveled
+    real[::1] mixture,                      # OUT (prepared_size,)
     int covariance_type,
 ):
-    """Lay parameters out as the E-step reads them (Mixture in layout.pxd)"""
+    """Write the parameters in the layout that the E-step reads (Mixture in layout.pxd)"""
     cdef Py_ssize_t K = means.shape[0], D = means.shape[1]
     cdef EStep c = e_step_of(covariance_type)
     if CHECKS and prepared_size(&c, K, D) > mixture.shape[0]:
@@ -49,12 +49,12 @@ def prepare(
 
 def accumulate(
     const real[:, ::1] X,               # IN    (n, D)
-    const double[::1] sample_weight,    # IN    (n,), or empty
+    const double[::1] sample_weight,    # IN    (n,), or empty if all weights are 1
     const real[:, ::1] responsibilities,  # IN  (n, K), or empty
-    const long long[::1] labels,        # IN    (n,), or empty; if both are empty, `mixture` gives responsibilities
-    const real[::1] mixture,            # IN    from prepare; if empty as well, all rows belong to component 0
-    const double[:, ::1] shift,         # IN    (K, D) origin of the moments, or empty: the means of the mixture
-    double[::1] statistics,             # INOUT added to; with two entries only log-likelihood and weight are made
+    const long long[::1] labels,        # IN    (n,), or empty
+    const real[::1] mixture,            # IN    from prepare, or empty
+    const double[:, ::1] shift,         # IN    (K, D) origin of the moments, or empty for the means of the mixture
+    double[::1] statistics,             # INOUT added to; two entries get log-likelihood and weight only
     double[:, ::1] partial,             # TMP   (n_threads, statistics)
     real[:, ::1] scratch,               # TMP   (n_threads, tile_size + 2 K D)
     Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
@@ -63,7 +63,12 @@ def accumulate(
     Py_ssize_t chunk_rows,
     int n_threads,
 ):
-    """One pass: statistics of the responsibilities, and the log-likelihood if the mixture gives them"""
+    """Add the statistics of all rows.
+
+    The responsibilities are those given, or 1 for the component that a label names, or those under the mixture. If
+    there is none of these, all rows belong to component 0. Only the mixture yields a log-likelihood. The function
+    returns OK, EXTENT, or 1 + the first row that has density 0 under every component.
+    """
     cdef Pass job
     cdef Py_ssize_t D = X.shape[1], size = statistics.shape[0], tile_reals = tile_size(K, D)
     cdef Py_ssize_t n_chunks, answer
@@ -101,7 +106,7 @@ def accumulate(
     return answer
 
 
-# All that is inline, in one copy for the functions of this file.
+# accumulate_rows and evaluate_rows are inline. These functions hold the only copy of each in this file.
 cdef Py_ssize_t accumulate_slice(
     const Pass* job, Py_ssize_t start, Py_ssize_t stop, double* statistics, real* scratch,
 ) noexcept nogil:
@@ -116,7 +121,7 @@ cdef Py_ssize_t evaluate_slice(
 
 
 cdef Py_ssize_t run_chunk(const void* argument, Py_ssize_t chunk, double* statistics, real* scratch) noexcept nogil:
-    """Statistics of one chunk; 1 + the row of the first sample without density, OK, or a failure"""
+    """Compute the statistics of one chunk; return OK, EXTENT, or 1 + the first row that has density 0"""
     cdef const Pass* job = <const Pass*> argument
     cdef Py_ssize_t start = chunk * job.chunk_rows
     memset(statistics, 0, job.size * sizeof(double))
@@ -126,10 +131,10 @@ cdef Py_ssize_t run_chunk(const void* argument, Py_ssize_t chunk, double* statis
 def evaluate(
     const real[:, ::1] X,               # IN  (n, D)
     const real[::1] mixture,            # IN  from prepare
-    real[:, ::1] log_prob,              # OUT (n, K) log weight + log-density, or empty, as all outputs
+    real[:, ::1] log_prob,              # OUT (n, K) log weight + log-density; this and the other outputs may be empty
     real[::1] log_likelihood,           # OUT (n,)
     real[:, ::1] responsibilities,      # OUT (n, K)
-    long long[::1] labels,              # OUT (n,) component of the largest log-probability, the first of equals
+    long long[::1] labels,              # OUT (n,) first component of the largest log-probability
     real[:, ::1] scratch,               # TMP (n_threads, tile_size)
     Py_ssize_t[::1] status,             # TMP (n_threads,)
     int covariance_type,
@@ -137,7 +142,7 @@ def evaluate(
     Py_ssize_t chunk_rows,
     int n_threads,
 ):
-    """Fill the outputs that are not empty; answers how many rows have no density under any component"""
+    """Fill the outputs that are not empty; return the number of rows that have density 0 under every component"""
     cdef Py_ssize_t n = X.shape[0], D = X.shape[1], n_chunks = (n + chunk_rows - 1) // chunk_rows, bad = 0
     cdef int t, n_workers = <int> min(<Py_ssize_t> n_threads, n_chunks)
     cdef EStep c = e_step_of(covariance_type)
@@ -176,7 +181,7 @@ def evaluate(
 
 
 def exp_log(const real[::1] x, real[::1] exp_x, const double[::1] y, double[::1] log_y):
-    """The functions on arrays, for their tests: exp(-|x|), log|y|"""
+    """Compute exp(-|x|) and log|y| of arrays, for the tests of vmath.pxd"""
     cdef Py_ssize_t i, n = x.shape[0]
     cdef real last[LANES]
     cdef vec* block = <vec*> last
@@ -197,7 +202,7 @@ cdef inline vec exp_of_minus_abs(vec x) noexcept nogil:
 
 
 def _capsules():
-    """The functions of embedded.pxd, for gmm_core.kernels"""
+    """Return the functions of embedded.pxd, for gmm_core.kernels"""
     return {
         "mixture_bytes": PyCapsule_New(<void*> mixture_bytes, NULL, NULL),
         "scratch_bytes": PyCapsule_New(<void*> scratch_bytes, NULL, NULL),

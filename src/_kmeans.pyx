@@ -1,6 +1,7 @@
-"""k-means for the start of EM: Lloyd's iteration and the distances of k-means++ seeding, on the tiles of the E-step.
+"""k-means for the start of EM: Lloyd's iteration, and the distances that k-means++ draws by.
 
-Built once for each element type and instruction set, as _expectation.pyx. Nothing is checked here.
+It works on the tiles of the E-step. This file is compiled once for each element type and instruction set. Its functions
+do not check their arguments.
 """
 from libc.math cimport INFINITY
 from libc.string cimport memset
@@ -31,21 +32,22 @@ def lloyd_step(
     const real[:, ::1] X,               # IN    (n, D)
     const double[::1] sample_weight,    # IN    (n,), or empty
     const double[:, ::1] centers,       # IN    (K, D)
-    const double[:, ::1] origins,       # IN    (K, D) points near the clusters, the same in all steps
-    long long[::1] labels,              # INOUT (n,) nearest center, the first of equals; before: -1, or the last step's
-    real[::1] distances,                # OUT   (n,) squared distance to it, or empty
-    double[::1] sums,                   # INOUT added to: number of changed labels, and the changes by them of the
-                                        #       clusters' weights (K,) and weighted sums of x - origin (K, D)
+    const double[:, ::1] origins,       # IN    (K, D) points near the clusters, the same for all steps of a run
+    long long[::1] labels,              # INOUT (n,) in: labels of the last step, or -1; out: nearest center, the first
+                                        #       one if several are equal
+    real[::1] distances,                # OUT   (n,) squared distance to the nearest center, or empty
+    double[::1] sums,                   # INOUT (1 + K + K D,) added to: the number of labels that change, then the
+                                        #       changes of the clusters' weights and sums of weight (x - origin)
     double[:, ::1] partial,             # TMP   (n_threads, 1 + K + K D)
     real[:, ::1] scratch,               # TMP   (n_threads, tile_size + 2 K D)
     Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
     Py_ssize_t chunk_rows,
     int n_threads,
 ):
-    """Assign each row to its nearest center, and update the sums that the centers move by
+    """Assign each row to its nearest center, and update the sums from which the centers follow.
 
-    Only rows whose label changes are added to a cluster's sums and taken from another's: after the
-    first steps they are few, and the sums would take a third of the time.
+    A row whose label changes is subtracted from the sums of one cluster and added to those of another. After the first
+    steps such rows are few. To sum over all rows would take a third of the time.
     """
     cdef Lloyd job
     cdef Py_ssize_t K = centers.shape[0], D = centers.shape[1], tile_reals = tile_size(K, D), answer
@@ -77,12 +79,13 @@ def lloyd_step(
 
 
 cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums, real* scratch) noexcept nogil:
+    """Do a step of Lloyd's iteration for one chunk of rows"""
     cdef const Lloyd* job = <const Lloyd*> argument
     cdef Py_ssize_t K = job.K, D = job.D, rows = tile_samples(K, D), row = chunk * job.chunk_rows, stop, n, p, i, k
     cdef Py_ssize_t before
     cdef Tile tile = tile_in(scratch, K, D)
     cdef vec best[2]
-    cdef vec label[2]           # as reals, so that one comparison serves both
+    cdef vec label[2]           # stored as reals, so that one comparison selects both best and label
     cdef const double* weight
     cdef Py_ssize_t changed = 0
     cdef int failed
@@ -126,7 +129,7 @@ cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums
 cdef inline void add_sample(
     const Lloyd* job, Py_ssize_t n, Py_ssize_t k, double weight, double* sums,
 ) noexcept nogil:
-    """Row n to the weight and the sum of cluster k"""
+    """Add row n to the weight and the sum of cluster k"""
     cdef Py_ssize_t D = job.D, d = 0
     cdef const real* x = job.X + n * D
     cdef const double* origin = job.origins + k * D
@@ -146,7 +149,7 @@ cdef inline void add_sample(
 cdef inline void nearest_of(
     const real* x, const Lloyd* job, vec* best, vec* label, Py_ssize_t k, Py_ssize_t n,
 ) noexcept nogil:
-    """Try centers k to k + n on a panel, n a constant of the compiler's"""
+    """Compare the samples of a panel with the centers k to k + n; n is known at compile time"""
     cdef real distance[4 * WIDTH]
     cdef Py_ssize_t c, v
     cdef vec d
@@ -173,16 +176,19 @@ cdef struct Seeding:
 def seeding_step(
     const real[:, ::1] X,               # IN    (n, D)
     const double[::1] sample_weight,    # IN    (n,), or empty
-    const real[:, ::1] points,          # IN    (1 + n_candidates, D) a new center, then candidates for the next,
-                                        #       and as many rows of zeros below
+    const real[:, ::1] points,          # IN    (2 (1 + n_candidates), D) a new center, candidates for the next one, and
+                                        #       as many rows of zeros
     real[::1] nearest,                  # INOUT (n,) squared distance to the nearest center
-    double[:, ::1] chunk_sums,          # OUT   (n_chunks, n_candidates), of one candidate or more
-    real[:, ::1] scratch,               # TMP   (n_threads, tile_size for one center)
+    double[:, ::1] chunk_sums,          # OUT   (n_chunks, n_candidates), with at least one candidate
+    real[:, ::1] scratch,               # TMP   (n_threads, tile_size for K = 1)
     Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
     Py_ssize_t chunk_rows,
     int n_threads,
 ):
-    """Take a center; for each candidate sum, over a chunk's samples, weight min(nearest, distance to it)"""
+    """Take a new center into `nearest`, and compute how good each candidate for the next center is.
+
+    For each chunk and candidate this is the sum over samples of weight min(nearest, squared distance to the candidate).
+    """
     cdef Seeding job
     cdef Py_ssize_t L = chunk_sums.shape[1], D = X.shape[1], answer
     cdef Py_ssize_t n_chunks = (X.shape[0] + chunk_rows - 1) // chunk_rows
@@ -208,6 +214,7 @@ def seeding_step(
 
 
 cdef Py_ssize_t seeding_chunk(const void* argument, Py_ssize_t chunk, double* sums, real* scratch) noexcept nogil:
+    """Do seeding_step for one chunk of rows"""
     cdef const Seeding* job = <const Seeding*> argument
     cdef Py_ssize_t L = job.n_candidates, D = job.D, rows = tile_samples(1, D), row = chunk * job.chunk_rows
     cdef Py_ssize_t stop, n, l
@@ -240,7 +247,7 @@ cdef Py_ssize_t seeding_chunk(const void* argument, Py_ssize_t chunk, double* su
 cdef inline void take_center(
     Tile* t, const real* hi, const real* lo, real* nearest, Py_ssize_t D,
 ) noexcept nogil:
-    """nearest = min(nearest, distance), with a copy in t.peak, where lanes beyond the samples get 0"""
+    """nearest = min(nearest, squared distance to the center); t.peak gets a copy, with 0 in lanes without a sample"""
     cdef real distance[WIDTH]
     cdef Py_ssize_t p, i, at
     for p in range(t.n_panels):
@@ -255,7 +262,7 @@ cdef inline void take_center(
 cdef inline void add_potentials(
     const Tile* t, const real* hi, const real* lo, double* sums, Py_ssize_t n, Py_ssize_t D,
 ) noexcept nogil:
-    """sums[c] += sum of weight min(nearest, distance to point c) for n points, n a constant of the compiler's"""
+    """sums[c] += sum of weight min(nearest, squared distance to point c) for n points; n is known at compile time"""
     cdef dvec total[4]
     cdef vec distance[8]
     cdef const vec* nearest

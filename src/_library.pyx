@@ -1,6 +1,7 @@
-"""The typed functions of gmm_core.h for the library that a subproject offers: see library.h, library.c and kernels.pxd.
+"""The functions of gmm_core.h that have an element type, for the static library of a subproject (see library.c).
 
-Built for each element type and instruction set. Its functions are plain C: nobody initialises or imports the module.
+This file is compiled for each element type and instruction set. The functions are plain C, so the module is never
+initialised or imported.
 """
 from embedded cimport accumulate_block, embed_mixture, evaluate_block, mixture_bytes, scratch_bytes
 from layout cimport real
@@ -31,7 +32,7 @@ cdef public void prepare_mixture "library_prepare_mixture"(
     embed_mixture(covariance_type, K, D, <double*> scratch, means, precisions_cholesky, mixture)
 
 
-# All that is inline, in one copy for the functions of this file.
+# evaluate_block is inline. This function holds the only copy of it in this file.
 cdef Py_ssize_t evaluate(
     const void* mixture, const real* X, Py_ssize_t n, real* log_densities, real* responsibilities, void* scratch,
 ) noexcept nogil:

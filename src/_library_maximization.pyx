@@ -1,4 +1,7 @@
-"""The functions of gmm_core.h that have no element type, for the library: see _library.pyx. Built for each level."""
+"""The functions of gmm_core.h that have no element type, for the static library of a subproject (see library.c).
+
+This file is compiled for each instruction set.
+"""
 from embedded cimport statistics_size
 from maximize cimport parameters_from_statistics, parameters_scratch_bytes
 

@@ -1,6 +1,6 @@
-"""The M-step, statistics to parameters, and the factors of covariances and precisions; all in double.
+"""The M-step, which makes parameters from statistics, and the factors of covariances and precisions. All is in double.
 
-Built once for each instruction set. Nothing is checked here.
+This file is compiled once for each instruction set. Its functions do not check their arguments.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
@@ -14,24 +14,24 @@ from panel cimport dot
 
 
 def maximization_step(
-    const double[::1] statistics,       # IN  see rows.pxd: log-likelihood, weight, counts, first, second
+    const double[::1] statistics,       # IN  log-likelihood, weight, counts, first and second moments, see rows.pxd
     const double[:, ::1] shift,         # IN  (K, D) origin of the moments
     const double[::1] reg_covar,        # IN  (D,) added to the variances of the features
     double[::1] weights,                # OUT (K,)
     double[:, ::1] means,               # OUT (K, D)
-    double[::1] covariances,            # OUT the shape of the type, raveled
-    double[::1] precisions_cholesky,    # OUT same
+    double[::1] covariances,            # OUT in the shape of the type, raveled
+    double[::1] precisions_cholesky,    # OUT in the same shape, raveled
     double[::1] log_constant,           # OUT (K + 1,) see log_normalization
-    double[::1] scratch,                # TMP as many as precisions_cholesky if those are matrices, else empty
-    signed char[::1] empty,             # OUT (K,) 1: a component without samples
+    double[::1] scratch,                # TMP (scratch_size of the type,), see covariance.pxd
+    signed char[::1] empty,             # OUT (K,) 1 for a component whose count is 0 up to rounding
     int covariance_type,
     int n_threads,
 ):
-    """Parameters from statistics; (status, drift).
+    """Compute the parameters from the statistics; return (status, drift).
 
-    status is 0, or 1 + the first component whose covariance is not positive definite. drift is the
-    largest (mean - shift)**2 / variance over components and features: the factor by which the
-    rounding errors of the moments are amplified.
+    The status is 0, or 1 + the first component whose covariance is not positive definite. The drift is the largest
+    (mean - shift)**2 / variance over components and features. It is the factor by which the variances amplify the
+    rounding errors of the moments.
     """
     cdef Py_ssize_t K = shift.shape[0], D = shift.shape[1], failed
     cdef double drift
@@ -55,7 +55,7 @@ cdef inline bint beyond_matrices(
     const double[::1] covariances, const double[::1] precisions_cholesky, const double[::1] scratch,
     Py_ssize_t K, Py_ssize_t D, int covariance_type,
 ) noexcept nogil:
-    """Whether an array is too short for the covariances of its type"""
+    """Tell whether an array is too short for covariances of this type"""
     cdef MStep step = m_step_of(covariance_type)
     cdef Py_ssize_t size = step.covariances_size(K, D)
     return (
@@ -65,15 +65,18 @@ cdef inline bint beyond_matrices(
 
 
 def factor(
-    const double[::1] covariances,      # IN  the shape of the type, raveled
-    double[::1] precisions_cholesky,    # OUT same
-    double[::1] scratch,                # TMP as many as precisions_cholesky if those are matrices, else empty
+    const double[::1] covariances,      # IN  in the shape of the type, raveled
+    double[::1] precisions_cholesky,    # OUT in the same shape, raveled
+    double[::1] scratch,                # TMP (scratch_size of the type,)
     Py_ssize_t K,
     Py_ssize_t D,
     int covariance_type,
     int n_threads,
 ):
-    """U with U UT = covariance**-1, upper triangular; 0, or 1 + the first component that is not positive definite"""
+    """Compute the upper triangular U with U UT = covariance**-1 of each component.
+
+    The function returns 0, or 1 + the first component whose covariance is not positive definite.
+    """
     cdef Py_ssize_t failed
     if CHECKS and beyond_matrices(covariances, precisions_cholesky, scratch, K, D, covariance_type):
         return EXTENT
@@ -86,12 +89,16 @@ def factor(
 
 def log_normalization(
     const double[::1] weights,              # IN  (K,)
-    const double[::1] precisions_cholesky,  # IN  the shape of the type, raveled
+    const double[::1] precisions_cholesky,  # IN  in the shape of the type, raveled
     double[::1] log_constant,               # OUT (K + 1,)
     Py_ssize_t D,
     int covariance_type,
 ):
-    """log weight + log |U_k| - D/2 log 2 pi, less that of the component of the largest weight, which stands last"""
+    """Compute the part of each log-probability that does not depend on the sample; return 0.
+
+    This constant is log weight_k + log |U_k| - D/2 log 2 pi. That of the component with the largest weight is the
+    last entry of log_constant, and the entries before it are the constants minus that one.
+    """
     cdef Py_ssize_t K = weights.shape[0]
     cdef MStep step = m_step_of(covariance_type)
     if CHECKS and (log_constant.shape[0] < K + 1 or precisions_cholesky.shape[0] < step.covariances_size(K, D)):
@@ -106,7 +113,7 @@ def factor_precisions(
     long double[:, :, ::1] scratch,         # TMP (n_threads, D, D)
     int n_threads,
 ):
-    """U with U UT = precision, upper triangular; 0, or 1 + the first that is not positive definite"""
+    """Compute the upper triangular U with U UT = precision; return 0, or 1 + the first one not positive definite"""
     cdef Py_ssize_t D = precisions.shape[1], N = precisions.shape[0], n
     cdef int t
     if CHECKS and (
@@ -130,7 +137,7 @@ cdef void factor_share(
     const double* precisions, double* precisions_cholesky, long double* U,
     int worker, int n_workers, Py_ssize_t N, Py_ssize_t D,
 ) noexcept nogil:
-    """Factor the matrices that one worker has; U_00 = -1 marks one that is not positive definite"""
+    """Factor every n_workers-th matrix; U_00 = -1 marks one that is not positive definite"""
     cdef Py_ssize_t n = worker
     while n < N:
         if not factor_precision(precisions + n * D * D, precisions_cholesky + n * D * D, U, D):
@@ -139,8 +146,9 @@ cdef void factor_share(
 
 
 cdef bint factor_precision(const double* P, double* precision_cholesky, long double* U, Py_ssize_t D) noexcept nogil:
-    # From the last column on, U_ij = (P_ij - sum over k > j of U_ik U_jk) / U_jj. Made once a fit, so in
-    # extended precision where there is one: what is lost here is lost by all that follows.
+    """P = U UT; return False if P is not positive definite"""
+    # From the last column to the first, U_ij = (P_ij - sum over k > j of U_ik U_jk) / U_jj. The sums are in extended
+    # precision where the machine has it. They are computed once for a fit, and all that follows depends on them.
     cdef Py_ssize_t i, j, k
     cdef long double s
     for i in range(D * D):
@@ -162,11 +170,12 @@ cdef bint factor_precision(const double* P, double* precision_cholesky, long dou
 
 def precisions_and_covariances(
     const double[:, :, ::1] precisions_cholesky,    # IN  (n, D, D)
-    double[:, :, ::1] precisions,                   # OUT (n, D, D) U UT
-    double[:, :, ::1] covariances,                  # OUT (n, D, D) its inverse
+    double[:, :, ::1] precisions,                   # OUT (n, D, D) precision = U UT
+    double[:, :, ::1] covariances,                  # OUT (n, D, D) covariance = U**-T U**-1
     double[:, :, :, ::1] scratch,                   # TMP (n_threads, 2, D, D)
     int n_threads,
 ):
+    """Compute precisions and covariances from the factors of the precisions; return 0"""
     cdef Py_ssize_t D = precisions_cholesky.shape[1], N = precisions_cholesky.shape[0]
     cdef int t
     if CHECKS and (
@@ -193,8 +202,8 @@ cdef void square_share(
     const double* precisions_cholesky, double* precisions, double* covariances, double* scratch,
     int worker, int n_workers, Py_ssize_t N, Py_ssize_t D,
 ) noexcept nogil:
-    """The precisions and covariances of the matrices that one worker has"""
-    # covariance = U**-T U**-1, and U**-T is the inverse of the lower triangle UT; its row i ends at the diagonal
+    """Compute the precision and the covariance of every n_workers-th matrix"""
+    # U**-T is the inverse of the lower triangle UT, so its row i ends at the diagonal.
     cdef Py_ssize_t n = worker, i, j
     cdef const double* U
     cdef double* P
@@ -221,7 +230,7 @@ cdef void square_share(
 
 
 def _capsules():
-    """The functions of the M-step on pointers, for gmm_core.kernels"""
+    """Return the functions of maximize.pxd, for gmm_core.kernels"""
     return {
         "log_constants": PyCapsule_New(<void*> log_constants, NULL, NULL),
         "parameters_scratch_bytes": PyCapsule_New(<void*> parameters_scratch_bytes, NULL, NULL),

@@ -1,4 +1,4 @@
-"""Sums over chunks of rows on several threads, with the bits of one thread."""
+"""Sums over chunks of rows on several threads, bit-identical to the sums on one thread."""
 from cython.parallel cimport prange
 
 from layout cimport OK, real
@@ -11,7 +11,8 @@ cdef extern from "ticket.h" nogil:
     void ticket_wait(const Py_ssize_t* t, Py_ssize_t value)
 
 
-# One chunk: sets `sums` to the chunk's; answers OK, a failure (< 0) or 1 + a row that ends the pass.
+# A function that does one chunk. It sets `sums` to the sums over the chunk, and returns OK, a negative status, or
+# 1 + a row that ends the pass.
 ctypedef Py_ssize_t (*Chunk)(const void* job, Py_ssize_t chunk, double* sums, real* scratch) noexcept nogil
 
 
@@ -20,10 +21,10 @@ cdef struct Chunks:
     const void* job
     Py_ssize_t n_chunks
     double* total
-    Py_ssize_t size             # of the sums
+    Py_ssize_t size             # number of sums
     Py_ssize_t n_slices
-    Py_ssize_t* next_chunk      # the first not yet taken
-    Py_ssize_t* status          # of the first chunk that is not OK
+    Py_ssize_t* next_chunk      # the first chunk that no worker has taken
+    Py_ssize_t* status          # status of the first chunk that is not OK
     Py_ssize_t* turn            # (n_slices,) the chunk that may add its slice of the sums
 
 
@@ -39,12 +40,13 @@ cdef inline Py_ssize_t run_chunks(
     Py_ssize_t* tickets,        # TMP   (n_threads + 2,)
     int n_threads,
 ) noexcept nogil:
-    """The status of the first chunk that is not OK, or OK"""
-    # The partition into chunks does not depend on the threads, and their sums are added in the order of
-    # the chunks: so the bits are those of one thread. Each worker takes the next chunk and adds its sums
-    # slice by slice when it is that chunk's turn, so that workers follow one another through the slices.
-    # The lowest chunk taken never waits: there is no deadlock, however many workers really run at once.
-    # A single thread enters no OpenMP construct: a forked child must not.
+    """Add the sums over all chunks to total; return OK, or the status of the first chunk that is not OK"""
+    # The partition into chunks does not depend on the number of threads, and the sums of the chunks are added in the
+    # order of the chunks. So the result does not depend on the number of threads either, to the last bit. A worker
+    # takes the next chunk, computes its sums, and adds them slice by slice, each slice when it is the turn of its
+    # chunk. So several workers add at the same time, one behind the other. The lowest chunk that is being worked on
+    # never waits, so there is no deadlock, however many workers really run at once. A single worker enters no OpenMP
+    # construct, because that would hang in a forked child.
     cdef Chunks c
     cdef int t
     c.run, c.job, c.n_chunks, c.total, c.size, c.n_slices = run, job, n_chunks, total, size, n_threads
@@ -55,13 +57,13 @@ cdef inline Py_ssize_t run_chunks(
         work(&c, partial, scratch)
     else:
         for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1):
-            # C does not let one add even 0 to a NULL pointer, which `partial` is if the pass makes no sums
+            # `partial` is NULL if there are no sums, and C does not allow to add even 0 to NULL.
             work(&c, partial + t * size if size else NULL, scratch + t * scratch_size)
     return c.status[0]
 
 
 cdef inline void work(const Chunks* c, double* partial, real* scratch) noexcept nogil:
-    """Take chunks and add their sums until there are none left"""
+    """Take chunks and add their sums, until no chunk is left"""
     cdef Py_ssize_t chunk, slice_, i, status
     while True:
         chunk = ticket_take(c.next_chunk)

@@ -1,6 +1,6 @@
-"""The covariance types: the number of each, and the functions of its E-step and of its M-step.
+"""The table of covariance types: the number of each type, and the functions of its E-step and its M-step.
 
-A further type is one more file beside full.pxd, a number here, and a row in each of the two tables.
+To add a type, write a file like diag.pxd, and add here a number and a row to each of the two functions.
 """
 from layout cimport Diagonal, Mixture, Statistics, Tile, real
 from full cimport (
@@ -46,16 +46,18 @@ ctypedef Py_ssize_t (*PrecisionsCholesky)(
 ) noexcept nogil
 
 
-# The E-step of a type, for one element type.
+# The E-step of a type, for the element type of this build. The fields are assigned one by one, because a call
+# of the structure's constructor would make Cython generate Python wrappers of all these functions.
 cdef struct EStep:
-    SizeOf factor_size      # reals that a prepared mixture stores beside constants and means
-    SizeOf moments_size     # doubles of second moments
-    Pack pack               # precisions_cholesky -> factor
-    LogProb log_prob        # tile.r = weighted log-probabilities
-    Accumulate accumulate   # tile.r (responsibilities) -> sums
+    SizeOf factor_size      # number of reals in the factor of a prepared mixture
+    SizeOf moments_size     # number of doubles that hold the second moments
+    Pack pack               # make the factor of a prepared mixture from precisions_cholesky
+    LogProb log_prob        # write the weighted log-probabilities to tile.r
+    Accumulate accumulate   # add the moments under the responsibilities in tile.r
 
 
 cdef inline EStep e_step_of(int covariance_type) noexcept nogil:
+    """Return the functions of the E-step"""
     cdef EStep c
     if covariance_type == FULL:
         c.factor_size, c.moments_size, c.pack = full_factor_size, full_moments_size, full_pack
@@ -72,16 +74,18 @@ cdef inline EStep e_step_of(int covariance_type) noexcept nogil:
     return c
 
 
-# The M-step of a type, in double for every element type.
+# The M-step of a type. It is computed in double for both element types.
 cdef struct MStep:
-    SizeOf covariances_size     # doubles of the covariances, and of their factors
-    SizeOf scratch_size         # doubles of scratch that precisions_cholesky needs
-    Covariances covariances     # statistics -> covariances
-    DiagonalOf diagonal         # where the variances stand among them
-    PrecisionsCholesky precisions_cholesky  # covariances -> factors; 0, or 1 + the first component that has none
+    SizeOf covariances_size     # number of doubles in the covariances, and in their factors
+    SizeOf scratch_size         # number of doubles of scratch that precisions_cholesky needs
+    Covariances covariances     # compute the covariances from the statistics
+    DiagonalOf diagonal         # the place of the variances among the covariances
+    # Factor the precisions; return 0, or 1 + the first component whose covariance is not positive definite.
+    PrecisionsCholesky precisions_cholesky
 
 
 cdef inline MStep m_step_of(int covariance_type) noexcept nogil:
+    """Return the functions of the M-step"""
     cdef MStep c
     if covariance_type == FULL:
         c.covariances_size, c.scratch_size = full_covariances_size, full_scratch_size

@@ -1,12 +1,12 @@
-/* Which x86-64 level the processor and the operating system support; elsewhere, none beyond the baseline. */
+/* Which x86-64 levels the processor and the operating system support. Other processors have the baseline only. */
 #ifndef GMM_CORE_CPU_H
 #define GMM_CORE_CPU_H
 
 #if defined(__GNUC__) && defined(__x86_64__)
 #include <cpuid.h>
-/* Every instruction set that the compiler may use for a level is tested, as a virtual machine may hide any of them.
- * __builtin_cpu_supports also knows whether the operating system saves the vector registers, but older compilers
- * know neither "x86-64-v3" nor the name of everything that is part of it: those bits come from cpuid. */
+/* A virtual machine may hide any instruction set, so each one that the compiler may use for a level is tested.
+ * __builtin_cpu_supports also knows whether the operating system saves the vector registers. Older compilers know
+ * neither "x86-64-v3" nor the names of all its parts, so some bits are read from cpuid. */
 static inline int cpu_has_v3(void) {
     const unsigned basic = 1u << 0 | 1u << 9 | 1u << 13     /* SSE3, SSSE3, CMPXCHG16B */
         | 1u << 19 | 1u << 20 | 1u << 22 | 1u << 23         /* SSE4.1, SSE4.2, MOVBE, POPCNT */
@@ -28,8 +28,8 @@ static inline int cpu_has_v3(void) { return 0; }
 static inline int cpu_has_v4(void) { return 0; }
 #endif
 
-/* The OpenMP runtime's bound on a parallel section of the calling thread: OMP_NUM_THREADS, until somebody
- * (threadpoolctl) sets another. */
+/* The largest number of threads of a parallel section in the calling thread. It is OMP_NUM_THREADS, unless somebody
+ * (such as threadpoolctl) has set another number. */
 #ifdef _OPENMP
 #include <omp.h>
 static inline int openmp_max_threads(void) { return omp_get_max_threads(); }
@@ -37,8 +37,8 @@ static inline int openmp_max_threads(void) { return omp_get_max_threads(); }
 static inline int openmp_max_threads(void) { return 1; }
 #endif
 
-/* Processors that the OpenMP runtime spreads its threads over, if it binds them to processors (OMP_PROC_BIND,
- * OMP_PLACES); 0 if it does not. The runtime has counted them before it bound the calling thread to one of them. */
+/* The number of processors that the OpenMP runtime binds its threads to (OMP_PROC_BIND, OMP_PLACES), or 0 if it does
+ * not bind them. The runtime counts them before it binds the calling thread to one of them. */
 #if defined(_OPENMP) && _OPENMP >= 201511
 static inline int openmp_bound_processors(void) {
     int count = 0, all = omp_get_num_procs();

@@ -1,9 +1,9 @@
-"""Components whose covariance the statistics do not determine: empty ones, and those that have collapsed on a point."""
+"""Covariances that the statistics do not determine: of empty components, and of those that collapsed on a point."""
 from layout cimport EPS, Statistics
 
 
 cdef inline void pool_covariances(const Statistics* s, double* covariances, Py_ssize_t size) noexcept nogil:
-    """The covariance of an empty component, of `size` entries, is the mean of the others', weighted by counts"""
+    """Set the covariance of each empty component, of `size` entries, to the mean of the others weighted by counts"""
     cdef Py_ssize_t K = s.n_components, k, l, i
     cdef double total, n
     for k in range(K):

@@ -1,4 +1,4 @@
-"""Diagonal covariances: one scale for each component and feature."""
+"""Diagonal covariances: each component has a variance for each feature."""
 from degenerate cimport lift_collapsed, pool_covariances
 from layout cimport EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, vec, vec_set, LANES, WIDTH
 from linalg cimport factor_variances
@@ -6,6 +6,8 @@ from moments cimport weighted_moments
 from panel cimport difference
 from tile cimport add_counts, beyond_buffers
 
+
+# ---- E-step ----
 
 cdef inline Py_ssize_t diag_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     return K * D
@@ -22,6 +24,7 @@ cdef inline void diag_pack(
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
+    """factor = precisions_cholesky, in the element type"""
     cdef Py_ssize_t i
     for i in range(K * D):
         factor[i] = <real> precisions_cholesky[i]
@@ -43,7 +46,7 @@ cdef inline int diag_log_prob(Tile* t, const Mixture* m) noexcept nogil:
 
 
 cdef inline void _diag_two(const real* x, const Mixture* m, Py_ssize_t k, real* out, Py_ssize_t D) noexcept nogil:
-    """Components k and k + 1: four independent sums, and a load of x serves two"""
+    """Components k and k + 1 at once: their four sums are independent, and share each load of x"""
     cdef const real* hi = m.mean_hi + k * D
     cdef const real* lo = m.mean_lo + k * D
     cdef const real* scale = m.factor + k * D
@@ -66,6 +69,7 @@ cdef inline void _diag_two(const real* x, const Mixture* m, Py_ssize_t k, real* 
 
 
 cdef inline void _diag_one(const real* x, const Mixture* m, Py_ssize_t k, real* out, Py_ssize_t D) noexcept nogil:
+    """Component k"""
     cdef const real* hi = m.mean_hi + k * D
     cdef const real* lo = m.mean_lo + k * D
     cdef const real* scale = m.factor + k * D
@@ -86,9 +90,9 @@ cdef inline int diag_accumulate(
     const real* shift_hi,   # IN  (K, D)
     const real* shift_lo,   # IN  (K, D)
     bint at_means,
-    double* counts,         # OUT (K,)                      added to, as all below
-    double* first,          # OUT (K, D)
-    double* second,         # OUT (K, D)
+    double* counts,         # INOUT (K,)  added to, as first and second are
+    double* first,          # INOUT (K, D)
+    double* second,         # INOUT (K, D)
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
@@ -99,6 +103,8 @@ cdef inline int diag_accumulate(
     weighted_moments(t.x, t.r, shift_hi, shift_lo, first, second, K, D, t.n_panels)
     return OK
 
+
+# ---- M-step ----
 
 cdef inline Py_ssize_t diag_covariances_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     return K * D
@@ -112,7 +118,7 @@ cdef inline void diag_covariances(
     const Statistics* s,
     double* covariances,    # OUT (K, D)
 ) noexcept nogil:
-    """C_kd = S_kd / N_k - d_kd**2, with the moves of the means d_k = s_k / N_k"""
+    """C_kd = S_kd / N_k - d_kd**2, where d_k = s_k / N_k is the move of the mean"""
     cdef Py_ssize_t D = s.n_features, k, d
     cdef double move
     for k in range(s.n_components):

@@ -1,6 +1,6 @@
-"""The E-step for callers that own the memory, by pointers, for one element type.
+"""The E-step for callers that own the memory. The functions take pointers, and are built for one element type.
 
-What gmm_core.kernels offers to C and Cython, and where a project that copies these sources begins.
+gmm_core.kernels offers them to C and Cython. A project that copies these sources calls them itself.
 """
 from layout cimport Mixture, real
 from covariance cimport EStep, e_step_of
@@ -9,25 +9,29 @@ from rows cimport accumulate_rows, evaluate_rows, Outputs, Pass
 from tile cimport tile_size
 
 
-# What the caller's memory for a mixture begins with. 64 bytes, so that what follows is aligned as the memory is.
+# The caller's memory for a mixture begins with this header. It has 64 bytes, so that the prepared mixture after it is
+# aligned to a cache line if the memory is.
 cdef struct Header:
     Py_ssize_t covariance_type
     Py_ssize_t n_components
     Py_ssize_t n_features
-    Py_ssize_t size             # of the prepared mixture, which follows
+    Py_ssize_t size             # number of reals in the prepared mixture, which follows the header
     Py_ssize_t reserved[4]
 
 
 cdef inline Py_ssize_t mixture_bytes(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """Return the bytes of memory for a mixture"""
     cdef EStep c = e_step_of(covariance_type)
     return sizeof(Header) + prepared_size(&c, K, D) * sizeof(real)
 
 
 cdef inline Py_ssize_t scratch_bytes(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """Return the bytes of scratch for one thread"""
     return tile_size(K, D) * sizeof(real)
 
 
 cdef inline Py_ssize_t statistics_size(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """Return the number of statistics; rows.pxd says what they are"""
     return 2 + K + K * D + e_step_of(covariance_type).moments_size(K, D)
 
 
@@ -35,6 +39,7 @@ cdef inline void embed_mixture(
     int covariance_type, Py_ssize_t K, Py_ssize_t D, const double* log_constant, const double* means,
     const double* precisions_cholesky, void* mixture,
 ) noexcept nogil:
+    """Prepare a mixture in the caller's memory; log_constant is as log_constants in maximize.pxd makes it"""
     cdef EStep c = e_step_of(covariance_type)
     cdef Header* header = <Header*> mixture
     header.covariance_type = covariance_type
@@ -45,6 +50,7 @@ cdef inline void embed_mixture(
 
 
 cdef inline Mixture embedded_mixture(const void* mixture) noexcept nogil:
+    """Return the mixture in the caller's memory"""
     cdef const Header* header = <const Header*> mixture
     return mixture_in(<const real*> (header + 1), header.size, header.n_components, header.n_features)
 
@@ -57,7 +63,7 @@ cdef inline Py_ssize_t evaluate_block(
     real* responsibilities,     # OUT (n, K), or NULL
     void* scratch,              # TMP scratch_bytes
 ) noexcept nogil:
-    """The number of rows that have no density under any component"""
+    """Return the number of rows that have density 0 under every component"""
     cdef Mixture m = embedded_mixture(mixture)
     cdef EStep c = e_step_of(<int> (<const Header*> mixture).covariance_type)
     cdef Outputs out
@@ -73,10 +79,10 @@ cdef inline Py_ssize_t accumulate_block(
     const real* X,                  # IN    (n, D)
     const double* sample_weight,    # IN    (n,), or NULL
     Py_ssize_t n,
-    double* statistics,             # INOUT added to, about the means of the mixture
+    double* statistics,             # INOUT added to; moments are about the means of the mixture
     void* scratch,                  # TMP   scratch_bytes
 ) noexcept nogil:
-    """OK, or 1 + the first row that has no density under any component"""
+    """Return OK, or 1 + the first row that has density 0 under every component"""
     cdef Pass job
     job.mixture = embedded_mixture(mixture)
     job.covariance = e_step_of(<int> (<const Header*> mixture).covariance_type)

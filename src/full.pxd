@@ -1,4 +1,4 @@
-"""Full covariances: one triangular factor for each component."""
+"""Full covariances: each component has a matrix of its own, and a triangular factor of it."""
 from degenerate cimport pool_covariances
 from layout cimport EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, vec, WIDTH
 from linalg cimport factor_matrices
@@ -7,6 +7,8 @@ from panel cimport subtract_panel, sum_rows
 from tile cimport beyond_buffers
 from whiten cimport pack_triangle, triangle, whiten
 
+
+# ---- E-step ----
 
 cdef inline Py_ssize_t full_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     return K * triangle(D)
@@ -23,6 +25,7 @@ cdef inline void full_pack(
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
+    """Write L_k = U_kT row by row, in the order that `whiten` reads"""
     cdef Py_ssize_t k
     for k in range(K):
         pack_triangle(precisions_cholesky + k * D * D, factor + k * triangle(D), D)
@@ -46,13 +49,14 @@ cdef inline int full_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     return OK
 
 
-# Up to this many features, D is a constant to the compiler, which then unrolls all loops over features
-# and keeps a sample's differences in registers.
+# Up to this many features, D is known at compile time. The compiler then unrolls all loops over features, and
+# keeps x - mu of a panel in registers.
 cdef enum:
     SMALL = 4
 
 
 cdef inline void _log_prob(Tile* t, const Mixture* m, Py_ssize_t D) noexcept nogil:
+    """full_log_prob for D features"""
     cdef Py_ssize_t K = m.n_components, k, p
     cdef real distance[WIDTH]
     cdef real small[SMALL * WIDTH]
@@ -74,13 +78,13 @@ cdef inline int full_accumulate(
     const real* shift_hi,   # IN  (K, D)
     const real* shift_lo,   # IN  (K, D)
     bint at_means,
-    double* counts,         # OUT (K,)                      added to, as all below
-    double* first,          # OUT (K, D)
-    double* second,         # OUT (K, D (D + 1) / 2)
+    double* counts,         # INOUT (K,)  added to, as first and second are
+    double* first,          # INOUT (K, D)
+    double* second,         # INOUT (K, D (D + 1) / 2)
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
-    """S_k += sum of w r (x - c_k)(x - c_k)T, lower triangle by rows"""
+    """S_k += sum of w r (x - c_k)(x - c_k)T; second holds the lower triangles by rows"""
     cdef Py_ssize_t k
     cdef double count
     if beyond_buffers(t, K, D):
@@ -97,6 +101,8 @@ cdef inline int full_accumulate(
     return OK
 
 
+# ---- M-step ----
+
 cdef inline Py_ssize_t full_covariances_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     return K * D * D
 
@@ -109,7 +115,7 @@ cdef inline void full_covariances(
     const Statistics* s,
     double* covariances,    # OUT (K, D, D)
 ) noexcept nogil:
-    """C_k = S_k / N_k - d_k d_kT, with the moves of the means d_k = s_k / N_k"""
+    """C_k = S_k / N_k - d_k d_kT, where d_k = s_k / N_k is the move of the mean"""
     cdef Py_ssize_t D = s.n_features, k, i, j
     cdef const double* S
     cdef double* C

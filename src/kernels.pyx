@@ -1,6 +1,6 @@
-"""The fixed names over the builds of the kernels, for Cython and C: see gmm_core/kernels.pxd, and gmm_core.h.
+"""The functions for Cython and C, which kernels.pxd and include/gmm_core.h declare. There are none for Python.
 
-Each function is one call of a pointer to the build that this processor runs.
+Each function calls, by a pointer, the build of the kernels that this processor runs.
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
@@ -23,7 +23,7 @@ ctypedef Py_ssize_t (*ParametersFromStatistics)(
     int, Py_ssize_t, Py_ssize_t, const double*, const double*, const double*, double*, double*, double*, double*, void*,
 ) noexcept nogil
 
-# Set here, and never again.
+# These are set when the module is imported, and do not change afterwards.
 cdef dict capsules_f64 = _dispatch.expectation("float64")._capsules()
 cdef dict capsules_f32 = _dispatch.expectation("float32")._capsules()
 cdef dict capsules_m = _dispatch.maximization._capsules()

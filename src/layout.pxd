@@ -1,4 +1,4 @@
-"""The element and vector types of one build (see vec.h), and the layouts that the kernels share."""
+"""The element type and the vector types of a build (see vec.h), and the structures that the kernels share."""
 
 
 cdef extern from "vec.h" nogil:
@@ -26,62 +26,62 @@ cdef extern from "vec.h" nogil:
     double double_of_bits(unsigned long long b)
 
 
-# What a kernel answers. A positive status is 1 + the index of the first row whose density
-# is zero under every component.
+# What a kernel returns. A positive status is 1 + the index of the first row that has density 0
+# under every component.
 cdef enum Status:
     OK = 0
-    EXTENT = -1     # an access beyond a buffer, found by the `checks` build
+    EXTENT = -1     # a buffer is too small; only a build with the option `checks` looks
 
 
-# Parameters as the kernels read them. For float32 a mean is a pair hi + lo of floats, so that
-# (x - hi) - lo keeps the digits of a float64 mean; for float64 lo is not read.
+# The parameters of a mixture as the E-step reads them. In a float32 build a mean is the sum hi + lo of two
+# floats, so that (x - hi) - lo keeps the digits of a float64 mean. A float64 build does not read lo.
 cdef struct Mixture:
     Py_ssize_t n_components
     Py_ssize_t n_features
     const real* log_constant    # (K,)  log weight + log |U_k| - D/2 log 2 pi - common_constant
-    double common_constant      # see log_constants in maximize.pxd
+    double common_constant      # part of log p(x) that all components share, see log_constants in maximize.pxd
     const real* mean_hi         # (K, D)
     const real* mean_lo         # (K, D)
-    const real* factor          # what the covariance type needs to take a distance
+    const real* factor          # what the covariance type computes distances with (see its pack function)
     Py_ssize_t factor_size
 
 
-# A tile: samples in panels of WIDTH, feature-major within a panel, so that every inner loop
-# runs over neighbouring samples. Lanes beyond n_samples repeat a sample at weight 0.
+# A tile holds samples in panels of WIDTH. Within a panel it is feature-major, so that every inner loop runs
+# over neighbouring samples. The lanes after n_samples repeat a sample and have weight 0.
 cdef struct Tile:
     Py_ssize_t n_samples
     Py_ssize_t n_panels
-    Py_ssize_t feature_reals    # size of each of the buffers x, z, wz, y
-    Py_ssize_t component_reals  # size of each of r, plain, distance
-    bint weighted               # whether there are sample weights
+    Py_ssize_t feature_reals    # reals in each of the buffers x, z, wz and y
+    Py_ssize_t component_reals  # reals in each of r, plain and distance
+    bint weighted               # the samples have weights
     real* x                     # (n_panels, D, WIDTH)  samples
-    real* z                     # (n_panels, D, WIDTH)  differences from a mean
-    real* wz                    # (n_panels, D, WIDTH)  differences times weighted responsibility
-    real* y                     # (n_panels, D, WIDTH)  samples, whitened (tied)
-    real* r                     # (n_panels, K, WIDTH)  log-probabilities, then weighted responsibilities
-    real* plain                 # (n_panels, K, WIDTH)  responsibilities without the weight (tied)
-    real* distance              # (n_panels, K, WIDTH)  squared distances (spherical)
+    real* z                     # (n_panels, D, WIDTH)  samples minus a mean
+    real* wz                    # (n_panels, D, WIDTH)  samples minus a mean, times the weighted responsibility
+    real* y                     # (n_panels, D, WIDTH)  whitened samples; only `tied` uses it
+    real* r                     # (n_panels, K, WIDTH)  log-probabilities; after `normalize`, weighted responsibilities
+    real* plain                 # (n_panels, K, WIDTH)  responsibilities without the weight; only `tied` uses it
+    real* distance              # (n_panels, K, WIDTH)  squared distances; only `spherical` uses it
     real* weight                # (n_panels, WIDTH)
-    real* peak                  # (n_panels, WIDTH)     largest log-probability
-    double* total               # (n_panels, WIDTH)     sum of exp(log-probability - peak)
+    real* peak                  # (n_panels, WIDTH)     largest log-probability of the sample
+    double* total               # (n_panels, WIDTH)     sum over components of exp(log-probability - peak)
 
 
-# What the M-step of a covariance type reads: the statistics of a pass, and the new means.
+# The statistics of a pass and the new means, which the M-step of a covariance type reads.
 cdef struct Statistics:
     Py_ssize_t n_components
     Py_ssize_t n_features
     double total                # sum of the counts
     const double* counts        # (K,)    N_k
     const double* first         # (K, D)  first moments about the shift
-    const double* second        # second moments about the shift, as the type's accumulate leaves them
+    const double* second        # second moments about the shift, packed as the accumulate function of the type does it
     const double* shift         # (K, D)
     const double* means         # (K, D)  new means, shift + first / counts
     const signed char* empty    # (K,)    1 for a component whose count is 0 up to rounding
     const double* reg_covar     # (D,)    added to the variances of the features
 
 
-# Where variances stand among covariances, and the diagonals of factors among factors: entry (d, d) of
-# component k has index k * component + d * feature.
+# The place of the diagonal in an array of covariances, or of their factors, which have the same shape: entry
+# (d, d) of component k has index k * component + d * feature.
 cdef struct Diagonal:
     Py_ssize_t component        # 0 if all components share one covariance
-    Py_ssize_t feature
+    Py_ssize_t feature          # 0 if all features share one variance

@@ -1,5 +1,5 @@
-/* The functions of gmm_core.h as a library for projects that have this one as a subproject: for each level that was
- * built a table of its functions, and the pointer to the table of the best level that the processor can run. */
+/* The functions of gmm_core.h as a static library, for projects that have this one as a subproject. It has a table of
+ * functions for each level that was built, and a pointer to the table of the best level that the processor runs. */
 #include "gmm_core.h"
 #include "cpu.h"
 #include "library.h"
@@ -29,8 +29,8 @@ static const gmm_core_functions v4 = {GMM_CORE_FUNCTIONS(POINTER)};
 #endif
 
 #if defined(GMM_HAS_v3) || defined(GMM_HAS_v4)
-/* Runs once, when the module that contains the library is loaded, before anything can call it. Only compilers that
- * know the option -march build these levels, and they know constructors too. */
+/* This function runs once, when the module that contains the library is loaded, before anything can call the library.
+ * Only compilers that know the option -march build these levels, and they know the attribute constructor too. */
 __attribute__((constructor)) static void choose(void) {
     __builtin_cpu_init();
 #ifdef GMM_HAS_v3

@@ -1,5 +1,5 @@
-/* The names that the functions of gmm_core.h have in the library for subprojects: gmm_core_v3_log_density_f64
- * is log_density_f64 as built for the level v3. GMM_LEVEL is the level of the source being compiled. */
+/* The names of the functions in the static library for subprojects: gmm_core_v3_log_density_f64 is the function
+ * log_density_f64 of gmm_core.h, built for the level v3. GMM_LEVEL is the level that is being compiled. */
 #ifndef GMM_CORE_LIBRARY_H
 #define GMM_CORE_LIBRARY_H
 
@@ -26,7 +26,7 @@
 #define library_parameters_scratch_bytes GMM_PLAIN(parameters_scratch_bytes)
 #define library_parameters_from_statistics GMM_PLAIN(parameters_from_statistics)
 
-/* What Cython generates to initialise these modules, which nobody does, in a name for each build too */
+/* Nobody initialises these modules, but what Cython generates for that needs a name for each build too. */
 #define PyInit__library GMM_TYPED(init)
 #define PyInit__library_maximization GMM_PLAIN(init)
 #define __pyx_module_is_main__library GMM_TYPED(is_main)

@@ -1,4 +1,7 @@
-"""Small dense factorisations in double. Their bits depend on the matrix alone, unlike a threaded LAPACK's."""
+"""Factorisations of small dense matrices, in double.
+
+The results depend on the matrix alone, to the last bit. Those of a threaded LAPACK depend on the number of threads too.
+"""
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, sqrt
 
@@ -6,14 +9,14 @@ from panel cimport dot
 
 
 cdef inline bint cholesky(double* A, Py_ssize_t D) noexcept nogil:
-    """A = L LT in place, L in the lower triangle; False if A is not positive definite to working precision"""
+    """Replace the lower triangle of A by L with A = L LT; return False if A is not positive definite numerically"""
     cdef Py_ssize_t i, j
     cdef double pivot
     for i in range(D):
         for j in range(i):
             A[i * D + j] = (A[i * D + j] - dot(A + i * D, A + j * D, j)) / A[j * D + j]
         pivot = A[i * D + i] - dot(A + i * D, A + i * D, i)
-        # a pivot of the size of the rounding errors of the difference is no evidence of a positive one
+        # A pivot as small as the rounding error of this difference may be that of a singular matrix.
         if not pivot > 2.3e-16 * A[i * D + i]:
             return False
         A[i * D + i] = sqrt(pivot)
@@ -21,7 +24,8 @@ cdef inline bint cholesky(double* A, Py_ssize_t D) noexcept nogil:
 
 
 cdef inline void invert_lower(const double* L, double* inverse, Py_ssize_t D) noexcept nogil:
-    """inverse = L**-1, lower triangular, zeros above: row i is -(sum over j < i of L_ij row j) / L_ii"""
+    """inverse = L**-1, with zeros above the diagonal"""
+    # Row i of the inverse is (e_i - sum over j < i of L_ij row j) / L_ii.
     cdef Py_ssize_t i, j, d
     cdef double a
     cdef double* row
@@ -42,6 +46,7 @@ cdef inline void invert_lower(const double* L, double* inverse, Py_ssize_t D) no
 
 
 cdef inline void transpose(double* A, Py_ssize_t D) noexcept nogil:
+    """A = AT, in place"""
     cdef Py_ssize_t i, j
     cdef double a
     for i in range(D):
@@ -52,7 +57,7 @@ cdef inline void transpose(double* A, Py_ssize_t D) noexcept nogil:
 
 
 cdef inline bint factor_matrix(const double* C, double* U, double* scratch, Py_ssize_t D) noexcept nogil:
-    """U = L**-T with C = L LT, so that U UT = C**-1; False if C is not positive definite"""
+    """U = L**-T with C = L LT, so that U UT = C**-1; return False if C is not positive definite"""
     cdef Py_ssize_t i
     for i in range(D * D):
         scratch[i] = C[i]
@@ -71,7 +76,7 @@ cdef inline Py_ssize_t factor_matrices(
     Py_ssize_t D,
     int n_threads,
 ) noexcept nogil:
-    """Factor the precision of each matrix; 0, or 1 + the first matrix that is not positive definite"""
+    """Factor the inverse of each covariance; return 0, or 1 + the first one that is not positive definite"""
     cdef Py_ssize_t i
     cdef int k, n_workers = n_threads if n > 1 and D >= 32 else 1
     if n_workers == 1:
@@ -94,7 +99,7 @@ cdef inline Py_ssize_t factor_variances(
     Py_ssize_t n,
     Py_ssize_t size,
 ) noexcept nogil:
-    """1 / sqrt(variance); 0, or 1 + the first row with a variance that is not positive and finite"""
+    """1 / sqrt(variance); return 0, or 1 + the first row with a variance that is not positive and finite"""
     cdef Py_ssize_t i
     for i in range(n * size):
         if not 0 < variances[i] < INFINITY:

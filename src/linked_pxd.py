@@ -1,4 +1,4 @@
-"""Turn kernels.pxd into the one for a subproject, whose functions are linked, not imported."""
+"""Write the kernels.pxd of a subproject, which declares linked functions, not imported ones."""
 
 import re
 import sys

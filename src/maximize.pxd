@@ -1,4 +1,4 @@
-"""The M-step, from statistics to parameters, on pointers. All of it is in double."""
+"""The M-step: parameters from statistics, all in double. The functions take pointers."""
 from libc.math cimport log, M_PI
 
 from covariance cimport MStep, m_step_of
@@ -10,9 +10,10 @@ cdef inline Py_ssize_t maximize(
     const double* reg_covar, double* weights, double* means, double* covariances, double* precisions_cholesky,
     double* log_constant, double* scratch, signed char* empty, double* drift, int n_threads,
 ) noexcept nogil:
-    """As maximization_step of _maximization.pyx, which says what the arguments are; the status"""
-    # With d = s / N the move of the mean, sum r (x - mu)(x - mu)T / N = S / N - d dT. An empty component
-    # (N below the rounding of the counts) keeps its mean, has weight 0 and takes the pooled covariance.
+    """Compute all parameters; the arguments and the status are those of maximization_step in _maximization.pyx"""
+    # Let c be the shift of a component, N its count, s its first and S its second moments about c. The mean moves
+    # by d = s / N to mu = c + d, and sum r (x - mu)(x - mu)T / N = S / N - d dT. A component is empty if its count
+    # is 0 up to the rounding of the counts. It keeps its mean and gets weight 0 and the pooled covariance.
     cdef MStep step = m_step_of(covariance_type)
     cdef Diagonal at = step.diagonal(D)
     cdef Statistics s
@@ -44,7 +45,7 @@ cdef inline Py_ssize_t maximize(
 
 
 cdef inline Py_ssize_t parameters_scratch_bytes(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    """Bytes of scratch that parameters_from_statistics needs"""
+    """Return the bytes of scratch that parameters_from_statistics needs"""
     return (m_step_of(covariance_type).scratch_size(K, D) + K + 1) * sizeof(double) + K
 
 
@@ -53,7 +54,7 @@ cdef inline Py_ssize_t parameters_from_statistics(
     const double* reg_covar, double* weights, double* means, double* covariances, double* precisions_cholesky,
     void* scratch,
 ) noexcept nogil:
-    """As in gmm_core/kernels.pxd"""
+    """Do the M-step for a caller who needs the parameters only, as gmm_core/kernels.pxd has it"""
     cdef double* log_constant = <double*> scratch
     cdef double* matrices = log_constant + K + 1
     cdef signed char* empty = <signed char*> (matrices + m_step_of(covariance_type).scratch_size(K, D))
@@ -68,9 +69,10 @@ cdef inline void log_constants(
     const double* weights, const double* precisions_cholesky, double* log_constant, Py_ssize_t K, Py_ssize_t D,
     int covariance_type,
 ) noexcept nogil:
-    # Scale of the data and number of features are in every constant alike: at 1e150, or D = 500, they are
-    # thousands. Without them responsibilities keep those digits; as |U_k| / |U_j| is a product of ratios
-    # near 1, the logarithms of the ratios are taken.
+    """log weight_k + log |U_k| - D/2 log 2 pi, less that of the component with the largest weight, which stands last"""
+    # The scale of the data and the number of features add the same number to every constant, and this number is in
+    # the thousands for data of size 1e150, or for D = 500. Responsibilities do not depend on it, and keep more
+    # digits without it. The ratio |U_k| / |U_j| is computed as a sum of logarithms of ratios, which are near 1.
     cdef Diagonal at = m_step_of(covariance_type).diagonal(D)
     cdef Py_ssize_t k, d, base = 0
     cdef double log_det
@@ -93,6 +95,6 @@ cdef inline void log_constants(
 
 
 cdef inline double log_ratio(double a, double b) noexcept nogil:
-    """log(a / b), also where the quotient overflows"""
+    """log(a / b), also if the quotient overflows"""
     cdef double ratio = a / b
     return log(ratio) if 1e-300 < ratio < 1e300 else log(a) - log(b)

@@ -1,4 +1,7 @@
-"""Weighted first and second moments of the samples of a tile: the hot loops of the M-step, lanes over samples."""
+"""Weighted first and second moments of the samples of a tile.
+
+The lanes of a vector hold different samples. Most of the time that is not spent in the E-step is spent here.
+"""
 from layout cimport real, vec, vec_set, vec_sum, vec_sums, LANES, WIDTH
 from panel cimport difference
 
@@ -8,14 +11,14 @@ cdef inline void weighted_moments(
     const real* weight,     # IN  (n_panels, K, WIDTH)
     const real* hi,         # IN  (K, D)
     const real* lo,         # IN  (K, D)
-    double* first,          # OUT (K, D) added to, as below
-    double* second,         # OUT (K, D), or NULL
+    double* first,          # INOUT (K, D) added to, as second is
+    double* second,         # INOUT (K, D), or NULL
     Py_ssize_t K,
     Py_ssize_t D,
     Py_ssize_t n_panels,
 ) noexcept nogil:
     """first[k] += sum of weight[k] z, second[k] += sum of weight[k] z**2, with z = x - (hi[k] + lo[k])"""
-    # Features outside, components inside: four features of a tile stay in the first-level cache.
+    # The loop over features is the outer one, so that four features of a tile stay in the first-level cache.
     cdef Py_ssize_t d = 0, k, at
     while d < D:
         for k in range(K):
@@ -37,7 +40,7 @@ cdef inline void _moments_4(
     const real* x, Py_ssize_t x_stride, const real* weight, Py_ssize_t stride, const real* hi, const real* lo,
     double* first, double* second, Py_ssize_t n_panels,
 ) noexcept nogil:
-    """Four features: a load of the weight serves them all, and z never leaves the registers"""
+    """weighted_moments for four features, which share each load of the weight; z stays in registers"""
     cdef vec f0 = vec_set(0), f1 = vec_set(0), f2 = vec_set(0), f3 = vec_set(0)
     cdef vec s0 = vec_set(0), s1 = vec_set(0), s2 = vec_set(0), s3 = vec_set(0)
     cdef vec w, z, wz
@@ -72,6 +75,7 @@ cdef inline void _moments_1(
     const real* x, Py_ssize_t x_stride, const real* weight, Py_ssize_t stride, real hi, real lo,
     double* first, double* second, Py_ssize_t n_panels,
 ) noexcept nogil:
+    """weighted_moments for one feature"""
     cdef vec f0 = vec_set(0), f1 = vec_set(0), s0 = vec_set(0), s1 = vec_set(0), z, wz
     cdef Py_ssize_t p
     for p in range(n_panels):
@@ -88,8 +92,8 @@ cdef inline void _moments_1(
         second[0] += vec_sum(s0 + s1)
 
 
-# A stored vector costs as much as two multiply-adds: up to so many features it is cheaper to weigh the
-# differences again for each 4 x 4 block of the scatter matrix than to keep them.
+# Up to this many features, weight z is computed again for each 4 x 4 block of the scatter matrix. With more
+# features it is cheaper to store it once, although storing a vector costs as much as two multiply-adds.
 cdef enum:
     UNSTORED = 32
 
@@ -97,12 +101,12 @@ cdef enum:
 cdef inline void scatter(
     const real* x,          # IN  (n_panels, D, WIDTH)
     const real* weight,     # IN  one row of WIDTH in each panel
-    Py_ssize_t stride,      # of weight, from panel to panel
+    Py_ssize_t stride,      # of weight, from a panel to the next
     const real* hi,         # IN  (D,)
     const real* lo,         # IN  (D,)
     real* wz,               # TMP (n_panels, D, WIDTH)
-    double* first,          # OUT (D,) added to, as below
-    double* second,         # OUT (D (D + 1) / 2,) lower triangle by rows
+    double* first,          # INOUT (D,) added to, as second is
+    double* second,         # INOUT (D (D + 1) / 2,) lower triangle by rows
     Py_ssize_t D,
     Py_ssize_t n_panels,
 ) noexcept nogil:
@@ -117,7 +121,7 @@ cdef inline void scatter(
         else:
             _rectangles(x, weight, stride, hi, lo, NULL, second, i, 4, D, n_panels)
         i += 4
-    # the last rows: for each number of them, a copy of the loops in which it is a constant
+    # One to three rows are left. Each of these numbers has a copy of the loops, in which it is known at compile time.
     if D - i == 1:
         _triangle(x, weight, stride, hi, lo, first, second, i, 1, D, n_panels)
         _rectangles(x, weight, stride, hi, lo, NULL, second, i, 1, D, n_panels)
@@ -151,7 +155,7 @@ cdef inline void _triangle(
     const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo,
     double* first, double* second, Py_ssize_t i, Py_ssize_t n, Py_ssize_t D, Py_ssize_t n_panels,
 ) noexcept nogil:
-    """The block of features i to i + n on the diagonal, n <= 4 a constant of the compiler's"""
+    """first and second for features i to i + n, the block on the diagonal; n <= 4 is known at compile time"""
     cdef vec sums[14]
     cdef vec z[4]
     cdef vec w, wz
@@ -181,7 +185,7 @@ cdef inline void _rectangles(
     const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo, const real* stored,
     double* second, Py_ssize_t i, Py_ssize_t n, Py_ssize_t D, Py_ssize_t n_panels,
 ) noexcept nogil:
-    """Rows i to i + n (n <= 4 a constant of the compiler's) left of the diagonal; stored: weight z, or NULL"""
+    """second for rows i to i + n left of the diagonal; n <= 4 is known at compile time; stored is weight z or NULL"""
     cdef vec sums[16]
     cdef vec wz[4]
     cdef vec w, z
@@ -214,11 +218,11 @@ cdef inline void _rectangles(
 cdef inline void outer_products(
     const real* a,          # IN  (n_panels, n, WIDTH)
     const real* b,          # IN  (n_panels, n, WIDTH)
-    double* out,            # OUT (n (n + 1) / 2,) lower triangle by rows, added to
+    double* out,            # INOUT (n (n + 1) / 2,) lower triangle by rows, added to
     Py_ssize_t n,
     Py_ssize_t n_panels,
 ) noexcept nogil:
-    """out[i, j] += sum over samples of a[i] b[j], j <= i"""
+    """out[i, j] += sum over samples of a[i] b[j], for j <= i"""
     cdef Py_ssize_t i = 0, j, row
     cdef double* target
     while i + 4 <= n:
@@ -242,9 +246,9 @@ cdef inline void outer_products(
 cdef inline void _outer_4x4(
     const real* a, const real* b, double* out, Py_ssize_t i, Py_ssize_t j, Py_ssize_t stride, Py_ssize_t n_panels,
 ) noexcept nogil:
-    """out[i + 0:4, j + 0:4] += a bT for rows of WIDTH samples; on the diagonal (i = j) the lower triangle only"""
-    # Sixteen sums, lanes over samples: eight loads feed sixteen multiply-adds, and each sum ends
-    # in one horizontal addition, in double.
+    """out[i:i + 4, j:j + 4] += sum over samples of a bT; if i = j, only the lower triangle"""
+    # Eight loads serve sixteen multiply-adds, one for each sum. In the end the lanes of a sum, which belong to
+    # different samples, are added up in double.
     cdef vec s00 = vec_set(0), s01 = vec_set(0), s02 = vec_set(0), s03 = vec_set(0)
     cdef vec s10 = vec_set(0), s11 = vec_set(0), s12 = vec_set(0), s13 = vec_set(0)
     cdef vec s20 = vec_set(0), s21 = vec_set(0), s22 = vec_set(0), s23 = vec_set(0)
@@ -302,7 +306,7 @@ cdef inline void _outer_4x4(
 cdef inline void _outer_1x4(
     const real* a, const real* b, double* out, Py_ssize_t stride, Py_ssize_t n_panels,
 ) noexcept nogil:
-    """out[0:4] += a b[0:4]T"""
+    """out[0:4] += sum over samples of a b[0:4]"""
     cdef vec s0 = vec_set(0), s1 = vec_set(0), s2 = vec_set(0), s3 = vec_set(0), c
     cdef Py_ssize_t p, v
     cdef const real* w
@@ -318,7 +322,7 @@ cdef inline void _outer_1x4(
 
 
 cdef inline double sum_of_products(const real* a, const real* b, Py_ssize_t stride, Py_ssize_t n_panels) noexcept nogil:
-    """sum over samples of a b"""
+    """Return the sum over samples of a b"""
     cdef vec s0 = vec_set(0), s1 = vec_set(0)
     cdef Py_ssize_t p
     for p in range(n_panels):

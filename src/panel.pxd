@@ -1,4 +1,4 @@
-"""Operations on panels: WIDTH samples side by side, feature-major. Two vectors make one row of a panel."""
+"""Operations on panels. A panel is WIDTH samples side by side, feature-major; two vectors make one of its rows."""
 from layout cimport (
     real, vec, vec_set, vec_sum, vec_transpose, vec_transpose_half, dvec, DLANES, dvec_set, dvec_sum, LANES, WIDTH,
 )
@@ -9,13 +9,13 @@ cdef inline void load_panel(
     const double* weight,   # IN  (n,) or NULL
     const real* stand_in,   # IN  (D,)
     real* x,                # OUT (D, WIDTH)
-    Py_ssize_t n,           # rows there are, 1 to WIDTH
+    Py_ssize_t n,           # number of rows, 1 to WIDTH
     Py_ssize_t D,
 ) noexcept nogil:
-    """x[d, i] = X[i, d]; another row stands in for one that is missing or has no weight, whatever that holds"""
+    """x[d, i] = X[i, d], or stand_in[d] if row i does not exist or has weight 0 (such a row may hold anything)"""
     cdef Py_ssize_t i, d
     cdef const real* row
-    if n == WIDTH and weight == NULL:     # no row is to be chosen
+    if n == WIDTH and weight == NULL:     # no row needs a stand-in
         d = 0
         while d + LANES <= D:
             vec_transpose(X + d, D, x + d * WIDTH, WIDTH)
@@ -39,7 +39,7 @@ cdef inline void load_panel(
 cdef inline void store_panel(
     const real* x,          # IN  (D, WIDTH)
     real* rows,             # OUT (n, D)
-    Py_ssize_t n,           # rows there are, 1 to WIDTH
+    Py_ssize_t n,           # number of rows, 1 to WIDTH
     Py_ssize_t D,
 ) noexcept nogil:
     """rows[i, d] = x[d, i]"""
@@ -55,7 +55,7 @@ cdef inline void store_panel(
 
 
 cdef inline vec difference(const real* x, real hi, real lo) noexcept nogil:
-    """x - (hi + lo) for one vector of samples; see Mixture in layout.pxd for the pair"""
+    """x - (hi + lo) for one vector of samples; Mixture in layout.pxd says why there are two"""
     if sizeof(real) == 4:
         return ((<const vec*> x)[0] - hi) - lo
     return (<const vec*> x)[0] - hi
@@ -76,7 +76,7 @@ cdef inline void subtract_panel(
 
 
 cdef inline void split(const double* a, real* out, Py_ssize_t n) noexcept nogil:
-    """out[:n] + out[n:] = a, the first the nearest real"""
+    """out[:n] = a rounded to reals, out[n:] = a - out[:n]"""
     cdef Py_ssize_t i
     for i in range(n):
         out[i] = <real> a[i]
@@ -85,10 +85,10 @@ cdef inline void split(const double* a, real* out, Py_ssize_t n) noexcept nogil:
 
 cdef inline double sum_rows(
     const real* a,          # IN one row of WIDTH in each panel
-    Py_ssize_t stride,      # from panel to panel
+    Py_ssize_t stride,      # from a panel to the next
     Py_ssize_t n_panels,
 ) noexcept nogil:
-    """sum of a over the samples of a tile"""
+    """Return the sum of a over the samples of a tile"""
     cdef vec s0 = vec_set(0), s1 = vec_set(0)
     cdef Py_ssize_t p
     for p in range(n_panels):
@@ -98,7 +98,7 @@ cdef inline double sum_rows(
 
 
 cdef inline double sum_doubles(const double* a, Py_ssize_t n) noexcept nogil:
-    """sum of a; n is a multiple of WIDTH"""
+    """Return the sum of a; n is a multiple of WIDTH"""
     cdef dvec s0 = dvec_set(0), s1 = dvec_set(0)
     cdef Py_ssize_t i
     for i in range(n // (2 * DLANES)):
@@ -108,7 +108,7 @@ cdef inline double sum_doubles(const double* a, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline double dot(const double* a, const double* b, Py_ssize_t n) noexcept nogil:
-    """sum of a[i] b[i], in lanes; the order of the sum depends on n alone"""
+    """Return the sum of a[i] b[i], whose order depends on n alone"""
     cdef dvec s0 = dvec_set(0), s1 = dvec_set(0)
     cdef Py_ssize_t i = 0
     cdef double tail = 0

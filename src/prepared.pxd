@@ -1,11 +1,11 @@
-"""A mixture laid out as the E-step reads it: one array of reals, made once for a pass."""
+"""A prepared mixture: its parameters in one array of reals, as the E-step reads them. It is made once for a pass."""
 from layout cimport Mixture, real
 from covariance cimport EStep
 from panel cimport split
 
 
 cdef inline Py_ssize_t prepared_size(const EStep* c, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    """reals"""
+    """Return the number of reals in a prepared mixture"""
     return 2 + K + 2 * K * D + c.factor_size(K, D)
 
 
@@ -13,11 +13,12 @@ cdef inline void prepare_mixture(
     const EStep* c,
     const double* log_constant,         # IN  (K + 1,) see log_constants in maximize.pxd
     const double* means,                # IN  (K, D)
-    const double* precisions_cholesky,  # IN  the shape of the type
+    const double* precisions_cholesky,  # IN  in the shape of the type
     real* mixture,                      # OUT (prepared_size,)
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
+    """Write the constants, the means, and the factor that the covariance type makes"""
     cdef Py_ssize_t k
     split(&log_constant[K], mixture, 1)
     for k in range(K):
@@ -27,7 +28,7 @@ cdef inline void prepare_mixture(
 
 
 cdef inline Mixture mixture_in(const real* mixture, Py_ssize_t size, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    """The parts of a prepared mixture; with a size of 0, of none"""
+    """Return pointers to the parts of a prepared mixture; they are NULL for a size of 0, which means no mixture"""
     cdef Mixture m
     m.n_components = K
     m.n_features = D

@@ -1,4 +1,4 @@
-"""The E-step over rows of X on one thread: statistics, or scores. Tile by tile, see tile.pxd and covariance.pxd."""
+"""The E-step over rows of X on one thread, tile by tile. It makes statistics or scores."""
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
@@ -8,8 +8,9 @@ from panel cimport store_panel, sum_doubles, sum_rows
 from tile cimport load_tile, normalize, sample_log_likelihood, tile_in, tile_samples
 from vmath cimport log_positive
 
-# Statistics are one array of doubles: log-likelihood, total weight, counts (K), first moments (K, D)
-# about the shift, second moments (moments_size). They add up.
+# Statistics are one array of doubles: log-likelihood, total weight, counts (K,), first moments about the shift
+# (K, D), and second moments about the shift (moments_size,). The statistics of two parts of the data add up to
+# those of both.
 
 
 cdef struct Pass:
@@ -19,19 +20,19 @@ cdef struct Pass:
     const double* weight            # or NULL
     const real* responsibilities    # (n, K), or NULL
     const long long* labels         # (n,), or NULL
-    bint e_step                     # the mixture makes the responsibilities
+    bint e_step                     # the responsibilities are those under the mixture
     const real* shift_hi
     const real* shift_lo
-    bint at_means
+    bint at_means                   # the shift is the means of the mixture
     Py_ssize_t n_samples
     Py_ssize_t chunk_rows
-    Py_ssize_t size                 # of the statistics; with 2 only log-likelihood and weight are made
+    Py_ssize_t size                 # number of statistics; if it is 2, only log-likelihood and weight are computed
 
 
 cdef inline Py_ssize_t accumulate_rows(
     const Pass* job, Py_ssize_t start, Py_ssize_t stop, double* statistics, real* scratch,
 ) noexcept nogil:
-    """Add rows start to stop; 1 + the row of the first sample without density, OK, or a failure"""
+    """Add the statistics of rows start to stop; return OK, EXTENT, or 1 + the first row that has density 0"""
     cdef Py_ssize_t K = job.mixture.n_components, D = job.mixture.n_features
     cdef Py_ssize_t tile_rows = tile_samples(K, D), row = start, n, bad
     cdef Tile tile = tile_in(scratch, K, D)
@@ -71,7 +72,7 @@ cdef inline Py_ssize_t accumulate_rows(
 
 
 cdef inline double tile_log_likelihood(Tile* t, double common_constant) noexcept nogil:
-    """sum of weight (common_constant + peak + log total), in double; overwrites the totals"""
+    """Return the sum of weight (common_constant + peak + log total), in double; this overwrites the totals"""
     cdef Py_ssize_t i, n = t.n_panels * WIDTH
     for i in range(n):
         t.total[i] = <double> t.weight[i] * (
@@ -81,6 +82,7 @@ cdef inline double tile_log_likelihood(Tile* t, double common_constant) noexcept
 
 
 cdef inline void load_responsibilities(Tile* t, const real* rows, Py_ssize_t K) noexcept nogil:
+    """Set t.r to weight times the given responsibilities"""
     cdef Py_ssize_t n, k
     for n in range(t.n_panels * WIDTH):
         for k in range(K):
@@ -90,14 +92,16 @@ cdef inline void load_responsibilities(Tile* t, const real* rows, Py_ssize_t K) 
 
 
 cdef inline void load_labels(Tile* t, const long long* labels, Py_ssize_t row, Py_ssize_t K) noexcept nogil:
+    """Set t.r to the weight for the component of the sample's label, and to 0 for the others; no labels mean 0"""
     cdef Py_ssize_t n, k
     memset(t.r, 0, t.n_panels * K * WIDTH * sizeof(real))
     for n in range(t.n_samples):
         k = 0 if labels == NULL else <Py_ssize_t> labels[row + n]
-        if k >= 0:      # a row without weight may have no label
+        if k >= 0:      # a row of weight 0 may have the label -1
             t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = t.weight[n]
 
 
+# Where evaluate_rows writes to. Each pointer may be NULL.
 cdef struct Outputs:
     real* log_prob
     real* log_likelihood
@@ -109,7 +113,7 @@ cdef inline Py_ssize_t evaluate_rows(
     const real* X, const EStep* c, const Mixture* m, const Outputs* out,
     Py_ssize_t start, Py_ssize_t stop, real* scratch,
 ) noexcept nogil:
-    """Outputs for rows start to stop; the number of rows without density, or a failure"""
+    """Write the outputs for rows start to stop; return the number of rows that have density 0, or EXTENT"""
     cdef Py_ssize_t K = m.n_components, D = m.n_features
     cdef Py_ssize_t tile_rows = tile_samples(K, D), row = start, n, p, i, found, bad = 0
     cdef Tile tile = tile_in(scratch, K, D)
@@ -147,7 +151,7 @@ cdef inline Py_ssize_t evaluate_rows(
 
 
 cdef inline void store_log_prob(const Tile* t, real* rows, double common_constant, Py_ssize_t K) noexcept nogil:
-    """common_constant + t.r to rows of K, -inf for a NaN, an overflow within a distance"""
+    """rows = common_constant + t.r, with -inf for a NaN, which comes from an overflow within a distance"""
     cdef Py_ssize_t n, k
     cdef double value
     for n in range(t.n_samples):
@@ -157,9 +161,10 @@ cdef inline void store_log_prob(const Tile* t, real* rows, double common_constan
 
 
 cdef inline Py_ssize_t store_labels(Tile* t, long long* labels, Py_ssize_t K) noexcept nogil:
+    """Write the component of the largest log-probability; return the number of samples that have density 0"""
     cdef Py_ssize_t p, i, k, v, n, bad = 0
     cdef vec peak[2]
-    cdef vec label[2]           # as reals, so that one comparison serves both
+    cdef vec label[2]           # stored as reals, so that one comparison selects both peak and label
     cdef vec value
     for p in range(t.n_panels):
         peak[0] = peak[1] = vec_set(-INFINITY)

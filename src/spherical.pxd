@@ -1,10 +1,12 @@
-"""Spherical covariances: one scale for each component."""
+"""Spherical covariances: each component has one variance."""
 from degenerate cimport lift_collapsed, pool_covariances
 from layout cimport EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, REAL_MAX, WIDTH
 from linalg cimport factor_variances
 from moments cimport sum_of_products, weighted_moments
 from tile cimport add_counts, beyond_buffers, squared_distances
 
+
+# ---- E-step ----
 
 cdef inline Py_ssize_t spherical_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     return K
@@ -21,13 +23,14 @@ cdef inline void spherical_pack(
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
+    """factor = precisions_cholesky, in the element type"""
     cdef Py_ssize_t k
     for k in range(K):
         factor[k] = <real> precisions_cholesky[k]
 
 
 cdef inline int spherical_log_prob(Tile* t, const Mixture* m) noexcept nogil:
-    """r[k] = log_constant[k] - (|x - mu_k| / sigma_k)**2 / 2; the squared distance is kept for the M-step"""
+    """r[k] = log_constant[k] - (|x - mu_k| / sigma_k)**2 / 2, distance[k] = |x - mu_k|**2 for the second moments"""
     cdef Py_ssize_t K = m.n_components, D = m.n_features, k, p
     if beyond_buffers(t, K, D) or (CHECKS and K > m.factor_size):
         return EXTENT
@@ -43,7 +46,7 @@ cdef inline int spherical_log_prob(Tile* t, const Mixture* m) noexcept nogil:
 
 
 cdef inline void some_log_prob(Tile* t, const Mixture* m, Py_ssize_t p, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
-    """Panel p, components k to k + n, n a constant of the compiler's"""
+    """The components k to k + n of panel p; n is known at compile time"""
     cdef Py_ssize_t K = m.n_components, D = m.n_features, c, at = (p * K + k) * WIDTH
     squared_distances(
         t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, m.factor + k, t.distance + at, n, D
@@ -53,14 +56,14 @@ cdef inline void some_log_prob(Tile* t, const Mixture* m, Py_ssize_t p, Py_ssize
 
 
 cdef inline void finish(real* distance, const Mixture* m, Py_ssize_t k, real* out) noexcept nogil:
-    """The log-probability, and the distance in the units of the data"""
+    """Turn squared distances in units of sigma_k into log-probabilities, and into squared distances in units of x"""
     cdef Py_ssize_t i
     cdef real value, sigma = 1 / m.factor[k]
     for i in range(WIDTH):
         value = distance[i]
         out[i] = m.log_constant[k] - value * <real> 0.5
         value = value * sigma * sigma
-        # infinitely far away the responsibility is 0, and 0 times infinity would be no number
+        # At an infinite distance the responsibility is 0, and 0 times infinity would be NaN.
         distance[i] = value if value < REAL_MAX else REAL_MAX
 
 
@@ -68,10 +71,10 @@ cdef inline int spherical_accumulate(
     Tile* t,
     const real* shift_hi,   # IN  (K, D)
     const real* shift_lo,   # IN  (K, D)
-    bint at_means,          # the shift is the means of spherical_log_prob
-    double* counts,         # OUT (K,)                      added to, as all below
-    double* first,          # OUT (K, D)
-    double* second,         # OUT (K,)
+    bint at_means,          # the shift is the means, so that t.distance holds |x - c_k|**2 already
+    double* counts,         # INOUT (K,)  added to, as first and second are
+    double* first,          # INOUT (K, D)
+    double* second,         # INOUT (K,)
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
@@ -92,6 +95,8 @@ cdef inline int spherical_accumulate(
     return OK
 
 
+# ---- M-step ----
+
 cdef inline Py_ssize_t spherical_covariances_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     return K
 
@@ -104,7 +109,7 @@ cdef inline void spherical_covariances(
     const Statistics* s,
     double* covariances,    # OUT (K,)
 ) noexcept nogil:
-    """C_k = (S_k / N_k - |d_k|**2) / D, with the moves of the means d_k = s_k / N_k"""
+    """C_k = (S_k / N_k - |d_k|**2) / D, where d_k = s_k / N_k is the move of the mean"""
     cdef Py_ssize_t D = s.n_features, k, d
     cdef double move, scatter, mean_reg_covar = 0
     for d in range(D):

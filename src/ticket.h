@@ -1,4 +1,4 @@
-/* Tickets: counters by which threads take chunks, and wait for their turn without burning a processor. */
+/* Counters by which threads take chunks and wait for their turn. A thread that waits yields its processor. */
 #ifndef GMM_CORE_TICKET_H
 #define GMM_CORE_TICKET_H
 
@@ -8,7 +8,7 @@ static inline Py_ssize_t ticket_take(Py_ssize_t *t) { return __atomic_fetch_add(
 static inline Py_ssize_t ticket_read(const Py_ssize_t *t) { return __atomic_load_n(t, __ATOMIC_ACQUIRE); }
 static inline void ticket_set(Py_ssize_t *t, Py_ssize_t value) { __atomic_store_n(t, value, __ATOMIC_RELEASE); }
 static inline void give_way(void) { sched_yield(); }
-#else   /* Windows: a volatile access acquires and releases there */
+#else   /* On Windows a volatile read acquires, and a volatile write releases. */
 #include <windows.h>
 static inline Py_ssize_t ticket_take(Py_ssize_t *t) { return InterlockedExchangeAdd64((volatile LONG64 *)t, 1); }
 static inline Py_ssize_t ticket_read(const Py_ssize_t *t) { return *(const volatile Py_ssize_t *)t; }

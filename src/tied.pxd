@@ -1,4 +1,4 @@
-"""One covariance for all components: a sample is whitened once, and enters one D x D update."""
+"""Tied covariance: all components share a matrix. A sample is whitened once, and adds to a single D x D matrix."""
 from layout cimport EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, vec, vec_set, LANES, WIDTH
 from linalg cimport factor_matrices
 from moments cimport outer_products, weighted_moments
@@ -7,8 +7,10 @@ from tile cimport add_counts, beyond_buffers
 from whiten cimport pack_triangle, triangle, whiten
 
 
+# ---- E-step ----
+
 cdef inline Py_ssize_t tied_factor_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    # L, the whitened means L (mu_k - c), and the centre c as hi and lo
+    # The factor is L, then the whitened means L (mu_k - c), then the centre c as hi and lo.
     return triangle(D) + K * D + 2 * D
 
 
@@ -23,9 +25,11 @@ cdef inline void tied_pack(
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
-    # The centre c keeps an offset of the data out of the whitened coordinates: the mean of the component
-    # means, in the features where it is large beside their spread (then x - c is exact for most x), else
-    # 0 (then it is exact as well). The whitened means, being few, are summed in extended precision.
+    """Write L = UT, L (mu_k - c), and c"""
+    # The centre c keeps an offset of the data out of the whitened coordinates. In a feature where the mean of the
+    # component means is large beside their spread, c is that mean, and x - c is exact for most x. In the other
+    # features c is 0, and x - c is exact as well. The whitened means are few, so they are summed in extended
+    # precision.
     cdef Py_ssize_t k, d, j
     cdef double centre, spread
     cdef long double s
@@ -77,7 +81,7 @@ cdef inline int tied_log_prob(Tile* t, const Mixture* m) noexcept nogil:
 cdef inline void _tied_four(
     const real* y, const real* whitened, const real* log_constant, real* out, Py_ssize_t D,
 ) noexcept nogil:
-    """Four components: eight independent sums, and a load of y serves them all"""
+    """Four components at once: their eight sums are independent, and share each load of y"""
     cdef vec q00 = vec_set(0), q01 = vec_set(0), q10 = vec_set(0), q11 = vec_set(0)
     cdef vec q20 = vec_set(0), q21 = vec_set(0), q30 = vec_set(0), q31 = vec_set(0), y0, y1, z
     cdef vec* target = <vec*> out
@@ -115,6 +119,7 @@ cdef inline void _tied_four(
 cdef inline void _tied_one(
     const real* y, const real* whitened, real log_constant, real* out, Py_ssize_t D,
 ) noexcept nogil:
+    """One component"""
     cdef vec q0 = vec_set(0), q1 = vec_set(0), z
     cdef Py_ssize_t d
     for d in range(D):
@@ -132,18 +137,18 @@ cdef inline int tied_accumulate(
     const real* shift_hi,   # IN  (K, D)
     const real* shift_lo,   # IN  (K, D)
     bint at_means,
-    double* counts,         # OUT (K,)                      added to, as all below
-    double* first,          # OUT (K, D)
-    double* second,         # OUT (D (D + 1) / 2 + K (K + 1) / 2,)
+    double* counts,         # INOUT (K,)  added to, as first and second are
+    double* first,          # INOUT (K, D)
+    double* second,         # INOUT (D (D + 1) / 2 + K (K + 1) / 2,) T and Q
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
-    """The parts T and Q of the pooled scatter, see below, lower triangles by rows"""
-    # With z_k = x - c_k and zbar = sum_k r_k z_k (the r_k of a sample sum to 1),
+    """T += sum of w zbar zbarT, Q_kl += sum of w r_k r_l; second holds their lower triangles by rows"""
+    # Let z_k = x - c_k and zbar = sum_k r_k z_k. As the r_k of a sample sum to 1,
     #     sum_k r_k z_k z_kT = zbar zbarT + sum_k r_k (z_k - zbar)(z_k - zbar)T
     #                        = zbar zbarT + 1/2 sum_kl r_k r_l (c_k - c_l)(c_k - c_l)T,
-    # as z_k - z_l = c_l - c_k. So T = sum_n w zbar zbarT needs one D x D update a sample, and
-    # Q_kl = sum_n w r_k r_l stands for all the rest. Every term is non-negative: nothing cancels.
+    # because z_k - z_l = c_l - c_k. So a sample adds one D x D matrix to T = sum_n w zbar zbarT, and the rest of
+    # the scatter follows from Q_kl = sum_n w r_k r_l. Every term is non-negative, so nothing cancels.
     cdef Py_ssize_t p
     cdef const real* r = t.r
     cdef const real* wy = t.y
@@ -165,7 +170,7 @@ cdef inline int tied_accumulate(
 
 
 cdef inline void remove_weight(Tile* t, Py_ssize_t K) noexcept nogil:
-    """plain = r / weight; 0 where the weight is"""
+    """plain = r / weight, or 0 if the weight is 0"""
     cdef Py_ssize_t p, k, i
     cdef real w
     for p in range(t.n_panels):
@@ -176,6 +181,7 @@ cdef inline void remove_weight(Tile* t, Py_ssize_t K) noexcept nogil:
 
 
 cdef inline void multiply_panel(const real* y, const real* weight, real* out, Py_ssize_t D) noexcept nogil:
+    """out = weight y"""
     cdef Py_ssize_t d
     for d in range(D):
         (<vec*> out)[2 * d] = (<const vec*> weight)[0] * (<const vec*> y)[2 * d]
@@ -191,7 +197,8 @@ cdef inline void mean_differences(
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
-    """zbar = sum over k of r_k (x - c_k); four features at a time, whose sums stay in registers"""
+    """zbar = sum over k of r_k (x - c_k)"""
+    # Four features are done at a time, so that their sums stay in registers.
     cdef Py_ssize_t d = 0, k
     cdef vec s00, s01, s10, s11, s20, s21, s30, s31, r0, r1
     cdef vec* target
@@ -229,6 +236,8 @@ cdef inline void mean_differences(
         (<vec*> (out + d * WIDTH))[1] = s01
         d += 1
 
+
+# ---- M-step ----
 
 cdef inline Py_ssize_t tied_covariances_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     return D * D

@@ -1,4 +1,4 @@
-"""A tile of samples: its buffers, what the covariance types share, and the log-sum-exp."""
+"""A tile of samples: its buffers, operations that several covariance types need, and the log-sum-exp."""
 from libc.math cimport INFINITY
 from layout cimport CHECKS, EXTENT, OK, Tile, real, vec, vec_if_less, vec_set, vec_sum, LANES, WIDTH
 from panel cimport difference, load_panel, sum_rows
@@ -6,7 +6,8 @@ from vmath cimport exp_nonpositive, log_positive
 
 
 cdef inline Py_ssize_t tile_samples(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    """Samples in a tile, from (K, D, element type) alone: its hot buffers are to stay in the second-level cache."""
+    """Return the number of samples in a tile, which depends on K, D and the element type alone"""
+    # The buffers that are read most are to stay in the second-level cache.
     cdef Py_ssize_t n = 256
     while n > 64 and n * (3 * D + 2 * K) * 8 > 900000:
         n //= 2
@@ -14,18 +15,18 @@ cdef inline Py_ssize_t tile_samples(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
 
 
 cdef inline Py_ssize_t tile_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    """reals of scratch that a tile needs"""
+    """Return the number of reals of scratch that a tile needs"""
     return tile_samples(K, D) * (4 * D + 3 * K + 2 + <Py_ssize_t> (sizeof(double) // sizeof(real)))
 
 
 cdef inline Tile tile_in(real* scratch, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    """Share out scratch of tile_size reals"""
+    """Return a tile whose buffers share scratch of tile_size reals"""
     cdef Py_ssize_t n = tile_samples(K, D)
     cdef Tile t
     t.feature_reals = n * D
     t.component_reals = n * K
     t.n_panels = t.n_samples = 0
-    t.weighted = False          # a returned structure is copied whole
+    t.weighted = False          # all fields are set, because a returned structure is copied as a whole
     t.total = <double*> scratch
     t.x = scratch + n * <Py_ssize_t> (sizeof(double) // sizeof(real))
     t.z = t.x + n * D
@@ -40,7 +41,7 @@ cdef inline Tile tile_in(real* scratch, Py_ssize_t K, Py_ssize_t D) noexcept nog
 
 
 cdef inline bint beyond_buffers(const Tile* t, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    """In a `checks` build: whether the panels of the tile would not fit its buffers"""
+    """Tell whether the panels of the tile do not fit its buffers; only a build with the option `checks` looks"""
     return CHECKS and (
         t.n_panels * D * WIDTH > t.feature_reals
         or t.n_panels * K * WIDTH > t.component_reals
@@ -51,12 +52,12 @@ cdef inline bint beyond_buffers(const Tile* t, Py_ssize_t K, Py_ssize_t D) noexc
 cdef inline int load_tile(
     Tile* t,
     const real* X,              # IN (n, D)
-    const double* weight,       # IN (n,) or NULL: all 1
-    Py_ssize_t n,               # rows, 1 to tile_samples
+    const double* weight,       # IN (n,), or NULL if all weights are 1
+    Py_ssize_t n,               # number of rows, 1 to tile_samples
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
-    """Rows into panels; none if no row has weight"""
+    """Put rows into the panels of the tile; the tile stays empty if all weights are 0"""
     cdef Py_ssize_t p, i, present = 0
     cdef const double* panel_weight = NULL
     t.n_samples = n
@@ -97,15 +98,13 @@ cdef inline void squared_distances(
     const real* x,          # IN  (D, WIDTH)
     const real* hi,         # IN  (n, D)
     const real* lo,         # IN  (n, D)
-    const real* scale,      # IN  (n,) or NULL: 1
+    const real* scale,      # IN  (n,), or NULL for 1
     real* out,              # OUT (n, WIDTH)
-    Py_ssize_t n,           # points, at most 4; a constant of the compiler's
+    Py_ssize_t n,           # number of points, at most 4, known at compile time
     Py_ssize_t D,
 ) noexcept nogil:
-    """|scale (x - (hi + lo))|**2 for n points, which overflows only if the result does
-
-    Points side by side: a load of x serves them all, and their sums hide each other's latency.
-    """
+    """out = |scale (x - (hi + lo))|**2 for n points; intermediate results overflow only if this does"""
+    # The points share each load of x, and their independent sums hide the latency of a multiply-add.
     cdef vec q[8]
     cdef vec z
     cdef Py_ssize_t d, c, v
@@ -124,13 +123,14 @@ cdef inline void squared_distances(
 
 
 cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
-    """Log-probabilities to weighted responsibilities; OK, or 1 + the first sample that has none above -inf.
+    """Replace log-probabilities l_k by weighted responsibilities.
 
-    r_k = weight exp(l_k - max l) / total, total = sum over k of exp(l_k - max l); the sample's
-    log-likelihood is max l + log total. A NaN (an overflow within a distance) counts as -inf.
-    A sample that has -inf only gets responsibilities of 0, a peak of -inf and a total of 1.
+    r_k = weight exp(l_k - peak) / total, with peak = max over k of l_k and total = sum over k of exp(l_k - peak).
+    The log-likelihood of the sample is peak + log total. A NaN among the l_k comes from an overflow within a
+    distance, and counts as -inf. A sample whose l_k are all -inf gets responsibilities of 0, a peak of -inf and a
+    total of 1. The function returns OK, or 1 + the index of the first such sample.
     """
-    # Where the peak is -inf, l - peak is no number, of which exp_nonpositive makes 0.
+    # If the peak is -inf, l_k - peak is NaN, and exp_nonpositive turns that into 0.
     cdef Py_ssize_t p, k, i
     cdef vec value0, value1, peak0, peak1, total0, total1, doubt = vec_set(0)
     cdef real total[WIDTH]
@@ -177,5 +177,5 @@ cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
 
 
 cdef inline double sample_log_likelihood(Tile* t, Py_ssize_t n) noexcept nogil:
-    """log-likelihood of sample n of a normalized tile"""
+    """Return the log-likelihood of sample n, after `normalize`"""
     return <double> t.peak[n] + log_positive(t.total[n])

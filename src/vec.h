@@ -1,8 +1,8 @@
-/* The element type of one build of the kernels, and the widest vector that its instruction set has.
+/* The element type of a build of the kernels, and the widest vector of its instruction set.
  *
- * Cython has no vector type, so this header names one; all arithmetic on it is written in Cython.
- * `a * b + c` on vectors of the GNU C dialect (gcc, clang) is element by element, a scalar operand is
- * broadcast. A compiler without the dialect gets vectors of one element and the same source.
+ * Cython has no vector type, so this header names one. The arithmetic on it is written in Cython. In GNU C (gcc,
+ * clang), `a * b + c` on vectors works element by element, and a scalar operand is broadcast. Other compilers get
+ * vectors of one element, and the same source.
  */
 #ifndef GMM_CORE_VEC_H
 #define GMM_CORE_VEC_H
@@ -39,7 +39,7 @@ enum { CHECKS = 0 };
 #endif
 
 #if defined(__GNUC__)
-/* aligned(element): a load from any address is allowed; may_alias: it may read an array of scalars */
+/* A vector may be loaded from the address of any element (aligned), and from an array of scalars (may_alias). */
 typedef real vec __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
 typedef double dvec __attribute__((vector_size(VEC_BYTES), aligned(sizeof(double)), may_alias));
 enum { LANES = VEC_BYTES / sizeof(real), DLANES = VEC_BYTES / sizeof(double) };
@@ -47,7 +47,8 @@ static inline vec vec_set(real a) { return (vec){0} + a; }
 static inline dvec dvec_set(double a) { return (dvec){0} + a; }
 typedef double dvec16 __attribute__((vector_size(16)));
 typedef double dvec32 __attribute__((vector_size(32)));
-/* The upper half is added to the lower one, again and again: a tree, the same at every optimisation level. */
+/* The upper half is added to the lower half until one number is left. So the order of the sum is the same at every
+ * optimisation level. */
 static inline double dvec16_sum(dvec16 a) { return a[0] + a[1]; }
 static inline double dvec32_sum(dvec32 a) {
     dvec16 half[2];
@@ -70,20 +71,20 @@ typedef int32_t vec_mask __attribute__((vector_size(VEC_BYTES), may_alias));
 #else
 typedef int64_t vec_mask __attribute__((vector_size(VEC_BYTES), may_alias));
 #endif
-/* x where a < b, else y (so y where a or b is no number) */
+/* x where a < b, else y; so y where a or b is NaN */
 static inline vec vec_if_less(vec a, vec b, vec x, vec y) {
     vec_mask less = (vec_mask)(a < b);
     return (vec)(((vec_mask)x & less) | ((vec_mask)y & ~less));
 }
-/* a 2**n, rounded once, for normal a and integers n from -1100 (float: -200) to 0 */
+/* a 2**n, rounded once, for a normal number a and an integer n from -1100 (for float -200) to 0 */
 static inline vec vec_scale(vec a, vec n) {
 #if defined(__AVX512F__) && defined(GMM_FLOAT32)
     return (vec)_mm512_scalef_ps((__m512)a, (__m512)n);
 #elif defined(__AVX512F__)
     return (vec)_mm512_scalef_pd((__m512d)a, (__m512d)n);
 #else
-    /* In two halves, as n may be below the least exponent of a normal number. To add 1.5 times the number whose
-     * unit in the last place is 1 rounds to an integer, and leaves that in the low bits. */
+    /* The product is taken in two steps of about 2**(n/2), as n may be below the least exponent of a normal number.
+     * Adding 1.5 * 2**FRACTION, whose last bit stands for 1, rounds to an integer and puts it into the low bits. */
 #ifdef GMM_FLOAT32
     typedef uint32_t vec_bits __attribute__((vector_size(VEC_BYTES), may_alias));
     enum { BIAS = 127, FRACTION = 23 };
@@ -97,7 +98,7 @@ static inline vec vec_scale(vec a, vec n) {
     return a * (vec)(((vec_bits)half + BIAS) << FRACTION) * (vec)(((vec_bits)rest + BIAS) << FRACTION);
 #endif
 }
-/* its sum is that of a */
+/* a vector of doubles whose sum is the sum of a */
 static inline dvec vec_to_dvec(vec a) {
 #ifdef GMM_FLOAT32
     typedef float half_vec __attribute__((vector_size(VEC_BYTES / 2)));
@@ -109,7 +110,7 @@ static inline dvec vec_to_dvec(vec a) {
 #endif
 }
 static inline double vec_sum(vec a) { return dvec_sum(vec_to_dvec(a)); }
-/* its sum is that of a b, multiplied in double precision */
+/* a vector of doubles whose sum is the sum of a b, with products in double precision */
 static inline dvec vec_product(vec a, vec b) {
 #ifdef GMM_FLOAT32
     typedef float half_vec __attribute__((vector_size(VEC_BYTES / 2)));
@@ -135,8 +136,8 @@ static inline dvec vec_product(vec a, vec b) { return (double)a * b; }
 static inline vec vec_if_less(vec a, vec b, vec x, vec y) { return a < b ? x : y; }
 #endif
 
-/* out[0:4] += the sums of a, b, c, d. Neighbours are added while the vectors are interleaved, so that the
- * four sums together cost little more than one. */
+/* out[0:4] += the sums of a, b, c and d. Neighbours are added while the vectors are interleaved, so that the four
+ * sums together cost little more than one. */
 #if VEC_BYTES == 64 && defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 12)
 static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
     dvec32 half[2], target;
@@ -167,8 +168,8 @@ static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
 }
 #endif
 
-/* Element i of row d of out is element d of row i of a: one block of LANES rows and columns. Stage s = 1, 2, 4, …
- * swaps, in each pair of rows that are s apart, the elements off the diagonal of the 2 x 2 blocks of size s. */
+/* Transpose a block of LANES rows and columns: out[d][i] = a[i][d]. The block is seen as 2 x 2 blocks of size s for
+ * s = 1, 2, 4, … in turn. Stage s takes pairs of rows that are s apart, and swaps the off-diagonal blocks. */
 #if defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 12)
 #define LOWER(j, s) ((j) & (s) ? LANES + (j) - (s) : (j))
 #define SAME(j, s) (j)
@@ -214,7 +215,7 @@ static inline void vec_transpose(const real *a, ptrdiff_t stride, real *out, ptr
 #endif
     for (int i = 0; i < LANES; i++) *(vec *)(out + i * out_stride) = row[i];
 }
-/* The same of LANES rows and half as many columns: a vector holds halves of two rows, LANES / 2 apart. */
+/* Transpose a block of LANES rows and LANES / 2 columns. A vector holds two rows, which are LANES / 2 apart. */
 static inline void vec_transpose_half(const real *a, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
     enum { HALF = LANES / 2 };
     vec row[HALF];
@@ -248,7 +249,7 @@ static inline void vec_transpose_half(const real *a, ptrdiff_t stride, real *out
 }
 #endif
 
-/* Samples side by side in a panel: two vectors, so that four rows of a factor fill eight accumulators. */
+/* Number of samples in a panel. Two vectors of samples and four rows of a factor make eight independent sums. */
 enum { WIDTH = 2 * LANES };
 
 static inline uint64_t bits_of_double(double a) { uint64_t b; memcpy(&b, &a, 8); return b; }

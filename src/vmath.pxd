@@ -1,16 +1,17 @@
-"""exp of vectors, and log as straight-line arithmetic, so that a loop over it becomes vector code.
+"""exp of vectors, and log of scalars without branches, so that the compiler makes vector code of a loop over it.
 
-Both rest on exact steps (magic-number rounding, Cody-Waite reduction) that -fassociative-math
-would fold away: the sources that use them are never compiled with it. Errors stay below 2 ulp.
+The errors are below 2 ulp. Both functions rely on the exact order of operations (rounding by a magic number, Cody-Waite
+reduction), so the sources that use them are never compiled with -fassociative-math.
 """
 from layout cimport bits_of_double, double_of_bits, real, vec, vec_if_less, vec_scale, vec_set
 
 
 cdef inline vec exp_nonpositive(vec x) noexcept nogil:
-    """exp(x) for x <= 0, -inf included; a NaN gives 0."""
-    # x = n log 2 + r, |r| <= log(2) / 2. To add 1.5 * 2**52 (float: 2**23) rounds to an integer, n.
-    # exp(r) = 1 + r + r**2 P(r), P near-minimax (1.3e-17), its odd and its even powers apart: two chains of
-    # multiply-adds take half as long as one. The scale 2**n rounds once, below 2**-1022 too.
+    """Return exp(x) for x <= 0 and for -inf, and 0 for a NaN"""
+    # x = n log 2 + r with an integer n and |r| <= log(2) / 2. Adding 1.5 * 2**52 (for float 1.5 * 2**23) and
+    # subtracting it again rounds to an integer. exp(r) = 1 + r + r**2 P(r), where P is a near-minimax polynomial of
+    # error 1.3e-17. Its odd and even powers are summed apart, because two chains of multiply-adds take half as long
+    # as one. The product with 2**n is rounded once, also if it is below 2**-1022.
     cdef vec a, n, r, square, odd, even
     if sizeof(real) == 4:
         return exp_nonpositive_f32(x)
@@ -30,7 +31,7 @@ cdef inline vec exp_nonpositive(vec x) noexcept nogil:
 
 
 cdef inline vec exp_nonpositive_f32(vec x) noexcept nogil:
-    """The same in single precision, with P of degree 4"""
+    """exp_nonpositive in single precision, with P of degree 4"""
     cdef vec a = vec_if_less(vec_set(<real> -104), x, x, vec_set(<real> -104))
     cdef vec n = (a * <real> 1.4426950408889634 + <real> 12582912) - <real> 12582912
     cdef vec r = (a - n * <real> 0.693359375) + n * <real> 0.00021219444005469057
@@ -42,10 +43,10 @@ cdef inline vec exp_nonpositive_f32(vec x) noexcept nogil:
 
 
 cdef inline double log_positive(double x) noexcept nogil:
-    """log(x) for a finite x >= 2**-1022."""
-    # x = 2**e m, sqrt(1/2) < m < sqrt(2); with f = m - 1 and s = f / (2 + f),
-    # log(m) = log((1 + s) / (1 - s)) = 2 s + s**3 Q(s**2) = f - (f**2/2 - s (f**2/2 + s**2 Q(s**2))),
-    # which loses nothing as f is exact (the usual arrangement; see Muller, Elementary Functions, 3rd ed.).
+    """Return log(x) for a finite x >= 2**-1022"""
+    # x = 2**e m with sqrt(1/2) < m < sqrt(2). Let f = m - 1 and s = f / (2 + f). Then
+    # log(m) = log((1 + s) / (1 - s)) = 2 s + s**3 Q(s**2) = f - (f**2/2 - s (f**2/2 + s**2 Q(s**2))).
+    # The last form keeps all digits, because f is exact (see Muller, Elementary Functions, 3rd ed.).
     cdef unsigned long long bits = bits_of_double(x) + (0x3ff0000000000000ULL - 0x3fe6a09e00000000ULL)
     cdef double e = double_of_bits((bits >> 52) | 0x4330000000000000ULL) - (4503599627370496.0 + 1023.0)
     cdef double f = double_of_bits((bits & 0x000fffffffffffffULL) + 0x3fe6a09e00000000ULL) - 1.0

@@ -1,9 +1,12 @@
-"""The triangular product y = L z, L the inverse Cholesky factor: the hot loop of the E-step."""
+"""The triangular product y = L z, where L is the inverse Cholesky factor of a covariance.
+
+The E-step spends most of its time here.
+"""
 from layout cimport real, vec, vec_set, WIDTH
 
 
 cdef inline Py_ssize_t triangle(Py_ssize_t n) noexcept nogil:
-    """entries of a lower triangle of n rows"""
+    """Return the number of entries of a lower triangle of n rows"""
     return n * (n + 1) // 2
 
 
@@ -12,7 +15,7 @@ cdef inline void pack_triangle(
     real* factor,           # OUT (D (D + 1) / 2,)
     Py_ssize_t D,
 ) noexcept nogil:
-    """The rows of L in the order in which `whiten` reads them: four rows column by column, then single rows."""
+    """Write L in the order that `whiten` reads: groups of four rows, each column by column, then single rows"""
     cdef Py_ssize_t j = 0, d, row
     while j + 4 <= D:
         for d in range(j + 4):
@@ -33,10 +36,10 @@ cdef inline void whiten(
     real* distance,         # OUT (WIDTH,) sum of squares of y
     Py_ssize_t D,
 ) noexcept nogil:
-    """y = L z and its squared length, D (D + 1) / 2 multiply-adds a sample"""
-    # Four rows of L by two vectors of samples make eight independent sums, which hide the latency of
-    # a multiply-add and need six loads for eight of them. The last four columns of a block of rows are
-    # the triangle of the diagonal, written out so that no product with a zero is formed.
+    """y = L z, distance = |y|**2, with D (D + 1) / 2 multiply-adds for each sample"""
+    # Four rows of L and two vectors of samples make eight independent sums. They hide the latency of a multiply-add,
+    # and eight multiply-adds need six loads. The last four columns of a group of four rows are a triangle on the
+    # diagonal. It is written out, so that nothing is multiplied by a zero.
     cdef vec q0 = vec_set(0), q1 = vec_set(0)
     cdef vec a00, a01, a10, a11, a20, a21, a30, a31, z0, z1
     cdef const vec* source

@@ -1,4 +1,4 @@
-/* The kernels of gmm_core for C and C++. What the functions do stands in gmm_core/kernels.pxd.
+/* The kernels of gmm_core for C and C++. gmm_core/kernels.pxd describes each function.
  *
  *     #include <Python.h>
  *     #include "gmm_core.h"            // in the folder gmm_core.get_include()
@@ -8,7 +8,7 @@
  *         return NULL;                 // with an exception set
  *     ... gmm.log_densities_f64(mixture, X, n, out, scratch) ...
  *
- * The pointers stay valid as long as the process lives; calls need no GIL.
+ * The pointers stay valid until the process ends. The functions may be called without the GIL.
  */
 #ifndef GMM_CORE_H
 #define GMM_CORE_H
@@ -20,7 +20,7 @@
 
 enum { GMM_CORE_FULL = 0, GMM_CORE_TIED = 1, GMM_CORE_DIAG = 2, GMM_CORE_SPHERICAL = 3 };
 
-/* F(result, name, arguments) for each function, as kernels.pxd has them */
+/* F(result, name, arguments) for each function in kernels.pxd */
 #define GMM_CORE_FUNCTIONS(F) \
     F(int, api_version, (void)) \
     F(Py_ssize_t, mixture_bytes_f64, (int covariance_type, Py_ssize_t K, Py_ssize_t D)) \
@@ -57,8 +57,8 @@ typedef struct { GMM_CORE_FUNCTIONS(GMM_CORE_MEMBER) } gmm_core_functions;
 #undef GMM_CORE_MEMBER
 
 #ifdef GMM_CORE_LIBRARY
-/* In a project that has gmm_core as a subproject, whose dependency object defines this: the functions are linked
- * into the module, in the best build for the processor, and nothing is imported. */
+/* The dependency object of a meson subproject defines this macro. The functions are then linked into the module, in
+ * the best build for the processor, and gmm_core is not imported. */
 #ifdef __cplusplus
 extern "C" const gmm_core_functions *gmm_core_linked;
 #else
@@ -70,8 +70,8 @@ static inline int gmm_core_import(gmm_core_functions *functions) {
     return 0;
 }
 #else
-/* A function of gmm_core.kernels, from the capsules that every Cython module with a .pxd offers. The size is
- * that of a pointer to a function, which ISO C does not let one convert to. */
+/* Store the pointer to a function of gmm_core.kernels, which comes from the capsules of the Cython module. Bytes are
+ * copied, because ISO C does not allow to convert an object pointer to a function pointer. */
 static inline int gmm_core_function(PyObject *capsules, const char *name, void *function, size_t size) {
     PyObject *capsule = PyDict_GetItemString(capsules, name);
     void *pointer = capsule ? PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule)) : NULL;
@@ -83,7 +83,7 @@ static inline int gmm_core_function(PyObject *capsules, const char *name, void *
     return 0;
 }
 
-/* 0, or -1 with an exception set. Call it with the GIL held. */
+/* Return 0, or -1 with an exception set. The caller holds the GIL. */
 static inline int gmm_core_import(gmm_core_functions *functions) {
     PyObject *module = PyImport_ImportModule("gmm_core.kernels");
     PyObject *capsules = module ? PyObject_GetAttrString(module, "__pyx_capi__") : NULL;
