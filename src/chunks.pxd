@@ -57,7 +57,7 @@ cdef inline Py_ssize_t run_chunks(
         work(&c, partial, scratch)
     else:
         for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1):
-            # `partial` is NULL if there are no sums, and C does not allow to add even 0 to NULL.
+            # `partial` is NULL if there are no sums, and C does not allow adding even 0 to NULL.
             work(&c, partial + t * size if size else NULL, scratch + t * scratch_size)
     return c.status[0]
 

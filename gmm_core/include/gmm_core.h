@@ -71,7 +71,7 @@ static inline int gmm_core_import(gmm_core_functions *functions) {
 }
 #else
 /* Store the pointer to a function of gmm_core.kernels, which comes from the capsules of the Cython module. Bytes are
- * copied, because ISO C does not allow to convert an object pointer to a function pointer. */
+ * copied, because ISO C does not allow converting an object pointer to a function pointer. */
 static inline int gmm_core_function(PyObject *capsules, const char *name, void *function, size_t size) {
     PyObject *capsule = PyDict_GetItemString(capsules, name);
     void *pointer = capsule ? PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule)) : NULL;
