@@ -30,7 +30,7 @@ ORDERS = 3
 def main() -> None:
     warnings.simplefilter("ignore")
     print(build_info())
-    print("loss of log-likelihood on data held out, % (median and worst of three random orders)")
+    print("nats per sample lost on held-out data (median and worst of three random orders)")
     for workload in WORKLOADS:
         try:
             X = make_problem(workload).X
@@ -54,7 +54,7 @@ def compare(workload: Workload, X: Array, held_out: Array) -> None:
         for start in range(0, len(X), size):
             model.partial_fit(X[order[start : start + size]])
         seconds = time.perf_counter() - begin
-        return 100 * (base - model.score(held_out)) / abs(base), len(X) / seconds
+        return base - model.score(held_out), len(X) / seconds
 
     for size in BATCHES:
         shuffled = [
@@ -62,10 +62,10 @@ def compare(workload: Workload, X: Array, held_out: Array) -> None:
             for seed in range(ORDERS)
         ]
         losses, rates = zip(*shuffled, strict=True)
-        print(f"  batches of {size:6,}: {median(losses):6.3f} {max(losses):6.3f}, "
+        print(f"  batches of {size:6,}: {median(losses):7.4f} {max(losses):7.4f}, "
               f"{median(rates):12,.0f} samples a second")  # fmt: skip
     by_value, _ = loss(np.argsort(X[:, 0], kind="stable"), 1_000, 0)
-    print(f"  sorted by the first feature, batches of 1,000: {by_value:6.3f}")
+    print(f"  sorted by the first feature, batches of 1,000: {by_value:7.4f}")
 
 
 if __name__ == "__main__":
