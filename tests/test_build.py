@@ -40,13 +40,25 @@ def test_an_old_python_is_refused_before_the_configuration(tmp_path: Path) -> No
 
 def test_every_file_is_installed_once() -> None:
     text = (ROOT / "gmm_core" / "meson.build").read_text(encoding="utf-8")
-    calls = re.findall(r"^py\.install_sources\((.*?)\)", text, re.DOTALL | re.MULTILINE)
-    sources = [name for call in calls for name in re.findall(r"'([^']+)'[,)\s]", call)]
-    names = [name for name in sources if not name.startswith("gmm_core")]  # the subdir
+    rooms = re.search(r"^rooms = \{\n(.*?)^\}", text, re.DOTALL | re.MULTILINE)
+    assert rooms is not None
+    names = [
+        f"{room}/{name}".lstrip("/")
+        for room, sources in re.findall(r"^  '([^']*)': \[(.*?)\],$", rooms[1], re.DOTALL | re.MULTILINE)
+        for name in re.findall(r"'([^']+)'", sources)
+    ]
     assert len(names) == len(set(names))
     package = ROOT / "gmm_core"
-    files = {str(f.relative_to(package)) for f in package.rglob("*") if "__pycache__" not in f.parts}
-    assert set(names) == files - {"include", "meson.build", "_build_config.py.in"}
+    found = (file for file in package.rglob("*") if "__pycache__" not in file.parts)
+    files = {file.relative_to(package).as_posix() for file in found if file.is_file()}
+    assert set(names) == files - {"meson.build", "_build_config.py.in"}
+
+
+def test_the_benchmark_is_installed_as_a_module() -> None:
+    import gmm_core.cli
+
+    installed = Path(gmm_core.cli.__file__).with_name("bench.py")
+    assert installed.read_bytes() == (ROOT / "benchmarks" / "bench.py").read_bytes()
 
 
 def test_what_the_examples_write_is_ignored_by_git(tmp_path: Path) -> None:

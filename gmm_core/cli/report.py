@@ -1,30 +1,61 @@
-"""What the command line prints and writes: tables of components, arrays as .csv or .npy."""
+"""Print tables of components, and write arrays as .csv or .npy files."""
 
 import csv
 import shutil
 import sys
 import textwrap
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmm_core import GaussianMixture
+from gmm_core.model.covariance import COVARIANCE_TYPES
+
+Table = NDArray[np.integer | np.floating]
 
 MAX_COMPONENTS_SHOWN = 20
 MAX_FEATURES_SHOWN = 6
-_SHORTEST_NAME = 8  # characters that are left of a name to make a table fit the terminal
+_SHORTEST_NAME = 8  # a longer name is shortened to no fewer characters
 
 
 def feature_names(model: GaussianMixture) -> list[str]:
-    """Return the names of the features, x1, x2, ... if the model was fitted without names."""
+    """Return the names of the features of a model.
+
+    Parameters
+    ----------
+    model : GaussianMixture
+        A fitted model.
+
+    Returns
+    -------
+    list of str
+        The names that the model was fitted with, otherwise x1, x2, ...
+    """
     names = getattr(model, "feature_names_in_", None)
     n_features = model.means_.shape[1]
     return [f"x{d + 1}" for d in range(n_features)] if names is None else [str(s) for s in names]
 
 
-def write_array(values: NDArray[Any], header: list[str] | None, path: str | None) -> None:
-    """Write an array to a .npy file, a .csv file or standard output."""
+def write_array(values: Table, header: list[str] | None, path: str | None) -> None:
+    """Write an array to a .npy file, a .csv file or standard output.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows,) or (n_rows, n_columns)
+        Numbers; an array of one dimension is written as one column.
+    header : list of str or None
+        Names of the columns, which a .npy file does not hold.
+    path : str or None
+        Name that ends in .npy or .csv; None stands for standard output, which is written as CSV.
+
+    Raises
+    ------
+    ValueError
+        If the name has another ending.
+    OSError
+        If the file cannot be written.
+    """
     if path is None:
         _write_csv(values, header, sys.stdout)
     elif path.lower().endswith(".npy"):
@@ -36,7 +67,7 @@ def write_array(values: NDArray[Any], header: list[str] | None, path: str | None
         raise ValueError(f"{path}: expected a name that ends in .csv or .npy")
 
 
-def _write_csv(values: NDArray[Any], header: list[str] | None, file: IO[str]) -> None:
+def _write_csv(values: Table, header: list[str] | None, file: IO[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     if header is not None:
         writer.writerow(header)
@@ -45,13 +76,23 @@ def _write_csv(values: NDArray[Any], header: list[str] | None, file: IO[str]) ->
 
 
 def print_components(model: GaussianMixture, names: list[str]) -> None:
-    """Print weight, means and standard deviations, the heaviest components first.
+    """Print the weight, means and standard deviations of components in the order of their weights.
 
-    On a terminal, long names are shortened and the last features left out until the table fits its
-    width. The line below the table says how many components and features are left out.
+    On a terminal, long names are shortened, and the last features are left out, until the table
+    fits the width of the terminal. A line below the table tells how many components and features
+    are left out.
+
+    Parameters
+    ----------
+    model : GaussianMixture
+        A fitted model. The heaviest 20 components and the first 6 features are printed.
+    names : list of str
+        Names of the features.
     """
-    sd = _standard_deviations(model)
     n_components, n_features = model.means_.shape
+    covariance_type = COVARIANCE_TYPES[model.covariance_type]
+    variances = covariance_type.variances(model.covariances_, n_components, n_features)
+    sd = np.sqrt(variances)
     order = np.argsort(-model.weights_, kind="stable")[:MAX_COMPONENTS_SHOWN]
     columns = [
         ["component", *(str(k) for k in order)],
@@ -77,25 +118,13 @@ def print_components(model: GaussianMixture, names: list[str]) -> None:
     print("mean (standard deviation)" + "".join(f"; {text}" for text in left_out))
 
 
-def _standard_deviations(model: GaussianMixture) -> NDArray[Any]:
-    """Return the standard deviation of each feature in each component, shape of ``means_``."""
-    covariances = np.asarray(model.covariances_)
-    if model.covariance_type in ("full", "tied"):
-        variances = np.diagonal(covariances, axis1=-2, axis2=-1)
-    elif model.covariance_type == "diag":
-        variances = covariances
-    else:
-        variances = covariances[:, np.newaxis]
-    return np.broadcast_to(np.sqrt(variances), model.means_.shape)
-
-
 def _width(columns: list[list[str]]) -> int:
-    """Return the width of a table with a gap of two between its columns."""
+    """Return the width of a table whose columns are separated by two spaces."""
     return sum(max(map(len, column)) for column in columns) + 2 * (len(columns) - 1)
 
 
 def _shortened(name: str, length: int) -> str:
-    """Leave out the middle of a long name: names often differ in their last characters."""
+    """Replace the middle of a long name by dots: names often differ in their last characters."""
     if len(name) <= length:
         return name
     n_last = (length - 3) // 2
@@ -103,13 +132,28 @@ def _shortened(name: str, length: int) -> str:
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
+    """Print a table whose columns are aligned to the right.
+
+    Parameters
+    ----------
+    header : list of str
+        Names of the columns.
+    rows : list of list of str
+        Rows, each as long as the header.
+    """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in [header, *rows]:
         print("  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)))
 
 
 def print_text(text: str) -> None:
-    """Print a paragraph, in lines that fit the terminal if there is one."""
+    """Print a paragraph, broken into lines if standard output is a terminal.
+
+    Parameters
+    ----------
+    text : str
+        The paragraph, without line breaks.
+    """
     if sys.stdout.isatty():
         text = textwrap.fill(text, shutil.get_terminal_size().columns)
     print(text)

@@ -1,17 +1,22 @@
-"""The picture of ``gmm-core fit --plot``; needs matplotlib."""
-
-from typing import Any
+"""Plot a fitted mixture, as ``gmm-core fit --plot`` does. This needs matplotlib."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmm_core import GaussianMixture
+from gmm_core.model.covariance import COVARIANCE_TYPES
 
-MAX_POINTS = 20_000  # more only blacken the picture
+MAX_POINTS = 20_000  # more points would cover each other
 
 
 def require_matplotlib() -> None:
-    """Raise a ValueError that says how to get matplotlib if it is not installed."""
+    """Check that matplotlib is installed.
+
+    Raises
+    ------
+    ValueError
+        If it is not. The message tells how to install it.
+    """
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -21,19 +26,29 @@ def require_matplotlib() -> None:
         ) from None
 
 
-def plot_mixture(model: GaussianMixture, X: NDArray[Any], names: list[str], path: str) -> None:
-    """Write a scatter plot of the first two features with the ellipses of the components.
+def plot_mixture(
+    model: GaussianMixture,
+    X: NDArray[np.bool_ | np.integer | np.floating],
+    names: list[str],
+    path: str,
+) -> None:
+    """Save a scatter plot of the first two features with an ellipse for each component.
 
     Parameters
     ----------
     model : GaussianMixture
         A fitted model with at least two features.
     X : ndarray of shape (n_samples, n_features)
-        The samples; a random choice of them is drawn if they are many.
+        The samples. Of more than 20,000, a random selection of 20,000 is plotted.
     names : list of str
         Names of the features.
     path : str
-        The .png file to write.
+        Name of the .png file to write.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -47,16 +62,19 @@ def plot_mixture(model: GaussianMixture, X: NDArray[Any], names: list[str], path
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     size = float(np.clip(8000 / X.shape[0], 1.5, 14))
+    covariance_type = COVARIANCE_TYPES[model.covariance_type]
+    n_features = model.means_.shape[1]
     for k in range(len(model.weights_)):
         colour = f"C{k % 10}"
         members = labels == k
         axes.scatter(X[members, 0], X[members, 1], s=size, color=colour, alpha=0.5, linewidths=0)
         centre = (float(model.means_[k, 0]), float(model.means_[k, 1]))
-        variances, axes_of_ellipse = np.linalg.eigh(_covariance(model, k)[:2, :2])
+        covariance = covariance_type.matrix(model.covariances_, k, n_features)
+        variances, axes_of_ellipse = np.linalg.eigh(covariance[:2, :2].astype(np.float64))
         angle = float(np.degrees(np.arctan2(axes_of_ellipse[1, 1], axes_of_ellipse[0, 1])))
         for n_sd in (1, 2):
             length, width = 2 * n_sd * np.sqrt(variances[[1, 0]])
-            # A white line underneath keeps the ellipse visible on points of its own colour.
+            # The white line below makes the ellipse visible on points of its own colour.
             for line, line_width in (("white", 3.0), (colour, 1.6)):
                 axes.add_patch(
                     Ellipse(centre, length, width, angle=angle, fill=False,
@@ -70,16 +88,3 @@ def plot_mixture(model: GaussianMixture, X: NDArray[Any], names: list[str], path
         fontsize="medium",
     )
     figure.savefig(path, dpi=130)
-
-
-def _covariance(model: GaussianMixture, k: int) -> NDArray[Any]:
-    """Return the covariance matrix of component k whatever the covariance type."""
-    covariances: NDArray[Any] = np.asarray(model.covariances_, dtype=float)
-    if model.covariance_type == "tied":
-        return covariances
-    of_k: NDArray[Any] = covariances[k]
-    if model.covariance_type == "full":
-        return of_k
-    if model.covariance_type == "diag":
-        return np.diag(of_k)
-    return of_k * np.eye(model.means_.shape[1])

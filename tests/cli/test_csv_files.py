@@ -1,46 +1,22 @@
-"""Reading DATA of the command line: headers, delimiters, and what is said of other files."""
+"""Tables in text files: headers, delimiters, and what is said of other texts."""
 
 import csv
-import os
 import warnings
 
 import numpy as np
 import pytest
 
 from gmm_core import GaussianMixture
-from gmm_core.__main__ import main
-from gmm_core._data_files import read_data
+from gmm_core.cli.data_files import read_data
+from gmm_core.cli.main import main
 
 NUMBERS = [[1.5, 2.25], [3.5, -4.0], [5.0, 6.125]]
 ROWS = "1.5,2.25\n3.5,-4\n5,6.125\n"
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Return a function that writes a .csv file and returns its path."""
-
-    def write(text):
-        path = tmp_path / "data.csv"
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return str(path)
-
-    return write
-
-
 def check(data, names):
     assert data.names == names
     np.testing.assert_array_equal(data.X, NUMBERS)
-
-
-def failure(capsys, *argv):
-    """Run a command that must fail, and return its one line of complaint."""
-    assert main(list(argv)) == 2
-    out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and err.startswith("gmm-core: error: ")
-    return err
-
-
-# Header ------------------------------------------------------------------------------------------
 
 
 def test_header_of_numbers(write):
@@ -142,16 +118,13 @@ def test_empty_columns(write):
         read_data(write("a,b\n1,2,\n3,4,\n"))
 
 
-# Delimiter ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("option", "between"),
     [(";", ";"), ("|", "|"), (":", ":"), ("tab", "\t"), ("\\t", "\t"), ("\t", "\t"), ("space", " "),
      (" ", "   "), ("space", " \t "), (",", " , ")],
 )  # fmt: skip
 @pytest.mark.parametrize("names", ["", "a,b\n", '"a","b"\n'])
-def test_delimiters(write, capsys, tmp_path, option, between, names):
+def test_delimiters(tmp_path, write, option, between, names):
     text = (names + ROWS).replace(",", between)
     if option in (" ", "space"):  # such tables are often right-aligned
         text = "".join(f"  {line} \n" for line in text.splitlines())
@@ -173,47 +146,44 @@ def test_delimiters(write, capsys, tmp_path, option, between, names):
 @pytest.mark.parametrize(("between", "name"), [(";", "';'"), ("\t", "tab"), ("  ", "space")])
 @pytest.mark.parametrize("names", ["", "a,b\n"])
 @pytest.mark.parametrize("rows", [ROWS, "1.5,2\n", "1.5,2,label\n", "2,5:3,5\n4,5:5,5\n"])
-def test_another_delimiter_is_suggested(write, capsys, between, name, names, rows):
+def test_another_delimiter_is_suggested(failure, write, between, name, names, rows):
     mark = ":" if ":" in rows else ","  # the last rows have decimal commas
     text = (names.replace(",", mark) + rows).replace(mark, between)
-    err = failure(capsys, "fit", write(text))
+    err = failure("fit", write(text))
     assert "is not a number" in err or "columns, expected 1" in err
     assert err.endswith(f"; are the columns separated by {name}? then use --delimiter {name}\n")
 
 
-def test_the_comma_is_suggested_too(write, capsys):
-    err = failure(capsys, "fit", write(ROWS), "--delimiter", ";")
+def test_the_comma_is_suggested_too(failure, write):
+    err = failure("fit", write(ROWS), "--delimiter", ";")
     assert "then use --delimiter ','" in err
 
 
 @pytest.mark.parametrize(
     "text", ["1,red\n", "a,b\n1,2\n3,4 five\n", "1,2\n3,4,5\n", "x\n2020-01-01 10:00\n", "1 , red , 3\n"]
 )
-def test_no_delimiter_is_suggested_for_text(write, capsys, text):
-    assert "--delimiter" not in failure(capsys, "fit", write(text))
+def test_no_delimiter_is_suggested_for_text(failure, write, text):
+    assert "--delimiter" not in failure("fit", write(text))
 
 
-def test_decimal_commas(write, capsys):
+def test_decimal_commas(failure, write):
     path = write("a;b\n1.5;2,5\n")
-    err = failure(capsys, "fit", path, "--delimiter", ";")
+    err = failure("fit", path, "--delimiter", ";")
     assert "line 2, column 2: '2,5' is not a number (expected a decimal point)" in err
 
 
 @pytest.mark.parametrize("option", ["", ";;", "1", "e", ".", "-", '"', "\n", "tabs"])
-def test_what_cannot_be_a_delimiter(capsys, option):
-    err = failure(capsys, "fit", "x.csv", f"--delimiter={option}")
+def test_what_cannot_be_a_delimiter(failure, option):
+    err = failure("fit", "x.csv", f"--delimiter={option}")
     assert "--delimiter" in err and repr(option) in err
 
 
 @pytest.mark.parametrize("options", [["--delimiter", ";"], ["--header", "yes"], ["--header", "no"]])
-def test_options_of_csv_files_are_for_csv_files(capsys, tmp_path, options):
+def test_options_of_csv_files_are_for_csv_files(failure, tmp_path, options):
     path = str(tmp_path / "x.npy")
     np.save(path, NUMBERS)
-    err = failure(capsys, "fit", path, *options)
+    err = failure("fit", path, *options)
     assert "--delimiter and --header are for .csv files" in err
-
-
-# Other files -------------------------------------------------------------------------------------
 
 
 def test_underscores_are_of_python_not_of_numbers(write):
@@ -221,37 +191,6 @@ def test_underscores_are_of_python_not_of_numbers(write):
         read_data(write("1,2\n1_0,2\n"))
 
 
-def test_a_field_longer_than_the_csv_module_takes(write, capsys):
+def test_a_field_longer_than_the_csv_module_takes(failure, write):
     text = "x" * (csv.field_size_limit() + 1)
-    assert "field larger than field limit" in failure(capsys, "fit", write(text))
-
-
-@pytest.fixture
-def model_path(tmp_path, capsys):
-    np.save(tmp_path / "x.npy", NUMBERS)
-    path = str(tmp_path / "model.npz")
-    assert main(["fit", str(tmp_path / "x.npy"), "--out", path]) == 0
-    capsys.readouterr()
-    return path
-
-
-@pytest.mark.parametrize("command", [["fit"], ["predict", "MODEL"], ["score", "MODEL"]])
-def test_a_model_given_as_data(capsys, model_path, command):
-    argv = [model_path if word == "MODEL" else word for word in command]
-    err = failure(capsys, *argv, model_path)
-    assert f"{model_path}: is a model saved by gmm_core, expected a file of samples" in err
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".csv", ".npz"])
-@pytest.mark.parametrize("command", ["predict", "score", "info", "sample"])
-def test_data_given_as_a_model(capsys, tmp_path, suffix, command):
-    path = str(tmp_path / f"data{suffix}")
-    if suffix == ".csv":
-        np.savetxt(path, NUMBERS, delimiter=",")
-    elif suffix == ".npy":
-        np.save(path, NUMBERS)
-    else:
-        np.savez(path, X=NUMBERS)
-    data = [path] if command in ("predict", "score") else []
-    err = failure(capsys, command, path, *data)
-    assert f"{os.path.basename(path)} is not a model saved by gmm_core" in err
+    assert "field larger than field limit" in failure("fit", write(text))
