@@ -1,8 +1,8 @@
-"""What an iteration costs on a Dask cluster: bytes, the scheduler's time, what follows from them.
+"""Measure the bytes and the scheduler's time of an iteration on a Dask cluster.
 
 Run ``python benchmarks/dask_overhead.py`` with the extra `dask` installed. It starts a scheduler
-and two worker processes of one thread here, measures, and puts the figures into a model of 100
-workers and 10⁹ rows, on paper.
+and two worker processes of one thread each on this machine. From what it measures, it computes the
+time of an iteration on 100 workers with 10⁹ rows.
 """
 
 import argparse
@@ -27,7 +27,7 @@ FAN_IN = _dask_pass._FAN_IN
 
 
 class Case(NamedTuple):
-    """Rows in chunks, and a mixture."""
+    """The sizes of one measurement."""
 
     rows: int
     features: int
@@ -45,7 +45,17 @@ FLOOR = [Case(100 * n, 2, 2, n) for n in (8, 64, 512)]
 
 
 class Measured(NamedTuple):
-    """Of one iteration: seconds that it took, seconds of its tasks on the workers, bytes."""
+    """What was measured of one iteration.
+
+    Attributes
+    ----------
+    iteration : float
+        Seconds.
+    tasks : float
+        Seconds of all tasks on the workers.
+    out, back : int
+        Bytes that are sent to the workers and that come back.
+    """
 
     iteration: float
     tasks: float
@@ -53,16 +63,18 @@ class Measured(NamedTuple):
     back: int
 
 
-def block(means: np.ndarray, rows: int, block_id: tuple[int, int] = (0, 0)) -> np.ndarray:
-    rng = np.random.default_rng(block_id[0])
+def chunk(means: np.ndarray, rows: int, number: int) -> np.ndarray:
+    """Draw the rows of one chunk."""
+    rng = np.random.default_rng(number)
     return rng.normal(size=(rows, means.shape[1])) + means[rng.integers(len(means), size=rows)]
 
 
 def measure(client: Client, case: Case, iterations: int, rounds: int) -> Measured:
+    """Measure an iteration as the difference of a longer and a shorter fit."""
     K, D = case.components, case.features
     means = np.random.default_rng(0).normal(size=(K, D))
     size = case.rows // case.chunks
-    keys = [client.submit(block, means, size, (i, 0), pure=False) for i in range(case.chunks)]
+    keys = [client.submit(chunk, means, size, i, pure=False) for i in range(case.chunks)]
     rows = client.persist(da.concatenate([da.from_delayed(k, (size, D), float) for k in keys]))
     distributed.wait(rows)
     given = {
@@ -74,13 +86,14 @@ def measure(client: Client, case: Case, iterations: int, rounds: int) -> Measure
     original = DaskChunks.sum
 
     def spy(self: DaskChunks, function: object, arguments: object) -> np.ndarray:
+        """Call the original method, and note the sizes of what is sent."""
         result = original(self, function, arguments)
         if function is _dask_pass._expectation:
             sent[:] = len(pickle.dumps(arguments, protocol=5)), result.nbytes
         return result
 
     def fit(max_iter: int) -> tuple[float, float]:
-        """Seconds in all, and those of the E-steps on the workers for one iteration."""
+        """Return the seconds of a fit, and those of the E-steps of one iteration on the workers."""
         model = GaussianMixture(K, tol=0.0, max_iter=max_iter, reg_covar=0.1, **given)
         with distributed.get_task_stream(client) as stream:
             began = time.perf_counter()
@@ -95,9 +108,9 @@ def measure(client: Client, case: Case, iterations: int, rounds: int) -> Measure
 
     DaskChunks.sum = spy
     times, tasks = [], []
-    fit(1)  # what happens once only
+    fit(1)  # leaves what happens only once out of the measurement
     try:
-        for _ in range(rounds):  # interleaved: the machine may have other work
+        for _ in range(rounds):  # interleaved, as the machine may have other work
             short, _ = fit(1)
             long, in_tasks = fit(1 + iterations)
             times.append((long - short) / iterations)
@@ -108,7 +121,7 @@ def measure(client: Client, case: Case, iterations: int, rounds: int) -> Measure
 
 
 def n_tasks(chunks: int) -> int:
-    """Tasks of one iteration: one for each chunk, and the tree."""
+    """Return the number of tasks of an iteration: one for each chunk, and those of the tree."""
     count = chunks
     while chunks > 1:
         chunks = math.ceil(chunks / FAN_IN)
@@ -117,28 +130,29 @@ def n_tasks(chunks: int) -> int:
 
 
 def main() -> None:
+    """Print what was measured, and what it means for 100 workers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="a smoke test: fewer rows")
+    parser.add_argument("--quick", action="store_true", help="run a smoke test with fewer rows")
     parser.add_argument(
-        "--bandwidth", type=float, default=1e9, help="bytes a second, of the model's network"
+        "--bandwidth", type=float, default=1e9, help="bytes per second in the network"
     )
     options = parser.parse_args()
     warnings.simplefilter("ignore", gmm_core.ConvergenceWarning)
     warnings.filterwarnings("ignore", "component .* has no samples")
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
     with cluster, Client(cluster) as client:
-        print("empty iterations, of 100 rows a chunk: the time of scheduler and client\n")
-        print("| chunks | tasks | ms an iteration | ms a task |\n|---|---|---|---|")
+        print("iterations with 100 rows per chunk: the time of scheduler and client\n")
+        print("| chunks | tasks | ms per iteration | ms per task |\n|---|---|---|---|")
         floor = []
         for case in FLOOR:
             tasks, t = n_tasks(case.chunks), measure(client, case, 5, options.rounds).iteration
             floor.append((tasks, t))
             print(f"| {case.chunks} | {tasks} | {1e3 * t:.1f} | {1e3 * t / tasks:.2f} |")
         slope, fixed = np.polyfit(*np.transpose(floor), 1)
-        print(f"\nstraight line: {1e3 * fixed:.1f} ms + {1e3 * slope:.2f} ms a task\n")
-        header = "kB out | kB back | ms an iteration | ms of tasks / 2 | the rest"
+        print(f"\nstraight line: {1e3 * fixed:.1f} ms + {1e3 * slope:.2f} ms per task\n")
+        header = "kB out | kB back | ms per iteration | ms of tasks / 2 | the rest"
         print(f"| rows | features | components | chunks | {header} |\n{'|---' * 9}|")
         found = []
         for case in CASES:
@@ -154,11 +168,13 @@ def main() -> None:
     levels, rounds = math.ceil(math.log(1000, FAN_IN)), math.ceil(math.log2(100))
     bandwidth = options.bandwidth
     print(f"""
-on paper: 100 workers of one thread, 10⁹ rows in 1,000 chunks, {bandwidth / 1e9:g} GB/s each way.
-tasks: rows · time of a row on a worker / 100.
-scheduler: the straight line, none of it hidden behind tasks.
-network: parameters to the scheduler and on in log₂ 100 = {rounds} rounds; statistics up a tree of
-{levels} levels, {FAN_IN - 1} of {FAN_IN} parts moved at each, through the scheduler to the client.
+computed, not measured: 100 workers of one thread each, 10⁹ rows in 1,000 chunks, and
+{bandwidth / 1e9:g} GB/s in each direction.
+tasks: the number of rows times the time of a row on a worker, divided by 100.
+scheduler: the straight line; no part of it overlaps with tasks.
+network: the parameters go to the scheduler, and from there to the workers in log₂ 100 = {rounds}
+rounds. The statistics go up a tree of {levels} levels, where {FAN_IN - 1} of {FAN_IN} parts are
+moved at each, and through the scheduler to the client.
 """)
     print("| features | components | tasks s | scheduler s | network s | iteration s |")
     print("|---" * 6 + "|")

@@ -1,9 +1,9 @@
-"""Digests of the results of 556 small fits, to tell whether a change has altered a bit of them.
+"""Compute digests of 556 small fits, which tell whether a change has altered a bit of the results.
 
-    python benchmarks/digests.py before.json                # with the package as it was
-    python benchmarks/digests.py after.json before.json     # with the changed one: what differs
+    python benchmarks/digests.py before.json                # with the package before the change
+    python benchmarks/digests.py after.json before.json     # after it; prints what differs
 
-The digests are those of one instruction set: compare files made on the same machine.
+The digests depend on the instruction set, so both files have to be made on the same machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ATTRIBUTES = (
 
 
 def samples(n: int, n_features: int) -> np.ndarray:
-    """Four groups of different shapes, two of which overlap."""
+    """Draw four groups of different shapes, two of which overlap."""
     rng = np.random.RandomState(n_features)
     means = 3 * rng.randn(K, n_features)
     factors = rng.randn(K, n_features, n_features) / 2 + np.eye(n_features)
@@ -39,10 +39,12 @@ def samples(n: int, n_features: int) -> np.ndarray:
 
 
 def by_place(X: Any, n_components: int, random_state: Any) -> Any:
+    """Return labels that depend on the first feature: a callable `init_params`."""
     return np.floor(X[:, 0]).astype(int) % n_components
 
 
 def weights_of(kind: str, n: int) -> np.ndarray | None:
+    """Return sample weights: none, random ones, or random ones with zeros."""
     rng = np.random.RandomState(1)
     if kind == "none":
         return None
@@ -50,10 +52,12 @@ def weights_of(kind: str, n: int) -> np.ndarray | None:
 
 
 def fit(model: GaussianMixture, X: Any, weight: Any) -> GaussianMixture:
+    """Fit an array."""
     return model.fit(X, sample_weight=weight)
 
 
 def fit_batches(model: GaussianMixture, X: Any, weight: Any) -> GaussianMixture:
+    """Fit a list of batches."""
     cuts = range(0, len(X), 333)
     if weight is None:
         return model.fit_batches([X[i : i + 333] for i in cuts])
@@ -61,26 +65,28 @@ def fit_batches(model: GaussianMixture, X: Any, weight: Any) -> GaussianMixture:
 
 
 def learn(model: GaussianMixture, X: Any, weight: Any) -> GaussianMixture:
+    """Learn from a stream by `partial_fit`."""
     for i in range(0, len(X), 100):
         part = None if weight is None else weight[i : i + 100]
         model.partial_fit(X[i : i + 100], sample_weight=part)
     return model
 
 
-def fit_with_holes(model: GaussianMixture, X: Any, weight: Any) -> GaussianMixture:
-    holes = np.random.RandomState(2).random_sample(X.shape) < 0.1
-    X = np.where(holes, np.nan, X).astype(X.dtype)
+def fit_with_missing(model: GaussianMixture, X: Any, weight: Any) -> GaussianMixture:
+    """Fit an array in which a tenth of the values is missing."""
+    is_missing = np.random.RandomState(2).random_sample(X.shape) < 0.1
+    X = np.where(is_missing, np.nan, X).astype(X.dtype)
     return model.set_params(missing="marginalize").fit(X, sample_weight=weight)
 
 
 Way = Callable[[GaussianMixture, Any, Any], GaussianMixture]
 WAYS: dict[str, Way] = {
-    "array": fit, "batches": fit_batches, "stream": learn, "missing": fit_with_holes
+    "array": fit, "batches": fit_batches, "stream": learn, "missing": fit_with_missing
 }
 
 
 def cases() -> Iterator[tuple[str, Way, dict[str, Any], np.ndarray, np.ndarray | None]]:
-    """Name, way of fitting, parameters, samples and weights of each fit."""
+    """Yield name, way of fitting, parameters, samples and weights of each fit."""
     X = samples(1500, 3)
     for way, kind, dtype, start, weights in itertools.product(
         WAYS, TYPES, ("float32", "float64"), (*STARTS, "labels"), ("none", "random", "zeros")
@@ -110,7 +116,7 @@ def cases() -> Iterator[tuple[str, Way, dict[str, Any], np.ndarray, np.ndarray |
 
 
 def digest(model: GaussianMixture, X: np.ndarray) -> str:
-    """Hash of the fitted attributes and of what the methods make of them."""
+    """Return a hash of the fitted attributes and of the results of the methods."""
     state = hashlib.sha256()
     results = [getattr(model, name) for name in ATTRIBUTES]
     results += [method(X) for method in (model.score_samples, model.predict_proba, model.predict)]

@@ -1,7 +1,7 @@
-"""What people write themselves when a library is too slow for them: EM in a page of NumPy or JAX.
+"""EM in a page of NumPy or JAX, as people write it when a library is too slow for them.
 
-Both expand squares, |x − μ|² = |x|² − 2 x·μ + |μ|², and moments, Σ r x xᵀ − N μ μᵀ, which turns
-nearly all of the work into matrix products, and loses digits where data lie far from 0.
+Both versions expand squares, |x − μ|² = |x|² − 2 x·μ + |μ|², and moments, Σ r x xᵀ − N μ μᵀ. This
+turns nearly all of the work into matrix products, and loses digits where data lie far from 0.
 """
 
 import importlib
@@ -17,10 +17,10 @@ LOG_2PI = float(np.log(2 * np.pi))
 
 
 class QuadraticFeatures(Peer):
-    """A log-density is linear in x_i x_j, x_i and 1: two matrix products an iteration.
+    """EM by two matrix products per iteration, as a log-density is linear in x_i x_j, x_i and 1.
 
-    The features are made once if they take less than 256 MB (before the clock starts, since they
-    serve all fits to the same data), otherwise again for each block of 512 rows.
+    If these features take less than 256 MB, they are computed once for all fits to the same data,
+    before the clock starts. Otherwise they are computed again for each block of 512 rows.
     """
 
     name = "quadratic"
@@ -39,7 +39,7 @@ class QuadraticFeatures(Peer):
 
     def refusal(self, problem: Problem) -> str | None:
         if problem.workload.n_features > 64:
-            return "has too many features, the square of the data's"
+            return "needs the square of the number of features, which is too many"
         return super().refusal(problem)
 
     def fit(self, problem: Problem, n_iter: int) -> Parameters:
@@ -91,7 +91,10 @@ class QuadraticFeatures(Peer):
 
 
 class Jax(Peer):
-    """A jitted EM step, the whole array at once. One thread only, as XLA's cannot be set later."""
+    """EM by a jitted step on the whole array.
+
+    It uses one thread, as the number of XLA's threads cannot be changed later.
+    """
 
     name = "jax"
     package = "jax"
@@ -105,7 +108,7 @@ class Jax(Peer):
         self.np = importlib.import_module("jax.numpy")
         self.jax.config.update("jax_enable_x64", True)
         allowed = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {min(allowed)})  # XLA's threads inherit it
+        os.sched_setaffinity(0, {min(allowed)})  # XLA's threads inherit this
         self.np.ones(3).sum().block_until_ready()
         os.sched_setaffinity(0, allowed)
         self.step = self.jax.jit(self._step, static_argnames="kind")
@@ -119,7 +122,7 @@ class Jax(Peer):
         return "one thread only" if self.n_threads != 1 else super().refusal(problem)
 
     def _e_step(self, X: Any, weights: Any, means: Any, covariances: Any, kind: str) -> Any:
-        """log p(x) and responsibilities."""
+        """Return log p(x) and responsibilities."""
         np, D = self.np, X.shape[1]
         if kind in ("full", "tied"):
             L = np.linalg.cholesky(covariances)
@@ -142,6 +145,7 @@ class Jax(Peer):
         return (peak + np.log(total))[:, 0], r / total
 
     def _step(self, X: Any, weights: Any, means: Any, covariances: Any, kind: str) -> Any:
+        """Return weights, means and covariances after an iteration."""
         np = self.np
         r = self._e_step(X, weights, means, covariances, kind)[1]
         counts = r.sum(0)

@@ -1,12 +1,13 @@
-"""Data larger than memory: what a map or batches cost beside an array, and what a subsample loses.
+"""Measure what memory maps and batches cost, and what is lost by a start from a subset of the rows.
 
     python benchmarks/large.py [--rows N] [--features D] [--directory PATH]
 
-1. Seconds of a fit of 10 iterations from given parameters: of an array, of a map of its file, of
-   arrays, maps and frames that have to be converted, and in batches; interleaved, medians, each as
-   a ratio to the array. And the most private memory (RssAnon) that a fit took, start included.
-2. The log-likelihood that `fit` ends with when the start comes from the default subsample (and
-   smaller ones) instead of all data, over several seeds.
+1. The time of a fit of 10 iterations from given parameters: to an array, to a map of its file, to
+   arrays, maps and data frames that have to be converted, and in batches. The fits are interleaved;
+   medians are printed, each also as a ratio to the fit to the array. The last column is the largest
+   private memory (RssAnon) of a fit that finds its own start.
+2. The log-likelihood at the end of fits whose start comes from a subset of the rows (of the default
+   size, and of a tenth of it) or from all rows, over several seeds.
 """
 
 import argparse
@@ -30,10 +31,11 @@ COMPONENTS = 8
 
 
 def main() -> None:
+    """Parse the arguments and run both comparisons."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--features", type=int, default=8)
-    parser.add_argument("--directory", help="for the files (default: a temporary one)")
+    parser.add_argument("--directory", help="folder for the files (default: a temporary one)")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     print(build_info())
@@ -43,6 +45,7 @@ def main() -> None:
 
 
 def compare_sources(n: int, d: int, directory: Path) -> None:
+    """Print time and memory of fits to the same numbers, which come from different sources."""
     problem = make_problem(Workload("maps", n, d, COMPONENTS))
     X = problem.X
     np.save(directory / "C.npy", X)
@@ -51,7 +54,7 @@ def compare_sources(n: int, d: int, directory: Path) -> None:
     maps = {
         name: np.load(directory / f"{name}.npy", mmap_mode="r") for name in ("C", "F", "big")
     }
-    # of a length that no chunk has, so that every batch goes through the buffer
+    # No chunk has this length, so every batch goes through the buffer.
     batches = [X[start : start + 9_999] for start in range(0, n, 9_999)]
     model = GaussianMixture(
         COMPONENTS, max_iter=10, tol=0, random_state=0, weights_init=problem.weights,
@@ -90,7 +93,7 @@ def compare_sources(n: int, d: int, directory: Path) -> None:
 def private_mb(
     fit: Callable[[GaussianMixture], GaussianMixture], model: GaussianMixture
 ) -> float:
-    """Most memory that is not a map of a file, beyond what there was, in 10⁶ bytes (Linux)."""
+    """Return by how many 10⁶ bytes the private memory grows in a fit, at its peak (Linux)."""
 
     def now() -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -113,6 +116,7 @@ def private_mb(
 
 
 def compare_starts() -> None:
+    """Print the log-likelihoods of fits whose starts come from subsets of the rows."""
     workloads = [
         Workload("blobs", 1_000_000, 2, 8),
         Workload("blobs", 500_000, 16, 32),
@@ -120,8 +124,8 @@ def compare_starts() -> None:
         Workload("colours of a photograph", 300_000, 3, 8, source="colour"),
         Workload("patches of photographs", 100_000, 64, 16, source="patches"),
     ]
-    print("\nmean log-likelihood of fits from a start by all samples, and what is lost by others")
-    print("(nats per sample; median, and the worst of 5 seeds, against the median by all samples)")
+    print("\nmean log-likelihood of fits whose start comes from all rows, and what others lose")
+    print("(nats per sample; median and worst of 5 seeds, against the median for all rows)")
     for workload in workloads:
         try:
             X = make_problem(workload).X

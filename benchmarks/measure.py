@@ -1,4 +1,4 @@
-"""Checking that libraries agree, and timing those that do."""
+"""Check that libraries agree, and time those that do."""
 
 import time
 from collections.abc import Callable
@@ -7,23 +7,25 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
+from bench import interleave
 from memory import measure_peak_mb
 from peers import Parameters, Peer
 from workloads import SCORING, Array, Problem
 
 from gmm_core import reference
 
-# Largest difference, relative to max(1, |truth|), of the mean log-likelihood per sample; of any
-# sample's log-likelihood; of any responsibility. For labels: the share that differs.
+# Largest difference, divided by max(1, |truth|), of a mean log-likelihood per sample, of the
+# log-likelihood of any sample, or of any responsibility. It allows for rounding errors, which grow
+# with the size of what is rounded.
 TOLERANCES = {"float64": 1e-8, "float32": 1e-4}
-LABEL_TOLERANCE = 1e-4
-TOO_SLOW = 30.0  # seconds for a fit of one iteration, which some close with a second E-step
-LATENCY_CALLS = 10  # a fit of a millisecond is too short to be timed alone
-SETTLE = 0.05  # seconds; the threads of the library before spin for a while
+LABEL_TOLERANCE = 1e-4  # largest share of labels that differ
+TOO_SLOW = 30.0  # seconds for a fit of one iteration, which some libraries end with another E-step
+LATENCY_CALLS = 10  # a fit takes about a millisecond, which is too short to be timed alone
+SETTLE = 0.05  # seconds to wait, as threads of the library before spin for a while
 
 
 class Sample(NamedTuple):
-    """Milliseconds by the clock, and of all processors together."""
+    """Times of one run, in milliseconds: by the clock, and of all processors together."""
 
     wall: float
     cpu: float
@@ -31,7 +33,27 @@ class Sample(NamedTuple):
 
 @dataclass
 class Cell:
-    """One library on one workload."""
+    """The results of one library on one workload.
+
+    Attributes
+    ----------
+    library : str
+        Name of the library.
+    status : {'ok', 'unsupported', 'differs', 'failed', 'too slow'}
+        Whether the library was timed, or why not.
+    detail : str
+        A sentence about the status.
+    log_likelihood : float or None
+        Mean log-likelihood per sample after the iterations that are compared.
+    difference : float or None
+        Difference from the library that is taken as the truth.
+    wall_ms, cpu_ms : list of float
+        Times of all runs, by the clock and of all processors.
+    memory_mb : float or None
+        Peak memory beyond the data.
+    n_iter, log_likelihoods : list
+        Number of iterations and mean log-likelihood at the end of each whole fit.
+    """
 
     library: str
     status: str = "ok"
@@ -46,6 +68,7 @@ class Cell:
 
     @property
     def median_ms(self) -> float | None:
+        """Median time by the clock, or None if there is none."""
         return median(self.wall_ms) if self.wall_ms else None
 
 
@@ -53,6 +76,7 @@ Task = Callable[[], Sample]
 
 
 def timed(call: Callable[[], object], calls: int = 1, settle: float = SETTLE) -> Sample:
+    """Measure the time of a call, as a mean over several calls."""
     time.sleep(settle)
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(calls):
@@ -61,23 +85,8 @@ def timed(call: Callable[[], object], calls: int = 1, settle: float = SETTLE) ->
     return Sample(wall * 1e3 / calls, cpu * 1e3 / calls)
 
 
-def interleave(tasks: dict[str, Task], repeats: int, cap: float) -> dict[str, list[Sample]]:
-    """Every task once, then every task again. One that would exceed `cap` seconds leaves early."""
-    samples: dict[str, list[Sample]] = {name: [] for name in tasks}
-    spent = dict.fromkeys(tasks, 0.0)
-    names = list(tasks)
-    for turn in range(repeats):
-        for name in names[::-1] if turn % 2 else names:  # nobody is always first
-            if turn and spent[name] * (turn + 1) / turn > cap:
-                continue
-            started = time.perf_counter()
-            samples[name].append(tasks[name]())
-            spent[name] += time.perf_counter() - started
-    return samples
-
-
 def mean_log_likelihood(X: Array, parameters: Parameters, covariance_type: str) -> float:
-    """By the textbook, in float64, whatever library the parameters come from."""
+    """Evaluate the parameters of any library by `gmm_core.reference`, in float64."""
     weights, means, covariances = (np.asarray(p, dtype=np.float64) for p in parameters)
     factors = reference.precision_cholesky(covariances, covariance_type)
     model = (weights / weights.sum(), means, factors, covariance_type)
@@ -86,10 +95,19 @@ def mean_log_likelihood(X: Array, parameters: Parameters, covariance_type: str) 
 
 
 class Comparison:
-    """All libraries on one workload with one number of threads.
+    """Compare all libraries on one workload with one number of threads.
 
-    The first library to end well is the truth for the others: the NumPy baseline if it takes part,
-    and gmm_core only after everybody else.
+    The first library that succeeds is the truth for the others. The NumPy baseline is tried first
+    and gmm_core last.
+
+    Parameters
+    ----------
+    problem : Problem
+        Data and start.
+    repeats : int
+        Number of rounds.
+    cap : float
+        Seconds. A library that would take longer than this is timed in fewer rounds.
     """
 
     def __init__(self, problem: Problem, repeats: int, cap: float) -> None:
@@ -102,6 +120,7 @@ class Comparison:
         self.cells: dict[str, Cell] = {}
 
     def run(self, peers: dict[str, Peer], n_threads: int, memory: bool) -> list[Cell]:
+        """Compare and time the libraries, and measure their memory if `memory` is true."""
         places = ["reference", "sklearn", "daal4py", "jax", "quadratic", "pomegranate", "gmm_core"]
         for name in sorted(peers, key=places.index):
             self._check(peers[name])
@@ -114,11 +133,12 @@ class Comparison:
         return [self.cells[name] for name in peers]
 
     def _record(self, cell: Cell, samples: list[Sample]) -> None:
+        """Add times to a cell."""
         cell.wall_ms += [sample.wall for sample in samples]
         cell.cpu_ms += [sample.cpu for sample in samples]
 
     def _check(self, peer: Peer) -> None:
-        """Add the library's task, or a cell that says why it has none."""
+        """Add a cell for the library, and a task that is timed unless the library is refused."""
         cell = self.cells[peer.name] = Cell(peer.name)
         refusal = peer.refusal(self.problem)
         if refusal is not None:
@@ -135,7 +155,7 @@ class Comparison:
             cell.status, cell.detail = "failed", f"{type(error).__name__}: {error}"
 
     def _compare(self, cell: Cell, value: Array) -> bool:
-        """Whether the library agrees with the truth; if not, the cell says by how much."""
+        """Return whether the library agrees with the truth; write the difference to its cell."""
         if self.truth is None:
             self.truth = value
         if self.kind == "predict":
@@ -150,16 +170,14 @@ class Comparison:
         return cell.status == "ok"
 
     def _check_iterations(self, peer: Peer, cell: Cell) -> None:
+        """Compare the ends of fits from the same start, and add the time of iterations or a fit."""
         problem, iterations = self.problem, self.problem.workload.iterations
-        _ = problem.precisions  # made here, so that it is in nobody's time
+        _ = problem.precisions  # computed here, so that it is in no library's time
         last = iterations + (self.kind == "em")
         ends: list[Parameters] = []
         first = timed(lambda: peer.fit(problem, 1), settle=0)
         if first.wall > TOO_SLOW * 1e3:
-            cell.status, cell.detail = (
-                "too slow",
-                f"one iteration took {first.wall:.0f} ms",
-            )
+            cell.status, cell.detail = "too slow", f"one iteration took {first.wall:.0f} ms"
             return
         whole = timed(lambda: ends.append(peer.fit(problem, last)), settle=0)
         covariance_type = problem.workload.covariance_type
@@ -172,7 +190,7 @@ class Comparison:
 
         if self.kind == "latency":
             self.tasks[peer.name] = lambda: timed(lambda: peer.fit(problem, last), LATENCY_CALLS)
-        elif (first.wall + whole.wall) / 1e3 > self.cap:  # so long that one more tells nothing new
+        elif (first.wall + whole.wall) / 1e3 > self.cap:  # one more run tells nothing new
             self._record(cell, [per_iteration(first, whole)])
         else:
             self.tasks[peer.name] = lambda: per_iteration(
@@ -181,12 +199,16 @@ class Comparison:
             )
 
     def _check_scores(self, peer: Peer, cell: Cell) -> None:
+        """Compare what a scoring method returns, and add its time."""
         call = peer.scorer(self.problem)
         if self._compare(cell, np.asarray(call())):
             self.tasks[peer.name] = lambda: timed(call)
 
     def _prepare_default_fit(self, peer: Peer, cell: Cell) -> None:
-        """Every turn has its own seed. The starts differ, so the ends are shown, not compared."""
+        """Add the time of a whole fit, with another seed in each round.
+
+        The starts of the libraries differ, so their ends are shown and not compared.
+        """
         problem = self.problem
 
         def task() -> Sample:

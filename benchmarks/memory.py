@@ -1,11 +1,12 @@
-"""Peak memory of one library on one workload, in a process of its own.
+"""Measure the peak memory of one library on one workload, in a process of its own.
 
-The process imports the library, loads the data and the start from a file, runs a fit of almost
-nothing (so that what is loaded lazily is loaded), notes its resident size, does the work once, and
-reports how much higher its resident size has been meanwhile.
+The process imports the library, loads the data and the start from files, and runs a tiny fit, so
+that what is loaded lazily is loaded. Then it reads its resident size, does the work once, and
+reports how much larger its resident size has been meanwhile.
 
-On Linux the figure is VmHWM of /proc/self/status, reset just before the work: the ru_maxrss of
-`getrusage` starts at the size of the parent process, and cannot be reset.
+On Linux the peak is VmHWM of /proc/self/status, which is reset just before the work. The ru_maxrss
+of `getrusage`, which is used elsewhere, starts at the size of the parent process and cannot be
+reset.
 """
 
 import json
@@ -21,15 +22,16 @@ import numpy as np
 from libraries import PEERS
 from workloads import SCORING, Problem, Workload
 
+ARRAYS = ("X", "weights", "means", "covariances")  # of a Problem
 PROC = Path("/proc/self")
 TIMEOUT = 300
 
 
 def measure_peak_mb(name: str, problem: Problem, n_threads: int) -> float | None:
-    """Peak beyond the data in 10⁶ bytes; None where the process failed or took too long."""
+    """Return the peak beyond the data in 10⁶ bytes, or None if the process failed or was slow."""
     with tempfile.TemporaryDirectory() as directory:
-        for field in ("X", "weights", "means", "covariances"):
-            np.save(Path(directory) / f"{field}.npy", getattr(problem, field))
+        for array in ARRAYS:
+            np.save(Path(directory) / f"{array}.npy", getattr(problem, array))
         (Path(directory) / "workload.json").write_text(json.dumps(asdict(problem.workload)))
         command = [sys.executable, __file__, name, directory, str(n_threads)]
         variables = ("OMP", "OPENBLAS", "MKL", "NUMBA")
@@ -49,7 +51,7 @@ def measure_peak_mb(name: str, problem: Problem, n_threads: int) -> float | None
 
 
 def _resident_and_peak() -> tuple[int, int]:
-    """Bytes now, and the most so far."""
+    """Return the resident size and its peak so far, in bytes."""
     status = PROC / "status"
     if not status.exists():
         scale = 1 if sys.platform == "darwin" else 1024
@@ -66,10 +68,10 @@ def _reset_peak() -> None:
 
 
 def _run(name: str, directory: Path, n_threads: int) -> float:
+    """Do the work in this process, and return the growth of its memory in 10⁶ bytes."""
     peer = PEERS[name](n_threads)
     workload = Workload(**json.loads((directory / "workload.json").read_text()))
-    fields = ("X", "weights", "means", "covariances")
-    problem = Problem(workload, *(np.load(directory / f"{field}.npy") for field in fields))
+    problem = Problem(workload, *(np.load(directory / f"{array}.npy") for array in ARRAYS))
     peer.warm_up()
     call = peer.scorer(problem) if workload.kind in SCORING else None
     _reset_peak()

@@ -1,12 +1,11 @@
-"""Each micro-kernel alone, on a tile of samples that stays in the cache; one thread.
+"""Measure each micro-kernel alone, on one thread and on a tile of samples that stays in the cache.
 
-Built on the spot with the flags of the package (needs meson, ninja, Cython and a C compiler), for
-the instruction set that gmm_core uses here. The share is of the rate of a loop of multiply-adds on
-registers; a kernel's operations are its multiply-adds (two each) and multiplications. Subtractions
-have a port of their own and do not count.
+The micro-kernels are built when this runs, with the flags of the package and for the instruction
+set that gmm_core uses here. This needs meson, ninja, Cython and a C compiler. Each rate is divided
+by that of a loop of multiply-adds on registers. The operations of a kernel are its multiplications
+and its multiply-adds, which count twice. Subtractions run beside them and do not count.
 """
 
-import argparse
 import importlib.util
 import os
 import subprocess
@@ -20,12 +19,23 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+from roofline import load, measure_peak, parser_of
 
 FEATURES = (2, 8, 16, 64, 256)
 
 
 class Kernel(NamedTuple):
-    """The file in src/ that holds it; operations for a sample (or a matrix) by D, or None."""
+    """One micro-kernel.
+
+    Attributes
+    ----------
+    source : str
+        File in src/ that holds it.
+    operations : callable or None
+        Returns the number of operations for D features; None if they are not counted.
+    per_matrix : bool, default=False
+        Whether times and operations are those of a matrix, not of a sample.
+    """
 
     source: str
     operations: Callable[[int], int] | None
@@ -49,20 +59,11 @@ KERNELS = {
 WITHOUT_FEATURES = ("normalize", "exp_nonpositive", "log_positive")
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", metavar="SUBSTRING", default="", help="kernels by name")
-    parser.add_argument("--features", help="numbers with commas between")
-    parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
-    parser.add_argument("--isa", choices=("base", "v3", "v4"), help="another instruction set")
-    parser.add_argument("--repeats", type=int, default=7)
-    return parser.parse_args()
-
-
 def build(name: str) -> ModuleType:
-    """Compile one of the modules that gmm_core/meson.build names, and import it."""
+    """Compile one of the modules for micro.pyx in gmm_core/meson.build, and import it."""
     root = Path(__file__).resolve().parent.parent
-    scripts = os.path.dirname(sys.executable)  # of a virtual environment, activated or not
+    # A virtual environment need not be activated.
+    scripts = os.path.dirname(sys.executable)
     environment = os.environ | {"PATH": scripts + os.pathsep + os.environ["PATH"]}
     library = Path("gmm_core", name + str(sysconfig.get_config_var("EXT_SUFFIX")))
     with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +80,7 @@ def build(name: str) -> ModuleType:
 
 
 def measure(module: Any, kernel: str, D: int, dtype: str, repeats: int) -> float:
-    """Nanoseconds for a sample, or for a matrix; the median."""
+    """Return the median time for a sample, or for a matrix, in nanoseconds."""
     samples, scratch_size, _ = module.sizes(D)
     rng = np.random.default_rng(D)
     X = rng.normal(size=samples * D).astype(dtype)
@@ -97,23 +98,17 @@ def measure(module: Any, kernel: str, D: int, dtype: str, repeats: int) -> float
 
 
 def main() -> None:
-    options = parse()
-    if options.isa:
-        os.environ["GMM_CORE_ISA"] = options.isa
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from roofline import measure_peak
-    from versus import refuse_editable
-
-    refuse_editable()
-    import gmm_core
-
-    info = gmm_core.build_info()
-    level = str(info["isa"])
+    """Print the time of each micro-kernel, and its share of the peak."""
+    parser = parser_of(__doc__, FEATURES, repeats=7)
+    parser.add_argument("--only", metavar="SUBSTRING", default="", help="kernels with this name")
+    parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+    options = parser.parse_args()
+    features = options.features
+    level, title = load(options.isa)
     module = build(f"_micro_{level}_{'f64' if options.dtype == 'float64' else 'f32'}")
     peak = measure_peak(level, options.dtype)
-    features = tuple(map(int, options.features.split(","))) if options.features else FEATURES
-    print(f"gmm_core {gmm_core.__version__}, {info['compiler']}, kernels {level}, {options.dtype}")
-    print(f"peak {peak:.1f} GFLOP/s; nanoseconds a sample (cholesky, invert_lower: a matrix)")
+    print(f"{title}, {options.dtype}")
+    print(f"peak {peak:.1f} GFLOP/s; nanoseconds per sample (cholesky, invert_lower: per matrix)")
     print(f"{'':30}" + "".join(f"{f'D = {D}':>18}" for D in features))
     for name, kernel in KERNELS.items():
         if options.only not in name:

@@ -1,8 +1,8 @@
-"""The libraries under comparison, each behind the same four calls.
+"""Give the libraries under comparison the same interface.
 
-A start with `n_iter` iterations means the same for all of them: `n_iter` E-steps, each followed by
-an M-step, no regularisation, no stopping rule. What else a library does in a fit (validation, a
-closing E-step) is in the time of a whole fit and cancels in the time of one iteration.
+A fit of `n_iter` iterations means the same for all libraries: `n_iter` E-steps, each followed by an
+M-step, without regularisation or a stopping rule. What else a library does in a fit (validation, an
+E-step at the end) is part of the time of a whole fit, and cancels in the time of one iteration.
 """
 
 import importlib
@@ -18,20 +18,39 @@ ALL_TYPES = ("full", "tied", "diag", "spherical")
 
 
 class Parameters(NamedTuple):
+    """The parameters of a mixture."""
+
     weights: Array
     means: Array
     covariances: Array
 
 
 class Fitted(NamedTuple):
-    """A whole fit with default options: what it ended at, and after how many iterations."""
+    """The end of a whole fit with default options, and its number of iterations."""
 
     parameters: Parameters
     n_iter: int
 
 
 class Peer:
-    """One library; a subclass says what it can do."""
+    """One library. A subclass says what the library can do.
+
+    Attributes
+    ----------
+    name : str
+        Name in tables.
+    package : str
+        Name of the installed package.
+    covariance_types : tuple of str
+        Covariance types that the library has.
+    kinds : tuple of str
+        Kinds of workloads that the library can run.
+
+    Parameters
+    ----------
+    n_threads : int, default=1
+        Number of threads.
+    """
 
     name: str
     package: str
@@ -42,28 +61,31 @@ class Peer:
         self.set_threads(n_threads)
 
     def version(self) -> str:
+        """Return the version of the package."""
         return importlib.metadata.version(self.package)
 
     def set_threads(self, n_threads: int) -> None:
-        """What threadpoolctl and the environment cannot do for this library."""
+        """Limit the threads of this library where threadpoolctl and the environment cannot."""
 
     def fit(self, problem: Problem, n_iter: int) -> Parameters:
+        """Run EM for a number of iterations from the start of the problem."""
         raise NotImplementedError
 
     def scorer(self, problem: Problem) -> Callable[[], Array]:
-        """The call that is timed in a scoring workload, on a model made beforehand."""
+        """Return the call that a scoring workload times, on a model that is made here."""
         raise NotImplementedError
 
     def default_fit(self, problem: Problem, seed: int, max_iter: int = 100) -> Fitted:
+        """Fit with default options."""
         raise NotImplementedError
 
     def warm_up(self) -> None:
-        """A fit of almost nothing, so that what is loaded lazily is loaded."""
+        """Run a tiny fit, so that what is loaded lazily is loaded."""
         tiny = Workload("tiny", n_samples=40, n_features=2, n_components=1)
         self.fit(make_problem(tiny), 1)
 
     def refusal(self, problem: Problem) -> str | None:
-        """Why this library cannot take the problem, or None."""
+        """Return why this library cannot take the problem, or None if it can."""
         w = problem.workload
         if w.kind not in self.kinds:
             return f"has no {w.kind}"
@@ -73,7 +95,7 @@ class Peer:
 
 
 class Reference(Peer):
-    """The textbook in NumPy that gmm_core brings along."""
+    """`gmm_core.reference`, the textbook in NumPy."""
 
     name = "reference"
     package = "gmm-core"
@@ -104,7 +126,14 @@ class Reference(Peer):
         return calls[p.workload.kind]
 
 
+def _parameters_of(model: Any) -> Parameters:
+    """Return the parameters of an estimator with scikit-learn's attributes."""
+    return Parameters(model.weights_, model.means_, model.covariances_)
+
+
 class ScikitLearn(Peer):
+    """scikit-learn's GaussianMixture."""
+
     name = "sklearn"
     package = "scikit-learn"
     kinds = ("em", "latency", *SCORING, "fit")
@@ -114,9 +143,11 @@ class ScikitLearn(Peer):
         self.estimator = self._estimator()
 
     def _estimator(self) -> Any:
+        """Return the class of the estimator."""
         return importlib.import_module("sklearn.mixture").GaussianMixture
 
     def _options(self) -> dict[str, Any]:
+        """Return parameters of the estimator that only this library has."""
         return {}
 
     def _fit(self, problem: Problem, **options: Any) -> Any:
@@ -128,7 +159,7 @@ class ScikitLearn(Peer):
             **self._options(),
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # ConvergenceWarning: the iterations are counted here
+            warnings.simplefilter("ignore")  # no fit is meant to converge
             return model.fit(problem.X)
 
     def _fit_from_start(self, problem: Problem, n_iter: int) -> Any:
@@ -144,7 +175,7 @@ class ScikitLearn(Peer):
 
     def fit(self, problem: Problem, n_iter: int) -> Parameters:
         model = self._fit_from_start(problem, n_iter)
-        return Parameters(model.weights_, model.means_, model.covariances_)
+        return _parameters_of(model)
 
     def scorer(self, problem: Problem) -> Callable[[], Array]:
         model = self._fit_from_start(problem, 1)
@@ -158,10 +189,12 @@ class ScikitLearn(Peer):
 
     def default_fit(self, problem: Problem, seed: int, max_iter: int = 100) -> Fitted:
         model = self._fit(problem, random_state=seed, max_iter=max_iter)
-        return Fitted(Parameters(model.weights_, model.means_, model.covariances_), model.n_iter_)
+        return Fitted(_parameters_of(model), model.n_iter_)
 
 
 class GmmCore(ScikitLearn):
+    """gmm_core's GaussianMixture, which has the same interface."""
+
     name = "gmm_core"
     package = "gmm-core"
 
@@ -188,7 +221,7 @@ class GmmCore(ScikitLearn):
 
 
 class Daal4py(Peer):
-    """oneDAL's em_gmm; its Python package is scikit-learn-intelex (daal4py before 2025)."""
+    """oneDAL's em_gmm. Its Python package is scikit-learn-intelex; before 2025 it was daal4py."""
 
     name = "daal4py"
     package = "scikit-learn-intelex"
@@ -221,7 +254,7 @@ class Daal4py(Peer):
 
 
 class Pomegranate(Peer):
-    """pomegranate on torch. Its moments are not centred; it has no regularisation."""
+    """pomegranate, which uses torch. It does not centre moments, and it has no regularisation."""
 
     name = "pomegranate"
     package = "pomegranate"
@@ -238,14 +271,14 @@ class Pomegranate(Peer):
 
     def _model(self, problem: Problem, n_iter: int) -> Any:
         kind = problem.workload.covariance_type
-        tensor = self.torch.tensor  # a copy: pomegranate updates parameters in place
+        tensor = self.torch.tensor  # makes a copy, as pomegranate changes parameters in place
         parts = [
             self.normal(tensor(mean), tensor(covariance), covariance_type=kind)
             for mean, covariance in zip(problem.means, problem.covariances, strict=True)
         ]
         priors = tensor(problem.weights)
         model = self.mixture(parts, priors=priors, max_iter=n_iter, tol=float("-inf"))
-        # Without this its sums are float32, whatever the type of data and parameters.
+        # Without this call, pomegranate computes its sums in float32 for any type of data.
         return model.double() if problem.workload.dtype == "float64" else model
 
     def fit(self, problem: Problem, n_iter: int) -> Parameters:

@@ -1,20 +1,20 @@
-"""The results as tables and as a plot, and the machine they are from."""
+"""Show the results as tables and as a plot, with the machine that they were measured on."""
 
 import os
 import platform
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
+from bench import processor
 from measure import Cell
 from workloads import SCORING, Workload
 
 
 class Row(NamedTuple):
-    """A workload with a number of threads."""
+    """The results of all libraries on a workload with a number of threads."""
 
     workload: Workload
     n_threads: int
@@ -29,14 +29,10 @@ UNITS = {
 }
 
 
-def describe_machine() -> dict[str, Any]:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].split(":", 1)[1].strip() if lines else model
+def describe_machine() -> dict[str, str | int | None]:
+    """Return the names and versions that the results depend on."""
     return {
-        "cpu": model,
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -45,6 +41,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def as_json(rows: list[Row]) -> list[dict[str, Any]]:
+    """Return the results as lists and dicts that JSON can hold."""
     return [
         {
             **asdict(row.workload),
@@ -65,7 +62,7 @@ def _number(value: float) -> str:
 
 
 def _spread(values: list[float]) -> str:
-    """Median (least–most)."""
+    """Format times as their median, least and most."""
     if len(values) == 1:
         return f"{_number(values[0])} (once)"
     return f"{_number(median(values))} ({_number(min(values))}–{_number(max(values))})"
@@ -91,7 +88,7 @@ def _ends(cell: Cell) -> str:
 
 
 def _advantage(row: Row) -> str:
-    """How many times faster gmm_core is than the fastest other library."""
+    """Return by which factor gmm_core is faster than the fastest other library."""
     medians = {cell.library: cell.median_ms for cell in row.cells if cell.median_ms}
     ours = medians.pop("gmm_core", None)
     if ours is None or not medians:
@@ -125,15 +122,12 @@ def _render(table: list[list[str]], markdown: bool) -> str:
 
 
 def as_text(rows: list[Row], header: str, markdown: bool) -> str:
-    """All tables; the first is the one that matters."""
+    """Return all tables as text. The first one is the most important."""
     tables = [
         ("ms by the clock: median (least–most)", _table(rows, _wall, advantage=True)),
         ("ms of CPU: median", _table(rows, _cpu)),
         ("peak memory beyond the data, MB", _table(rows, _memory)),
-        (
-            "whole fits: median log-likelihood per sample, and iterations",
-            _table(rows, _ends),
-        ),
+        ("whole fits: median log-likelihood per sample, and iterations", _table(rows, _ends)),
     ]
     parts = [header]
     for title, table in tables:
@@ -154,7 +148,7 @@ def as_text(rows: list[Row], header: str, markdown: bool) -> str:
 
 
 def plot(rows: list[Row], path: str, caption: str) -> None:
-    """Bars on a logarithmic scale: one group per workload, one panel per number of threads."""
+    """Save a plot of the times on a logarithmic scale, with a panel for each number of threads."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,8 +1,9 @@
-"""How near EM with full covariances is to what a core can do, for 1 to 512 features; one thread.
+"""Compare EM with full covariances with what a core can do, for 1 to 512 features on one thread.
 
-The rate counts what symmetry and triangularity leave, 2 N K D (D + 1) operations an iteration, and
-is compared with the rate of a loop of multiply-adds on registers, measured here and now (it needs a
-C compiler). Below a dozen features the N K exponentials and the differences weigh as much.
+An iteration counts as 2 N K D (D + 1) operations, which is what symmetric and triangular matrices
+need. Its rate is divided by that of a loop of multiply-adds on registers, which is measured in the
+same run (this needs a C compiler). With fewer than a dozen features, the N K exponentials and the
+differences take as much time as these operations.
 """
 
 import argparse
@@ -17,22 +18,50 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from versus import refuse_editable
 
 FEATURES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 17, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 FLAGS = {"base": (16, []), "v3": (32, ["-march=x86-64-v3"]), "v4": (64, ["-march=x86-64-v4"])}
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--features", help="numbers with commas between")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--isa", choices=list(FLAGS), help="kernels of another instruction set")
-    parser.add_argument("--plot", metavar="PNG", help="write a plot (needs matplotlib)")
-    return parser.parse_args()
+def parser_of(description: str, features: tuple[int, ...], repeats: int) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that this benchmark and micro.py have in common."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--features",
+        type=lambda text: tuple(map(int, text.split(","))),
+        default=features,
+        metavar="D,E",
+        help="numbers of features, separated by commas",
+    )
+    parser.add_argument("--repeats", type=int, default=repeats, help="runs of each measurement")
+    parser.add_argument("--isa", choices=list(FLAGS), help="use kernels of this instruction set")
+    return parser
+
+
+def load(isa: str | None) -> tuple[str, str]:
+    """Import gmm_core for one thread and an instruction set.
+
+    Returns
+    -------
+    level : str
+        The instruction set in use.
+    title : str
+        A line that tells version, compiler and instruction set.
+    """
+    if isa:
+        os.environ["GMM_CORE_ISA"] = isa
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    refuse_editable()
+    import gmm_core
+
+    info = gmm_core.build_info()
+    level = str(info["isa"])
+    return level, f"gmm_core {gmm_core.__version__}, {info['compiler']}, kernels {level}"
 
 
 def measure_peak(level: str, dtype: str) -> float:
-    """Billions of operations a second; the best of five."""
+    """Return the best of five rates of multiply-adds, in 10⁹ operations per second."""
     n_bytes, flags = FLAGS[level]
     real = "float" if dtype == "float32" else "double"
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +77,7 @@ def measure_peak(level: str, dtype: str) -> float:
 
 
 def exponential(dtype: str) -> float:
-    """Nanoseconds of an exponential."""
+    """Return the time of an exponential, in nanoseconds."""
     from gmm_core import _dispatch
 
     kernels = _dispatch.expectation(np.dtype(dtype))
@@ -63,9 +92,9 @@ def exponential(dtype: str) -> float:
 
 
 def measure_pass(D: int, dtype: str, repeats: int) -> tuple[int, int, float]:
-    """Samples, components, seconds of a pass (E-step and statistics)."""
-    from gmm_core.model.parameters import prepare
+    """Return the numbers of samples and components, and the seconds of a pass over the data."""
     from gmm_core.data.arrays import ArrayPass
+    from gmm_core.model.parameters import prepare
 
     K = 16 if D <= 128 else 4
     n = int(min(400_000, 3e9 / (2 * K * D * (D + 1))))
@@ -84,19 +113,13 @@ def measure_pass(D: int, dtype: str, repeats: int) -> tuple[int, int, float]:
 
 
 def main() -> None:
-    options = parse()
-    if options.isa:
-        os.environ["GMM_CORE_ISA"] = options.isa
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from versus import refuse_editable
-
-    refuse_editable()
-    import gmm_core
-
-    info = gmm_core.build_info()
-    level = str(info["isa"])
-    features = tuple(map(int, options.features.split(","))) if options.features else FEATURES
-    print(f"gmm_core {gmm_core.__version__}, {info['compiler']}, kernels {level}, one thread")
+    """Print the rates for each number of features."""
+    parser = parser_of(__doc__, FEATURES, repeats=5)
+    parser.add_argument("--plot", metavar="PNG", help="write a plot (needs matplotlib)")
+    options = parser.parse_args()
+    features = options.features
+    level, title = load(options.isa)
+    print(f"{title}, one thread")
     fractions: dict[str, list[float]] = {}
     rates: dict[tuple[str, int], float] = {}
     for dtype in ("float64", "float32"):
@@ -120,6 +143,7 @@ def main() -> None:
 
 
 def plot(path: str, features: tuple[int, ...], fractions: dict[str, list[float]]) -> None:
+    """Save a plot of the share of the peak for each number of features."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,9 +1,10 @@
-"""partial_fit: how near it ends to EM on all the data, and how many samples it learns a second.
+"""Measure how much log-likelihood partial_fit loses against EM, and how fast it learns.
 
     python benchmarks/streaming.py
 
-For each data set: the log-likelihood of a fifth of the data, held out, after one pass over the
-rest in batches, against EM on all of the rest (the best of three starts); for several sizes of
+For each data set, a fifth of the samples is held out. `partial_fit` sees each of the other samples
+once, in batches; `fit` runs EM on all of them, from three starts. What is printed is the difference
+of their mean log-likelihoods of the held-out samples, in nats per sample, for several sizes of
 batches and orders of the samples.
 """
 
@@ -28,6 +29,7 @@ ORDERS = 3
 
 
 def main() -> None:
+    """Print a table for each data set."""
     warnings.simplefilter("ignore")
     print(build_info())
     print("nats per sample lost on held-out data (median and worst of three random orders)")
@@ -43,12 +45,14 @@ def main() -> None:
 
 
 def compare(workload: Workload, X: Array, held_out: Array) -> None:
+    """Print losses and rates of `partial_fit` on one data set."""
     K, params = workload.n_components, {"covariance_type": workload.covariance_type}
     base = GaussianMixture(K, n_init=3, random_state=0, **params).fit(X).score(held_out)
     print(f"\n{workload.name}, {X.shape[0]:,} x {X.shape[1]}, {K} components, "
           f"{workload.covariance_type}: EM {base:.4f}")  # fmt: skip
 
     def loss(order: Array, size: int, seed: int) -> tuple[float, float]:
+        """Return the loss in nats per sample, and the number of samples learnt per second."""
         model = GaussianMixture(K, random_state=seed, **params)
         begin = time.perf_counter()
         for start in range(0, len(X), size):

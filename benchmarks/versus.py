@@ -1,4 +1,4 @@
-"""gmm_core against other libraries on this machine, agreement first. `--help` has the options."""
+"""Compare the results and the speed of gmm_core and other libraries on this machine."""
 
 import argparse
 import importlib
@@ -12,32 +12,31 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 EXPLANATION = """\
-ms per EM iteration = (fit of 1 + m iterations - fit of 1 iteration) / m, with tol = 0 and
-reg_covar = 0 and the same explicit start for all: validation, set-up and a closing E-step cancel.
-A library is timed only if its parameters after 1 + m iterations have the same log-likelihood
-(evaluated by the NumPy baseline in float64) within {float64:g} (float32: {float32:g}) relative.
-'latency' is a whole fit, start and all; 'fit' one with default options, where starts and so ends
-differ by library. Rounds are interleaved in one process; memory is from a process of its own for
-each library. OPENBLAS_THREAD_TIMEOUT is 4 unless set: NumPy's and SciPy's BLAS threads otherwise
-spin against each other, which on two cores can cost scikit-learn and the baseline several times
-the time."""
+ms per EM iteration = (fit of 1 + m iterations - fit of 1 iteration) / m, with tol = 0,
+reg_covar = 0 and the same explicit start for all libraries. Validation, set-up and an E-step at the
+end cancel. A library is timed only if its parameters after 1 + m iterations have the same
+log-likelihood, evaluated by the NumPy baseline in float64. Rounding may change it by {float64:g}
+(float32: {float32:g}) times max(1, |log-likelihood per sample|). 'latency' is a whole fit from an
+explicit start. 'fit' is a whole fit with default options, where the starts, and so the ends, of the
+libraries differ. Rounds are interleaved in one process. Memory is measured in a process of its own
+for each library. OPENBLAS_THREAD_TIMEOUT is 4 unless it is set: otherwise the BLAS threads of NumPy
+and SciPy spin against each other, which on two cores can make scikit-learn and the baseline several
+times slower."""
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse and check the arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", metavar="SUBSTRING", default="", help="workloads named like this")
-    parser.add_argument("--libraries", metavar="A,B", help="default: all that are installed")
+    parser.add_argument("--only", metavar="SUBSTRING", default="", help="part of workload names")
+    parser.add_argument("--libraries", metavar="A,B", help="libraries (default: all installed)")
     parser.add_argument("--threads", metavar="N,M", help="numbers of threads (default 1,2)")
-    parser.add_argument("--repeats", type=int, help="rounds (default 5; quick: 1)")
+    parser.add_argument("--repeats", type=int, help="number of rounds (default 5; with --quick 1)")
     parser.add_argument(
-        "--cap",
-        type=float,
-        default=20.0,
-        help="seconds for one library on one workload (20)",
+        "--cap", type=float, default=20.0, help="seconds for a library on a workload (default 20)"
     )
-    parser.add_argument("--quick", action="store_true", help="a smoke test at tiny sizes")
+    parser.add_argument("--quick", action="store_true", help="run a smoke test at tiny sizes")
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
-    parser.add_argument("--list", action="store_true", help="print the workloads' names and stop")
+    parser.add_argument("--list", action="store_true", help="print the names of all workloads")
     parser.add_argument("--json", metavar="FILE", help="write all results")
     parser.add_argument("--plot", metavar="PNG", help="write a plot (needs matplotlib)")
     parser.add_argument("--markdown", action="store_true", help="print tables in markdown")
@@ -45,7 +44,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     try:
         options.threads = [int(n) for n in (options.threads or "1,2").split(",")]
     except ValueError:
-        parser.error(f"--threads: expected numbers with commas between, got {options.threads!r}")
+        parser.error(f"--threads: expected numbers separated by commas, got {options.threads!r}")
     if min(options.threads) < 1:
         parser.error("--threads: expected numbers of at least 1")
     if options.repeats is None:
@@ -56,7 +55,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def refuse_editable() -> None:
-    """An editable install may be rebuilt at import, with flags nobody ships: not what users get."""
+    """End the process unless gmm_core is a regular install.
+
+    An editable install may be built with other flags than what users get.
+    """
     spec = find_spec("gmm_core")
     if spec is None or spec.origin is None:
         sys.exit("gmm_core is not installed: run `pip install .`.")
@@ -68,7 +70,10 @@ def refuse_editable() -> None:
 
 
 def limit_threads_by_environment(options: argparse.Namespace) -> None:
-    """Without threadpoolctl a process has one number of threads: start again with it set."""
+    """Start this process again with the number of threads in its environment.
+
+    This is for a machine without threadpoolctl, where a process cannot change the number.
+    """
     options.threads = options.threads[:1]
     wanted = str(options.threads[0])
     variables = [f"{name}_NUM_THREADS" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")]
@@ -79,10 +84,12 @@ def limit_threads_by_environment(options: argparse.Namespace) -> None:
 
 
 def log(message: str) -> None:
+    """Print a message on standard error."""
     print(message, file=sys.stderr, flush=True)
 
 
 def set_threads(peers: dict[str, Any], n_threads: int) -> None:
+    """Limit the threads of all libraries."""
     if find_spec("threadpoolctl") is not None:
         importlib.import_module("threadpoolctl").threadpool_limits(n_threads)
     for peer in peers.values():
@@ -90,13 +97,20 @@ def set_threads(peers: dict[str, Any], n_threads: int) -> None:
 
 
 def main() -> int:
+    """Run the comparison.
+
+    Returns
+    -------
+    int
+        Exit code: 1 if gmm_core or its baseline failed or disagreed, otherwise 0.
+    """
     options = parse()
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     if find_spec("threadpoolctl") is None:
         limit_threads_by_environment(options)
     refuse_editable()
 
-    # Only now, as NumPy's BLAS reads the environment when it is loaded.
+    # These come after the environment is set, as NumPy's BLAS reads it when it is loaded.
     import report
     from libraries import PEERS, load
     from measure import TOLERANCES, Comparison
@@ -135,6 +149,7 @@ def main() -> int:
     skipped: dict[str, str] = {}
 
     def save() -> None:
+        """Write what has been measured so far."""
         if options.json:
             content = {
                 "machine": machine,

@@ -1,4 +1,4 @@
-"""What is measured: named workloads, their data and the start that all libraries share."""
+"""Define the workloads: their names, their data and the start that all libraries share."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gmm_core import GaussianMixture, reference
 
 Array = NDArray[Any]
 SCORING = ("score_samples", "predict", "predict_proba")
@@ -22,8 +24,23 @@ class Unavailable(Exception):
 class Workload:
     """One row of the grid.
 
-    kind is what is timed: "em" (one EM iteration), "latency" (a fit of `iterations` iterations from
-    an explicit start), one of SCORING (one call), "fit" (a whole fit with default options).
+    Attributes
+    ----------
+    name : str
+        Name of the row.
+    n_samples, n_features, n_components : int
+        Sizes.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
+        Shape of the covariances.
+    dtype : {'float64', 'float32'}, default='float64'
+        Type of the data.
+    kind : {'em', 'latency', 'score_samples', 'predict', 'predict_proba', 'fit'}, default='em'
+        What is timed: an EM iteration, a fit of `iterations` iterations from an explicit start, one
+        call of a scoring method, or a whole fit with default options.
+    source : {'blobs', 'patches', 'colour'}, default='blobs'
+        Where the data come from.
+    iterations : int, default=5
+        Number of EM iterations.
     """
 
     name: str
@@ -39,7 +56,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Problem:
-    """The data of a workload, and a start (or, for scoring, the model)."""
+    """The data of a workload, and the start of a fit, or the model for scoring."""
 
     workload: Workload
     X: Array
@@ -49,19 +66,20 @@ class Problem:
 
     @cached_property
     def precisions(self) -> Array:
-        if self.workload.covariance_type in ("full", "tied"):
-            return np.linalg.inv(self.covariances)
-        return 1 / self.covariances
+        """Inverses of the covariances, in the shape of their type."""
+        model = GaussianMixture.from_parameters(
+            self.weights,
+            self.means,
+            covariances=self.covariances,
+            covariance_type=self.workload.covariance_type,
+        )
+        return np.asarray(model.precisions_)
 
 
 def _em(
-    n: int,
-    d: int,
-    k: int,
-    kind: str = "full",
-    dtype: str = "float64",
-    iterations: int = 5,
+    n: int, d: int, k: int, kind: str = "full", dtype: str = "float64", iterations: int = 5
 ) -> Workload:
+    """Return a row that measures an EM iteration, with a name made of its sizes."""
     single = "-float32" if dtype == "float32" else ""
     name = f"{n}x{d}-k{k}-{kind}{single}"
     return Workload(name, n, d, k, kind, dtype, iterations=iterations)
@@ -82,14 +100,7 @@ GRID: list[Workload] = [
     Workload("latency-1000x2-k3-full", 1_000, 2, 3, kind="latency", iterations=100),
     *(Workload(f"{kind}-100000x16-k32-full", 100_000, 16, 32, kind=kind) for kind in SCORING),
     *(
-        Workload(
-            f"patches-50000x64-k{k}-full",
-            50_000,
-            PATCH**2,
-            k,
-            source="patches",
-            iterations=2,
-        )
+        Workload(f"patches-50000x64-k{k}-full", 50_000, PATCH**2, k, source="patches", iterations=2)
         for k in (32, 100, 200)
     ),
     Workload("fit-200000x8-k16-full", 200_000, 8, 16, kind="fit"),
@@ -98,7 +109,7 @@ GRID: list[Workload] = [
 
 
 def small_grid() -> list[Workload]:
-    """The same rows, shrunk until all of them together take seconds."""
+    """Return the same rows at tiny sizes, so that all of them together take seconds."""
     shrunk: dict[tuple[str, ...], Workload] = {}
     for workload in GRID:
         w = replace(
@@ -116,26 +127,31 @@ def small_grid() -> list[Workload]:
 
 
 def make_problem(workload: Workload) -> Problem:
-    """Data and start; the same for every library and every run."""
+    """Return data and start, which are the same for every library and in every run."""
     rng = np.random.default_rng(20)
     makers = {"blobs": _blobs, "patches": _patches, "colour": _colours}
     X, means, full = makers[workload.source](workload, rng)
     k, d = means.shape
-    full = np.broadcast_to(full, (k, d, d))
-    variances = np.diagonal(full, axis1=1, axis2=2)
-    covariances: dict[str, Array] = {
-        "full": full,
-        "tied": full.mean(axis=0),
-        "diag": variances,
-        "spherical": variances.mean(axis=1),
-    }
-    start = (np.full(k, 1 / k), means, covariances[workload.covariance_type])
+    covariances = _in_shape_of(workload.covariance_type, np.broadcast_to(full, (k, d, d)))
+    start = (np.full(k, 1 / k), means, covariances)
     X, *start_cast = (np.ascontiguousarray(a, dtype=workload.dtype) for a in (X, *start))
     return Problem(workload, X, *start_cast)
 
 
+def _in_shape_of(covariance_type: str, matrices: Array) -> Array:
+    """Return the covariances of a type that are nearest to these matrices in the sense of EM.
+
+    They are those of an M-step in which the samples of a component are the columns of the Cholesky
+    factor of its matrix, since L Lᵀ is the sum of their outer products.
+    """
+    kind, n_features = reference.COVARIANCE_TYPES[covariance_type], matrices.shape[1]
+    r = np.ones(n_features)
+    moments = [kind.second_moment(r, np.linalg.cholesky(matrix).T) for matrix in matrices]
+    return kind.covariances(kind.gather(moments), np.ones(len(matrices)), n_features, 0.0)
+
+
 def _blobs(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Overlapping Gaussians: means about 4 standard deviations apart in any dimension."""
+    """Draw overlapping Gaussians, whose means are about 4 standard deviations apart."""
     d, k = w.n_features, w.n_components
     means = rng.normal(scale=4 / np.sqrt(2 * d), size=(k, d))
     labels = rng.integers(k, size=w.n_samples)
@@ -148,12 +164,12 @@ def _blobs(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array]:
 
 
 def _patches(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """8 x 8 patches of two photographs in grey, their mean removed.
+    """Cut 8 x 8 patches from two grey photographs, and subtract the mean of each.
 
-    That leaves rank 63, so one grey level of noise (which also undoes the rounding to whole grey
-    levels, flat sky included) keeps every covariance regular. The start is a twentieth of some
-    patches as means: further apart, components at outlying patches soon have fewer than 64 samples,
-    and without regularisation no covariance.
+    The patches have rank 63. One grey level of noise keeps every covariance regular, also where a
+    patch shows nothing but sky. The means of the start are some patches divided by 20. With means
+    that are further apart, components at outlying patches soon have fewer than 64 samples, and
+    without regularisation no covariance.
     """
     try:
         from sklearn.datasets import load_sample_image
@@ -175,7 +191,7 @@ def _patches(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array
 
 
 def _colours(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """The pixels of the colour image under examples/, one row each."""
+    """Load the pixels of the colour image in examples/, one per row."""
     for path in sorted(EXAMPLES.glob("*.np[yz]")):
         loaded = np.load(path)
         for pixels in loaded.values() if isinstance(loaded, np.lib.npyio.NpzFile) else [loaded]:
