@@ -113,6 +113,31 @@ def interleave(
     return results
 
 
+def covariances_of(covariance_type: str, matrices: Array) -> Array:
+    """Return the covariances of a type that EM computes from given covariance matrices.
+
+    The samples of a component in this M-step are the columns of the Cholesky factor L of its
+    matrix, as L Lᵀ is the sum of their outer products.
+
+    Parameters
+    ----------
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+        Shape of the covariances.
+    matrices : ndarray of shape (n_components, n_features, n_features)
+        Positive definite matrices.
+
+    Returns
+    -------
+    ndarray, in the shape of the type
+        The matrices, their mean, their diagonals, or the means of their diagonals.
+    """
+    kind, n_features = reference.COVARIANCE_TYPES[covariance_type], matrices.shape[1]
+    r = np.ones(n_features)
+    moments = [kind.second_moment(r, np.linalg.cholesky(matrix).T) for matrix in matrices]
+    counts = np.ones(len(matrices))
+    return np.asarray(kind.covariances(kind.gather(moments), counts, n_features, 0.0), np.float64)
+
+
 def _draw(n: int, d: int, k: int) -> Array:
     """Draw samples from a mixture whose components overlap."""
     rng = np.random.default_rng(0)
@@ -125,14 +150,19 @@ def _draw(n: int, d: int, k: int) -> Array:
 def _fits(
     X: Array, k: int, covariance_type: str, iterations: int, threads: int | None
 ) -> dict[str, Fit]:
-    """Return a fit for each library. All of them have the same start."""
-    options: dict[str, Any] = {"covariance_type": covariance_type, "reg_covar": REG_COVAR}
-    start = GaussianMixture(
-        k, init_params="random_from_data", max_iter=0, random_state=0, **options
-    ).fit(X)
-    options |= {
+    """Return a fit for each library. All start with samples as means and the data's variances."""
+    variances = np.diag(X.var(axis=0) + REG_COVAR)
+    start = GaussianMixture.from_parameters(
+        np.full(k, 1 / k),
+        X[np.random.default_rng(1).choice(len(X), k, replace=False)],
+        covariances=covariances_of(covariance_type, np.tile(variances, (k, 1, 1))),
+        covariance_type=covariance_type,
+    )
+    options: dict[str, Any] = {
+        "covariance_type": covariance_type,
         "tol": 0.0,
         "max_iter": iterations,
+        "reg_covar": REG_COVAR,
         "weights_init": start.weights_,
         "means_init": start.means_,
         "precisions_init": start.precisions_,

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench import covariances_of
 from numpy.typing import NDArray
 
-from gmm_core import GaussianMixture, reference
+from gmm_core import GaussianMixture
 
 Array = NDArray[Any]
 SCORING = ("score_samples", "predict", "predict_proba")
@@ -132,22 +133,10 @@ def make_problem(workload: Workload) -> Problem:
     makers = {"blobs": _blobs, "patches": _patches, "colour": _colours}
     X, means, full = makers[workload.source](workload, rng)
     k, d = means.shape
-    covariances = _in_shape_of(workload.covariance_type, np.broadcast_to(full, (k, d, d)))
+    covariances = covariances_of(workload.covariance_type, np.broadcast_to(full, (k, d, d)))
     start = (np.full(k, 1 / k), means, covariances)
     X, *start_cast = (np.ascontiguousarray(a, dtype=workload.dtype) for a in (X, *start))
     return Problem(workload, X, *start_cast)
-
-
-def _in_shape_of(covariance_type: str, matrices: Array) -> Array:
-    """Return the covariances of a type that are nearest to these matrices in the sense of EM.
-
-    They are those of an M-step in which the samples of a component are the columns of the Cholesky
-    factor of its matrix, since L Lᵀ is the sum of their outer products.
-    """
-    kind, n_features = reference.COVARIANCE_TYPES[covariance_type], matrices.shape[1]
-    r = np.ones(n_features)
-    moments = [kind.second_moment(r, np.linalg.cholesky(matrix).T) for matrix in matrices]
-    return kind.covariances(kind.gather(moments), np.ones(len(matrices)), n_features, 0.0)
 
 
 def _blobs(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array]:
