@@ -24,7 +24,7 @@ LATENCY_CALLS = 10  # a fit takes about a millisecond, which is too short to be 
 SETTLE = 0.05  # seconds to wait, as threads of the library before spin for a while
 
 
-class Sample(NamedTuple):
+class Times(NamedTuple):
     """Times of one run, in milliseconds: by the clock, and of all processors together."""
 
     wall: float
@@ -72,17 +72,17 @@ class Cell:
         return median(self.wall_ms) if self.wall_ms else None
 
 
-Task = Callable[[], Sample]
+Task = Callable[[], Times]
 
 
-def timed(call: Callable[[], object], calls: int = 1, settle: float = SETTLE) -> Sample:
+def timed(call: Callable[[], object], calls: int = 1, settle: float = SETTLE) -> Times:
     """Measure the time of a call, as a mean over several calls."""
     time.sleep(settle)
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(calls):
         call()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return Sample(wall * 1e3 / calls, cpu * 1e3 / calls)
+    return Times(wall * 1e3 / calls, cpu * 1e3 / calls)
 
 
 def mean_log_likelihood(X: Array, parameters: Parameters, covariance_type: str) -> float:
@@ -124,18 +124,18 @@ class Comparison:
         places = ["reference", "sklearn", "daal4py", "jax", "quadratic", "pomegranate", "gmm_core"]
         for name in sorted(peers, key=places.index):
             self._check(peers[name])
-        for name, samples in interleave(self.tasks, self.repeats, self.cap).items():
-            self._record(self.cells[name], samples)
+        for name, runs in interleave(self.tasks, self.repeats, self.cap).items():
+            self._record(self.cells[name], runs)
         if memory:
             for cell in self.cells.values():
                 if cell.status == "ok":
                     cell.memory_mb = measure_peak_mb(cell.library, self.problem, n_threads)
         return [self.cells[name] for name in peers]
 
-    def _record(self, cell: Cell, samples: list[Sample]) -> None:
+    def _record(self, cell: Cell, runs: list[Times]) -> None:
         """Add times to a cell."""
-        cell.wall_ms += [sample.wall for sample in samples]
-        cell.cpu_ms += [sample.cpu for sample in samples]
+        cell.wall_ms += [run.wall for run in runs]
+        cell.cpu_ms += [run.cpu for run in runs]
 
     def _check(self, peer: Peer) -> None:
         """Add a cell for the library, and a task that is timed unless the library is refused."""
@@ -185,8 +185,8 @@ class Comparison:
         if not self._compare(cell, np.array(cell.log_likelihood)):
             return
 
-        def per_iteration(short: Sample, long: Sample) -> Sample:
-            return Sample(*((b - a) / iterations for a, b in zip(short, long, strict=True)))
+        def per_iteration(short: Times, long: Times) -> Times:
+            return Times(*((b - a) / iterations for a, b in zip(short, long, strict=True)))
 
         if self.kind == "latency":
             self.tasks[peer.name] = lambda: timed(lambda: peer.fit(problem, last), LATENCY_CALLS)
@@ -211,15 +211,15 @@ class Comparison:
         """
         problem = self.problem
 
-        def task() -> Sample:
+        def task() -> Times:
             ends = []
             seed = len(cell.n_iter)
-            sample = timed(lambda: ends.append(peer.default_fit(problem, seed)))
+            times = timed(lambda: ends.append(peer.default_fit(problem, seed)))
             fitted = ends[0]
             cell.n_iter.append(fitted.n_iter)
             covariance_type = problem.workload.covariance_type
             end = mean_log_likelihood(problem.X, fitted.parameters, covariance_type)
             cell.log_likelihoods.append(end)
-            return sample
+            return times
 
         self.tasks[peer.name] = task
