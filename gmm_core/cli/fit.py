@@ -18,7 +18,7 @@ from gmm_core.parameter_validation import check_reg_covar
 
 
 class Trial(NamedTuple):
-    """A fitted model and what is said about it.
+    """A fitted model and the figures that are printed about it.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Trial(NamedTuple):
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """Key by which models are ordered, the best first.
+        """Return the key that orders models, the best first.
 
         The likelihood grows without bound as a component collapses, so the BIC of a model with
         collapsed components means nothing. Such a model comes after all others.
@@ -58,7 +58,7 @@ def fit(args: argparse.Namespace) -> None:
     Raises
     ------
     ValueError
-        If the samples, an option or the plot is impossible.
+        If the samples or an option are wrong, or the plot cannot be drawn.
     OSError
         If a file cannot be read or written.
     """
@@ -106,7 +106,10 @@ def fit(args: argparse.Namespace) -> None:
 
 
 def _try(k: int, X: RealArray, options: dict[str, Any], alone: bool) -> Trial:
-    """Fit a mixture of k components. If it is one of several, the table tells what collapsed."""
+    """Fit a mixture of k components.
+
+    Unless it is the only one, its warning of collapsed components is dropped, as the table tells.
+    """
     model = GaussianMixture(k, **options)
     with (
         warnings_on_one_line(f"{k} components: "),
