@@ -1,4 +1,4 @@
-"""Each micro-kernel in a loop on a tile, for benchmarks/micro.py, which builds this. Not part of the package."""
+"""Run each micro-kernel in a loop on a tile. benchmarks/micro.py builds this; it is not part of the package."""
 from time import thread_time
 
 from libc.string cimport memcpy
@@ -12,11 +12,11 @@ from vmath cimport exp_nonpositive, log_positive
 from whiten cimport whiten
 
 cdef enum:
-    K = 8       # components, where there are several
+    K = 8       # components, for kernels that take several
 
 
 def sizes(Py_ssize_t D):
-    """Samples in a tile, reals of scratch, bytes of a real"""
+    """Return the number of samples in a tile, the size of the scratch array, and the bytes of a real."""
     return tile_samples(K, D), tile_size(K, D), sizeof(real)
 
 
@@ -32,7 +32,7 @@ def run(
     real[::1] scratch,      # TMP (tile_size,)
     int rounds,
 ):
-    """Seconds of `rounds` runs over the samples; for matrices, over one matrix"""
+    """Return the seconds of `rounds` runs over the samples, or over one matrix."""
     cdef Py_ssize_t D = matrix.shape[0], n_panels = weight.shape[0] // WIDTH, p, i
     cdef Tile tile = tile_in(&scratch[0], K, D)
     cdef real* zero = &out[0]
@@ -66,7 +66,7 @@ def run(
         elif kernel == "outer_products":
             outer_products(&x[0], &x[0], triangles, D, n_panels)
         elif kernel == "normalize":
-            normalize(&tile, K)     # of the last round's responsibilities
+            normalize(&tile, K)     # the responsibilities of the last round
         elif kernel == "exp_nonpositive":
             for i in range(2 * n_panels):
                 (<vec*> tile.r)[i] = exp_nonpositive((<const vec*> &weight[0])[i] * <real> -50)

@@ -1,14 +1,15 @@
-/* Multiply-adds on registers, nothing else: the most floating-point operations that a core can do.
- * Compiled by roofline.py with REAL, BYTES (of a vector) and the flags of an instruction set. */
+/* Measure the largest rate of floating-point operations of a core, by multiply-adds on registers.
+ * roofline.py compiles this with REAL (the type), BYTES (the size of a vector) and the flags of an
+ * instruction set. */
 #include <time.h>
 
 typedef REAL vec __attribute__((vector_size(BYTES)));
 enum { CHAINS = 10, ROUNDS = 2000000 };
 
-/* the empty asm keeps the compiler from removing an operation or putting two together */
+/* The empty asm stops the compiler from removing an operation or combining two of them. */
 #define STEP(s) s = s * a + b; __asm__ volatile("" : "+x"(s));
 
-/* operations per nanosecond, by the thread's own clock */
+/* Return the number of operations per nanosecond of CPU time of this thread. */
 double peak(void) {
     struct timespec begin, end;
     vec a = (vec){0} + (REAL)0.999, b = (vec){0} + (REAL)0.001;

@@ -32,15 +32,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     Returns
     -------
     argparse.Namespace
-        The arguments. ``command`` is the name of the command. Parameters of GaussianMixture are
-        there under their own names, but only those that were given.
+        The arguments. ``command`` is the name of the command. For ``fit``, parameters of
+        GaussianMixture have their own names, and those that were not given are left out.
 
     Raises
     ------
     ValueError
         If the arguments are wrong.
     SystemExit
-        After the help or the version was printed.
+        If the help or the version was asked for and has been printed.
     """
     parser = _Parser(prog="gmm-core", description="Fit and use Gaussian mixture models.")
     parser.add_argument("--version", action="version", version=f"gmm-core {__version__}",
