@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gmm_core import GaussianMixture, build_info, reference
+from gmm_core.core.types import CovarianceName
 
 TOLERANCE = 1e-8  # largest difference of log-likelihoods, in nats per sample
 REPEATS = 5
@@ -29,7 +30,12 @@ Result = TypeVar("Result")
 
 
 def run_bench(
-    n: int, d: int, k: int, covariance_type: str, iterations: int, threads: int | None = None
+    n: int,
+    d: int,
+    k: int,
+    covariance_type: CovarianceName,
+    iterations: int,
+    threads: int | None = None,
 ) -> None:
     """Compare the log-likelihoods of all libraries, and print how long their EM takes.
 
@@ -113,7 +119,7 @@ def interleave(
     return results
 
 
-def covariances_of(covariance_type: str, matrices: Array) -> Array:
+def covariances_of(covariance_type: CovarianceName, matrices: Array) -> Array:
     """Return the covariances of a type that EM computes from given covariance matrices.
 
     The samples of a component in this M-step are the columns of the Cholesky factor L of its
@@ -148,7 +154,7 @@ def _draw(n: int, d: int, k: int) -> Array:
 
 
 def _fits(
-    X: Array, k: int, covariance_type: str, iterations: int, threads: int | None
+    X: Array, k: int, covariance_type: CovarianceName, iterations: int, threads: int | None
 ) -> dict[str, Fit]:
     """Return a fit for each library. All start with samples as means and the data's variances."""
     variances = np.diag(X.var(axis=0) + REG_COVAR)

@@ -19,11 +19,11 @@ import numpy as np
 from distributed import Client, LocalCluster
 
 import gmm_core
-from gmm_core import _dask_pass
-from gmm_core._dask_pass import DaskChunks
 from gmm_core.dask import GaussianMixture
+from gmm_core.data import cluster
+from gmm_core.data.cluster import DaskChunks
 
-FAN_IN = _dask_pass._FAN_IN
+FAN_IN = cluster._FAN_IN
 
 
 class Case(NamedTuple):
@@ -88,7 +88,7 @@ def measure(client: Client, case: Case, iterations: int, rounds: int) -> Measure
     def spy(self: DaskChunks, function: object, arguments: object) -> np.ndarray:
         """Call the original method, and note the sizes of what is sent."""
         result = original(self, function, arguments)
-        if function is _dask_pass._expectation:
+        if function is cluster._expectation:
             sent[:] = len(pickle.dumps(arguments, protocol=5)), result.nbytes
         return result
 
@@ -141,8 +141,8 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore", gmm_core.ConvergenceWarning)
     warnings.filterwarnings("ignore", "component .* has no samples")
-    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
-    with cluster, Client(cluster) as client:
+    local = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
+    with local, Client(local) as client:
         print("iterations with 100 rows per chunk: the time of scheduler and client\n")
         print("| chunks | tasks | ms per iteration | ms per task |\n|---|---|---|---|")
         floor = []

@@ -24,7 +24,7 @@ import pandas as pd
 from workloads import Unavailable, Workload, make_problem
 
 from gmm_core import GaussianMixture, build_info
-from gmm_core.subsample import sample_size
+from gmm_core.data.subset import subset_size
 
 ROUNDS = 5
 COMPONENTS = 8
@@ -132,7 +132,7 @@ def compare_starts() -> None:
         except Unavailable as error:
             print(f"{workload.name}: {error}")
             continue
-        K, default = workload.n_components, sample_size(None, workload.n_components, X.shape[1])
+        K, default = workload.n_components, subset_size(None, workload.n_components, X.shape[1])
         sizes = {"all": len(X), "default": min(default, len(X)), "1/10": default // 10}
         ends = {
             name: [

@@ -78,9 +78,9 @@ def measure_peak(level: str, dtype: str) -> float:
 
 def exponential(dtype: str) -> float:
     """Return the time of an exponential, in nanoseconds."""
-    from gmm_core import _dispatch
+    from gmm_core.core import dispatch
 
-    kernels = _dispatch.expectation(np.dtype(dtype))
+    kernels = dispatch.expectation(np.dtype(dtype))
     x = np.linspace(0.1, 50, 4096, dtype=dtype)
     result, none = np.empty_like(x), np.empty(0)
     times = []
@@ -102,12 +102,12 @@ def measure_pass(D: int, dtype: str, repeats: int) -> tuple[int, int, float]:
     X = rng.normal(size=(n, D)).astype(dtype)
     factors = np.eye(D) + np.triu(rng.normal(size=(K, D, D)), 1) / D
     means = rng.normal(size=(K, D)) / np.sqrt(D)
-    mixture = parameters_from(np.full(K, 1 / K), means, factors, "full")
+    prepared = prepare(np.full(K, 1 / K), means, factors, "full")
     data: Any = ArrayPass(X, None, K, "full", 1)
     times = []
     for _ in range(repeats + 1):
         begin = time.thread_time()
-        data.expectation(mixture)
+        data.accumulate(prepared)
         times.append(time.thread_time() - begin)
     return n, K, median(times[1:])
 

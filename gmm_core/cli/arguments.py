@@ -4,11 +4,11 @@ import argparse
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from gmm_core import GaussianMixture, __version__
+from gmm_core.core.types import StartName
 from gmm_core.model.covariance import COVARIANCE_TYPES
-from gmm_core.parameter_validation import INIT_METHODS
 
 # Commands and the descriptions that --help prints.
 _COMMANDS = {
@@ -146,7 +146,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parameters = inspect.signature(GaussianMixture).parameters
     for flag, name, choices, text in (
         ("--covariance-type", "covariance_type", COVARIANCE_TYPES, "shape of the covariances"),
-        ("--init", "init_params", INIT_METHODS, "method that finds the start of EM"),
+        ("--init", "init_params", get_args(StartName), "method that finds the start of EM"),
     ):
         group.add_argument(flag, dest=name, choices=list(choices), default=argparse.SUPPRESS,
                            help=f"{text} (default: {parameters[name].default})")  # fmt: skip

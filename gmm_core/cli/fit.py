@@ -13,8 +13,11 @@ from gmm_core.cli.data_files import RealArray, read_data
 from gmm_core.cli.messages import warnings_on_one_line
 from gmm_core.cli.progress import Progress
 from gmm_core.cli.report import feature_names, print_components, print_table, print_text
-from gmm_core.collapse import collapsed_components
-from gmm_core.parameter_validation import check_reg_covar
+from gmm_core.data.parameters import check_reg_covar
+from gmm_core.fit import run
+from gmm_core.fit.result import set_attributes
+from gmm_core.model.attributes import mixture_from
+from gmm_core.model.collapse import collapsed_components
 
 
 class Trial(NamedTuple):
@@ -146,12 +149,12 @@ def _print_choice(n_components: int, marks: list[str], all_collapsed: bool) -> N
 
 def _fit_watched(model: GaussianMixture, X: RealArray, progress: Progress) -> None:
     """Fit a model and report each iteration to `progress`."""
-    vars(model)["_watch"] = progress.watch
-    model.fit(X)
+    attributes, _ = run.fit_array(model._options(), vars(model), X, watch=progress.watch)
+    set_attributes(vars(model), attributes)
 
 
 def _collapsed(model: GaussianMixture, X: RealArray) -> list[int]:
     """Return the components of a model fitted to X that have collapsed onto few samples."""
-    parameters = model._parameters()._replace(covariances=model.covariances_)
+    mixture = mixture_from(vars(model), model.covariance_type, model.n_threads)
     reg_covar = check_reg_covar(model.reg_covar, X.shape[1])
-    return [int(k) for k in collapsed_components(parameters, X.shape[0], reg_covar)]
+    return [int(k) for k in collapsed_components(mixture, X.shape[0], reg_covar)]

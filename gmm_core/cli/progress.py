@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 
-from gmm_core.restarts import State
+from gmm_core.fit.restarts import State
 
 
 class Progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,8 +108,8 @@ class MatrixType(CovarianceType):
         return y
 
     def unwhiten(self, y: Float64Array, factor: Float64Array) -> Float64Array:
-        x: Float64Array = np.linalg.solve(factor.T, y.T).T
-        return x
+        x: Any = np.linalg.solve(factor.T, y.T).T
+        return x  # type: ignore[no-any-return]
 
     def variances(
         self, covariances: npt.NDArray[np.floating], n_components: int, n_features: int
