@@ -191,8 +191,7 @@ class GaussianMixture(mixture.GaussianMixture):
         """
         if not dask.is_dask_collection(X):
             return super().score_samples(X)
-        array = self._collection(X)
-        return self._lazy(array, "score_samples", np.empty(0, self._result_dtype(array)))
+        return self._log_likelihood(self._collection(X))
 
     def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:
         """Return the mean log-likelihood of the samples; see `gmm_core.GaussianMixture.score`.
@@ -300,7 +299,7 @@ class GaussianMixture(mixture.GaussianMixture):
         Chunks of X and of the weights can be aligned only once both are computed. What is kept
         until then is one log-likelihood for each row, so the rows themselves are computed once.
         """
-        log_likelihood = self.score_samples(X)
+        log_likelihood = self._log_likelihood(X)
         if dask.is_dask_collection(sample_weight):
             log_likelihood, sample_weight = dask.persist(log_likelihood, sample_weight)
         else:
@@ -311,6 +310,10 @@ class GaussianMixture(mixture.GaussianMixture):
         mean = dask.delayed(_weighted_mean, pure=False)
         pairs = enumerate(zip(parts, weights, strict=True))
         return _combined(dask.compute(*(mean(i, x, w) for i, (x, w) in pairs)))
+
+    def _log_likelihood(self, X: Any) -> Any:
+        """Return the lazy log-likelihoods of a Dask array."""
+        return self._lazy(X, "score_samples", np.empty(0, self._result_dtype(X)))
 
     def _lazy(self, X: Any, method: str, meta: Any) -> Any:
         """Return an array that calls the method for each chunk when it is computed."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gmm_core import GaussianMixture
+from gmm_core.fit import run
 
 FAITHFUL = str(Path(__file__).parents[2] / "examples" / "old_faithful.csv")
 PIXELS = str(Path(__file__).parents[2] / "examples" / "china_pixels.npz")
@@ -42,10 +42,13 @@ def test_one_dimensional_array_is_one_feature(output, faithful, tmp_path):
 def test_npy_is_mapped(output, faithful, tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", faithful)
     seen = []
-    fit = GaussianMixture.fit
-    monkeypatch.setattr(
-        GaussianMixture, "fit", lambda self, X, *rest: seen.append(X) or fit(self, X, *rest)
-    )
+    fit_array = run.fit_array
+
+    def seeing(options, before, X, **rest):
+        seen.append(X)
+        return fit_array(options, before, X, **rest)
+
+    monkeypatch.setattr(run, "fit_array", seeing)
     output("fit", str(tmp_path / "x.npy"))
     assert isinstance(seen[0], np.memmap)
 

@@ -522,7 +522,7 @@ def test_rows_and_checksum_of_chunks(X: np.ndarray, weight: np.ndarray, client: 
     rows = da.from_array(X, chunks=(2500, D))
     for w in (None, weight):
         chunks = DaskChunks(client, rows, w, X.dtype)
-        made, made_weight = chunks.rows(len(X), None)
+        made, made_weight, _ = chunks.rows(len(X), None)
         assert made.tobytes() == X.tobytes()
         scaled = None if w is None else np.ldexp(w, -chunks.totals.exponent)
         assert (made_weight is None) == (w is None)
