@@ -51,6 +51,9 @@ class ArrayPass(KernelPass):
 
     def blocks(self) -> Iterator[Block]:
         """Return the slices with their rows; see `KernelPass.blocks`."""
+        if len(self.X) <= self.slice_rows:
+            yield Block(slice(0, len(self.X)), self.X, self.sample_weight)
+            return
         for rows in self.slices():
             yield Block(rows, self.X[rows], self.sample_weight[rows])
 

@@ -14,6 +14,7 @@ from gmm_core.data.finite import position
 from gmm_core.data.frames import column_of, dtypes_of, is_frame, is_time
 
 _Array = TypeVar("_Array", bound=npt.NDArray[Any])
+_NATIVE = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def is_sparse(value: object) -> bool:
@@ -50,6 +51,8 @@ def as_float_array(
     TypeError
         If `value` is sparse, a `numpy.matrix`, a Dask collection, or holds what is not a number.
     """
+    if type(value) is np.ndarray and value.dtype in _NATIVE:
+        return value
     if is_sparse(value):
         raise _sparse_error(name)
     if isinstance(value, np.matrix):

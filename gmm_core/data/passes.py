@@ -207,7 +207,7 @@ class KernelPass:
         values = np.zeros(self._n_statistics)
         self._accumulate(values, self._none.shift if shift is None else shift, self._mixture)
         origin = prepared.means if shift is None else shift
-        return Statistics(values, origin, self.covariance_type)
+        return Statistics.unchecked(values, origin, self.covariance_type)
 
     def expectation(self, mixture: Mixture, shift: Float64Array | None = None) -> Statistics:
         """Run the E-step; see `Pass.expectation`."""

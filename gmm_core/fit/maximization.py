@@ -36,10 +36,11 @@ def maximum_likelihood(data: Pass, reg_covar: RegCovar) -> Algorithm[Mixture]:
     reg_covar : float or ndarray of shape (n_features,)
         Added to the diagonal of every covariance.
     """
+    regular = np.full(data.n_features, reg_covar, np.float64)
 
     def maximization(statistics: Statistics, mixture: Mixture) -> Mixture:
         about = partial(data.expectation, mixture)
-        return maximization_step(statistics, reg_covar, data.n_threads, about)[0]
+        return maximization_step(statistics, regular, data.n_threads, about)[0]
 
     return Algorithm(data.expectation, maximization, _mean, data.mean_log_likelihood)
 
@@ -86,10 +87,12 @@ def maximization_step(
     shape = kind.shape(K, D)
     weights, log_constant, means = np.empty(K), np.empty(K + 1), np.empty((K, D))
     covariances, factor, scratch = np.empty(shape), np.empty(shape), np.empty(shape)
+    if not isinstance(reg_covar, np.ndarray):
+        reg_covar = np.full(D, reg_covar, np.float64)
     failed, drift = maximization.maximization_step(
-        statistics.values, statistics.shift, np.full(D, reg_covar, np.float64), weights, means,
-        covariances.reshape(-1), factor.reshape(-1), log_constant, scratch.reshape(-1),
-        np.empty(K, np.int8), kind.code, n_threads,
+        statistics.values, statistics.shift, reg_covar, weights, means, covariances.reshape(-1),
+        factor.reshape(-1), log_constant, scratch.reshape(-1), np.empty(K, np.int8), kind.code,
+        n_threads,
     )  # fmt: skip
     check_status(failed)
     if drift > MAX_DRIFT and about is not None:

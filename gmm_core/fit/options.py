@@ -59,10 +59,11 @@ def options_of(model: object) -> Options:
     InvalidParameterError
         For the first option with a value outside its type or range.
     """
-    options = Options._make([getattr(model, name) for name in Options._fields])
-    for name, value in zip(Options._fields, options, strict=True):
-        _check(name, value, type(model).__name__)
-    return options
+    values: list[Any] = [getattr(model, name) for name in Options._fields]
+    for name, value in zip(Options._fields, values, strict=True):
+        if not (type(value) in _PLAIN and _obeys(name, value)):
+            _check(name, value, type(model).__name__)
+    return Options._make(values)
 
 
 def check_options(params: Mapping[str, object], class_name: str) -> None:
@@ -85,17 +86,20 @@ def check_options(params: Mapping[str, object], class_name: str) -> None:
 
 
 def _check(name: str, value: object, class_name: str) -> None:
-    plain = type(value) in (int, float, str, bool, type(None))
-    if not (_obeys(name, value) if plain else _obeys.__wrapped__(name, value)):
+    if not _obeys.__wrapped__(name, value):
         raise InvalidParameterError(
             f"The {name!r} parameter of {class_name} must be {_RULES[name][0]}. "
             f"Got {value!r} instead."
         )
 
 
+# Hashable types of which equal values obey the same rules.
+_PLAIN = frozenset((int, float, str, bool, type(None)))
+
+
 # Checks of the same few values take a good part of a small fit, so their results are kept.
 @functools.lru_cache(maxsize=1024, typed=True)
-def _obeys(name: str, value: object) -> bool:
+def _obeys(name: str, value: Any) -> bool:
     rule = _RULES.get(name)
     return rule is None or rule[1](value)
 

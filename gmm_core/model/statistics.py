@@ -115,6 +115,16 @@ class Statistics:
                 f"{self.covariance_type!r} and a shift of shape {self.shift.shape}"
             )
 
+    @classmethod
+    def unchecked(
+        cls, values: Float64Array, shift: Float64Array, covariance_type: str
+    ) -> Statistics:
+        """Make statistics of arrays that a kernel has filled, whose form is known."""
+        statistics = cls.__new__(cls)
+        statistics.values, statistics.shift = values, shift
+        statistics.covariance_type = covariance_type
+        return statistics
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Statistics):
             return NotImplemented
