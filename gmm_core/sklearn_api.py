@@ -11,6 +11,7 @@ import reprlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
+from gmm_core.core.info import VERSION
 from gmm_core.core.warn import warn
 
 if TYPE_CHECKING:
@@ -116,9 +117,7 @@ class Estimator:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes and the version of gmm_core, to be pickled."""
-        from gmm_core import __version__
-
-        return {**vars(self), _VERSION_KEY: __version__}
+        return {**vars(self), _VERSION_KEY: VERSION}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the attributes.
@@ -128,14 +127,12 @@ class Estimator:
         UserWarning
             If another version of gmm_core made the pickle.
         """
-        from gmm_core import __version__
-
         attributes = dict(state)
         version = attributes.pop(_VERSION_KEY, "unknown")
-        if version != __version__:
+        if version != VERSION:
             warn(
                 f"This {type(self).__name__} was pickled by gmm_core {version} and is read by "
-                f"gmm_core {__version__}; between versions, use save and load"
+                f"gmm_core {VERSION}; between versions, use save and load"
             )
         vars(self).update(attributes)
 

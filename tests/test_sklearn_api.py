@@ -136,7 +136,7 @@ def test_copies_have_the_same_state(copied):
 def test_pickle_records_the_version_and_another_one_warns(monkeypatch):
     assert Gaussian().__getstate__()["_gmm_core_version"] == gmm_core.__version__
     old = pickle.dumps(Gaussian(2).fit(DATA))
-    monkeypatch.setattr(gmm_core, "__version__", "999")
+    monkeypatch.setattr(sklearn_api, "VERSION", "999")
     with pytest.warns(UserWarning, match="pickled by gmm_core .* read by gmm_core 999"):
         model = pickle.loads(old)
     assert model.n_components == 2

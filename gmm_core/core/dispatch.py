@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core import _cpu
 from gmm_core._build_config import LEVELS
+from gmm_core._cpu import supported_levels
 from gmm_core.core.signatures import ExpectationKernels, KMeansKernels, MaximizationKernels
 
 VARIABLE = "GMM_CORE_ISA"
 
 
 def _choose() -> str:
-    available = [level for level in _cpu.supported_levels() if level in LEVELS]
+    available = [level for level in supported_levels() if level in LEVELS]
     forced = os.environ.get(VARIABLE)
     if forced is None:
         return available[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gmm_core import _build_config
+from gmm_core._build_config import CHECKS, COMPILER, LEVELS, OPENMP, VERSION
 from gmm_core.core import dispatch
 from gmm_core.core.threads import effective_n_threads
 
@@ -28,13 +28,13 @@ def build_info() -> dict[str, object]:
     ['checks', 'compiler', 'isa', 'isa_built', 'n_threads', 'openmp', 'version']
     """
     return {
-        "version": _build_config.VERSION,
-        "compiler": _build_config.COMPILER,
+        "version": VERSION,
+        "compiler": COMPILER,
         "isa": dispatch.LEVEL,
-        "isa_built": _build_config.LEVELS,
-        "openmp": _build_config.OPENMP,
+        "isa_built": LEVELS,
+        "openmp": OPENMP,
         "n_threads": effective_n_threads(),
-        "checks": _build_config.CHECKS,
+        "checks": CHECKS,
     }
 
 
