@@ -11,7 +11,7 @@ import reprlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-from gmm_core.core.info import VERSION
+from gmm_core._build_config import VERSION
 from gmm_core.core.warn import warn
 
 if TYPE_CHECKING:
