@@ -325,10 +325,10 @@ class GaussianMixture(mixture.GaussianMixture):
 
     def _plain(self) -> mixture.GaussianMixture:
         """Return a model with the attributes that the workers' methods read, and one thread."""
-        kind: Any = self.covariance_type
         model = mixture.GaussianMixture(
-            len(self.weights_), covariance_type=kind, n_threads=1, missing=self.missing
-        )
+            len(self.weights_), covariance_type=self.covariance_type, n_threads=1,
+            missing=self.missing,
+        )  # fmt: skip
         names = ("weights_", "means_", "precisions_cholesky_")
         vars(model).update({name: getattr(self, name) for name in names})
         return model

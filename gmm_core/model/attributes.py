@@ -17,7 +17,7 @@ import numpy as np
 
 from gmm_core.core.errors import NumericalError
 from gmm_core.core.threads import effective_n_threads
-from gmm_core.core.types import Float64Array, FloatArray
+from gmm_core.core.types import CovarianceName, Float64Array, FloatArray
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.parameters import Mixture, Prepared, mixture_of, prepare
 
@@ -95,18 +95,18 @@ class CovarianceTypeAttribute:
     @overload
     def __get__(self, model: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, model: object, owner: type) -> str: ...
-    def __get__(self, model: object | None, owner: type) -> Self | str:
+    def __get__(self, model: object, owner: type) -> CovarianceName: ...
+    def __get__(self, model: object | None, owner: type) -> Self | CovarianceName:
         if model is None:
             return self
         try:
-            name: str = vars(model)["covariance_type"]
+            name: CovarianceName = vars(model)["covariance_type"]
         except KeyError:
             message = f"{type(model).__name__!r} object has no attribute 'covariance_type'"
             raise AttributeError(message) from None
         return name
 
-    def __set__(self, model: Any, value: str) -> None:
+    def __set__(self, model: Any, value: CovarianceName) -> None:
         if "means_" in vars(model):
             getattr(model, FACTOR, None)
         vars(model)["covariance_type"] = value
