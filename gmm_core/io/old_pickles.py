@@ -9,7 +9,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from gmm_core.core.types import Float64Array
+from gmm_core.core.types import CovarianceName, Float64Array
 from gmm_core.fit.restarts import Restart
 from gmm_core.fit.stream import Collected, Position
 from gmm_core.model.parameters import Mixture, Prepared
@@ -26,7 +26,7 @@ class Parameters:
         covariances: Float64Array,
         precisions_cholesky: Float64Array,
         log_constant: Float64Array,
-        covariance_type: str,
+        covariance_type: CovarianceName,
     ) -> Mixture:
         prepared = Prepared(weights, means, precisions_cholesky, log_constant, covariance_type)
         return Mixture(weights, means, covariances, prepared)

@@ -1,8 +1,8 @@
 """The files of models and checkpoints: .npz archives of arrays and one header in JSON.
 
 Nothing is pickled, and no member is compressed, so that reading a file never takes more memory than
-a few times its size. The shape and dtype of an array are compared with what they have to be before
-it is read, its values before they are used.
+a few times its size. The shape and dtype of an array are checked before it is read, and its values
+are checked before they are used.
 """
 
 from __future__ import annotations
@@ -20,15 +20,23 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-Shape = tuple[int | None, ...] | None  # None: any length, or any shape
+# The shape that an array has to have. An axis of None may have any length; None in place of the
+# tuple stands for any shape.
+Shape = tuple[int | None, ...] | None
 FLOATS = ("float32", "float64")
 
 
 # --- writing ----------------------------------------------------------------------------------
 
 
-def plain(value: Any) -> Any:
-    """Convert a value of NumPy, or a path, to a type that JSON has."""
+def plain(value: object) -> object:
+    """Convert a value of NumPy, or a path, to a type that JSON has.
+
+    Raises
+    ------
+    TypeError
+        If the value is of another type.
+    """
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     if isinstance(value, os.PathLike):
@@ -39,30 +47,31 @@ def plain(value: Any) -> Any:
 def write(
     path: str | os.PathLike[str],
     what: str,
-    header: Mapping[str, Any],
+    header: Mapping[str, object],
     arrays: Mapping[str, npt.NDArray[Any]],
     temporary: str,
 ) -> None:
-    """Write an archive in one step: at any moment the file is the old one or the new one, whole.
+    """Write an archive, and replace an older file by it in one step.
 
-    A pipe, a device, and a file in a folder that nothing can be added to have to be written in
-    place.
+    At any moment the file is either the complete old one or the complete new one. Only a pipe, a
+    device, and a file in a folder without write permission are written in place.
 
     Parameters
     ----------
     path : str or path
     what : str
-        What the message of an error calls the file.
+        The noun for the file in the message of an error, such as 'model'.
     header : mapping
+        What is written as JSON; see `plain`.
     arrays : mapping of str to ndarray
     temporary : str
-        Name of the file, in the same folder, that is written first.
+        Name of a file in the same folder, which is written first and then renamed.
 
     Raises
     ------
     OSError
-        If the file cannot be written; the message names it. An older file that was not to be
-        written in place is as it was.
+        If the file cannot be written; the message names it. An older file is unchanged, unless it
+        had to be written in place.
     """
     members = {**arrays, "header": np.array(json.dumps(header, default=plain))}
     target = Path(os.path.realpath(path))
@@ -97,11 +106,12 @@ def write(
 
 
 class Members:
-    """The header and the arrays of a file, in memory.
+    """The header and the arrays of a file, held in memory.
 
     Parameters
     ----------
     header : dict
+        The object that the header holds as JSON.
     arrays : mapping of str to ndarray
     """
 
@@ -115,20 +125,25 @@ class Members:
     def array(
         self, name: str, shape: Shape, dtypes: Sequence[str] = ("float64",)
     ) -> npt.NDArray[Any]:
-        """Return an array, if its shape and dtype are what they have to be.
+        """Check the shape and the dtype of an array, and return it.
 
         Parameters
         ----------
         name : str
         shape : tuple of int or None, or None
-            None stands for any length of an axis, or for any shape.
-        dtypes : sequence of str
-            Names of the dtypes that it may have, in any byte order; it is returned in the native.
+            An axis of None may have any length; None stands for any shape.
+        dtypes : sequence of str, default=('float64',)
+            Names of the dtypes that the array may have, in any byte order.
+
+        Returns
+        -------
+        ndarray
+            The array, in the native byte order.
 
         Raises
         ------
         ValueError
-            If there is no such array, or it has another shape or dtype.
+            If there is no array of this name, or it has another shape or dtype.
         """
         if name not in self:
             raise ValueError(f"it has no array {name!r}")
@@ -141,12 +156,12 @@ class Members:
 
 
 class Archive(Members):
-    """The header and the arrays of an open file. An array is read when it is asked for.
+    """The header and the arrays of an open file, each of which is read when it is asked for.
 
     Parameters
     ----------
     file : file
-        Open for reading in binary mode.
+        A file that is open for reading in binary mode.
 
     Raises
     ------
@@ -178,7 +193,7 @@ class Archive(Members):
             if np.lib.format.read_magic(member) != (1, 0):
                 raise ValueError(f"its array {name!r} is of an unknown version of the .npy format")
             found, fortran, dtype = np.lib.format.read_array_header_1_0(member)
-            # the header of a file is a text, whose dtype has a name for each length
+            # The header is text, and the name of a text dtype depends on the length of the text.
             kind = np.dtype("U") if dtype.kind == "U" else dtype
             _check_form(name, found, kind, shape, dtypes)
             n_bytes = math.prod(found) * dtype.itemsize
@@ -196,6 +211,7 @@ def _check_form(
     shape: Shape,
     dtypes: Sequence[str],
 ) -> None:
+    """Raise ValueError if the shape `found` or the dtype of an array is not an expected one."""
     fits = shape is None or (
         len(found) == len(shape)
         and all(n == length or length is None for n, length in zip(found, shape, strict=True))

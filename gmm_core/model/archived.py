@@ -1,4 +1,4 @@
-"""What a file of a model or a checkpoint says: entries of its header, and mixtures."""
+"""The content of a file of a model or a checkpoint: entries of its header, and mixtures."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from gmm_core.core.types import Float64Array, FloatArray
 from gmm_core.model.archive import Members
 from gmm_core.model.attributes import WEIGHTS_TOLERANCE
 from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType
@@ -20,12 +20,21 @@ from gmm_core.model.parameters import Mixture, mixture_of, prepare
 def field(
     header: Mapping[str, Any], name: str, accepts: Callable[[Any], bool], expected: str
 ) -> Any:
-    """Return an entry of the header, if it is what it has to be.
+    """Check an entry of the header, and return it.
+
+    Parameters
+    ----------
+    header : mapping
+    name : str
+    accepts : callable
+        Returns whether a value is valid.
+    expected : str
+        Describes valid values in the message of an error.
 
     Raises
     ------
     ValueError
-        If there is none of this name, or it is something else.
+        If there is no entry of this name, or its value is not valid.
     """
     if name not in header:
         raise ValueError(f"its header has no {name!r}")
@@ -38,37 +47,37 @@ def field(
 
 
 def is_count(value: Any) -> bool:
-    """Whether a value is an int from 0 up."""
+    """Return whether a value is an int from 0 up."""
     return type(value) is int and value >= 0
 
 
 def is_flag(value: Any) -> bool:
-    """Whether a value is True or False."""
+    """Return whether a value is True or False."""
     return type(value) is bool
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number that a float64 can hold, or NaN, or infinite."""
+    """Return whether a value is a number that a float64 can hold, NaN or infinite."""
     return type(value) is float or (type(value) is int and abs(value) < 2**1023)
 
 
 def is_log_likelihood(value: Any) -> bool:
-    """Whether a value is a number that EM can have as a mean log-likelihood."""
+    """Return whether a value is a number that a mean log-likelihood can be."""
     return is_number(value) and value < math.inf
 
 
 def are_log_likelihoods(value: Any) -> bool:
-    """Whether a value is a list of mean log-likelihoods."""
+    """Return whether a value is a list of mean log-likelihoods."""
     return isinstance(value, list) and all(map(is_log_likelihood, value))
 
 
 def is_size(value: Any) -> bool:
-    """Whether a value is a finite number from 0 up."""
+    """Return whether a value is a finite number from 0 up."""
     return is_number(value) and 0 <= value < math.inf
 
 
 def is_weight(value: Any) -> bool:
-    """Whether a value is a finite number above 0."""
+    """Return whether a value is a finite number above 0."""
     return is_size(value) and value > 0
 
 
@@ -80,22 +89,23 @@ def is_covariance_type(value: Any) -> bool:
 # --- mixtures -----------------------------------------------------------------------------------
 
 
-def check_values(array: npt.NDArray[np.floating], name: str, kind: CovarianceType) -> None:
+def check_values(array: FloatArray, name: str, kind: CovarianceType) -> None:
     """Check the values of an array of a mixture.
 
     Parameters
     ----------
     array : ndarray
     name : str
-        The name of the array in a file: an attribute of the model, or the end of it names one.
+        The name of the array in a file. The end of it tells what the array is, as in 'means_',
+        'best_means' and 'position_weights'.
     kind : CovarianceType
 
     Raises
     ------
     ValueError
         If a value is not finite; if weights are negative or do not sum to 1; if variances,
-        precisions or the diagonal of their factors are not positive; if a factor is not an upper
-        triangle.
+        precisions or the diagonal of their factors are not positive; if the factor of a matrix is
+        not upper triangular.
     """
     if not np.isfinite(array).all():
         raise ValueError(f"{name} has values that are not finite")
@@ -119,8 +129,8 @@ def check_values(array: npt.NDArray[np.floating], name: str, kind: CovarianceTyp
             )
 
 
-def arrays_for_file(prefix: str, mixture: Mixture) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a mixture, by the names that they have in a file."""
+def arrays_for_file(prefix: str, mixture: Mixture) -> dict[str, Float64Array]:
+    """Return the arrays of a mixture, by their names in a file, which begin with the prefix."""
     return {
         f"{prefix}_weights": mixture.weights,
         f"{prefix}_means": mixture.means,
@@ -131,13 +141,21 @@ def arrays_for_file(prefix: str, mixture: Mixture) -> dict[str, npt.NDArray[Any]
 
 
 def mixture_from_file(members: Members, prefix: str, K: int, D: int, kind: str) -> Mixture:
-    """Read a mixture whose arrays `arrays_for_file` gave to a file.
+    """Read a mixture that was written as `arrays_for_file` returns it.
+
+    Parameters
+    ----------
+    members : Members
+    prefix : str
+        The beginning of the names of the arrays.
+    K, D : int
+        Numbers of components and features.
+    kind : {'full', 'tied', 'diag', 'spherical'}
 
     Raises
     ------
     ValueError
-        If an array is missing, or has another shape, another dtype or other values than those of
-        a mixture.
+        If an array is missing, or has a shape, a dtype or values that it cannot have.
     """
     covariance_type = COVARIANCE_TYPES[kind]
     shape = covariance_type.shape(K, D)
@@ -152,7 +170,7 @@ def mixture_from_file(members: Members, prefix: str, K: int, D: int, kind: str) 
     prepared = prepare(weights, means, factor, kind)
     name = f"{prefix}_log_constant"
     log_constant = np.ascontiguousarray(members.array(name, (K + 1,)))
-    # equal but for rounding; of a weight of 0 it is -inf
+    # They are equal except for rounding. Both are -inf for a weight of 0.
     if not np.allclose(log_constant, prepared.log_constant, rtol=1e-9, atol=1e-9):
         raise ValueError(f"{name} does not belong to the weights and factors beside it")
     return mixture_of(prepared._replace(log_constant=log_constant), covariances)

@@ -1,11 +1,11 @@
 """The fitted arrays of a mixture as attributes of an estimator.
 
-`covariances_`, `precisions_` and `precisions_cholesky_` say the same. The last assignment to one of
-them wins: it removes the other two, which are derived from it when they are read. Methods use the
-factor, `precisions_cholesky_`. Assigned precisions that are those of the present factor, within the
-rounding of U Uᵀ, leave the factor in place.
+`covariances_`, `precisions_` and `precisions_cholesky_` are three forms of the same covariances. An
+assignment to one of them removes the other two, which are derived from it when they are next read.
+Methods use the factor, `precisions_cholesky_`. It stays in place when the assigned precisions equal
+U Uᵀ of this factor within its rounding.
 
-Functions here take `attributes`, the dict of an estimator's attributes.
+The functions here take `attributes`, the dict of an estimator's attributes.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _SMALL = 4096  # entries of a factor
 
 
 class UnderivableError(ValueError, AttributeError):
-    """An attribute cannot be derived from the one that was assigned; so `hasattr` says False."""
+    """An attribute cannot be derived from the one that was assigned, so `hasattr` is False."""
 
 
 class ArrayAttribute:
-    """A fitted array that can be assigned to, such as `means_`."""
+    """A descriptor of a fitted array that a user may assign to, such as `means_`."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -71,7 +71,7 @@ class ArrayAttribute:
 
 
 class CovarianceAttribute(ArrayAttribute):
-    """One of the three attributes that say the same."""
+    """A descriptor of one of the three forms of the covariances."""
 
     def __set__(self, model: Any, value: Any) -> None:
         super().__set__(model, value)
@@ -86,10 +86,11 @@ class CovarianceAttribute(ArrayAttribute):
 
 
 class CovarianceTypeAttribute:
-    """The constructor parameter `covariance_type`, in which assigned covariances are understood.
+    """A descriptor of the constructor parameter `covariance_type`.
 
-    Before it changes, the factor of assigned covariances is derived: a factor of another type is
-    refused later, where the covariances might be mistaken for those of the new type.
+    Before the type changes, the factor of assigned covariances is derived from them as the old
+    type reads them. Methods later refuse a factor whose shape is not that of the new type, while
+    the same covariances could be mistaken for those of the new type.
     """
 
     @overload
@@ -113,7 +114,7 @@ class CovarianceTypeAttribute:
 
 
 def _has_precisions(attributes: Mapping[str, Any], covariance_type: object) -> bool:
-    """Return whether `precisions_` are those of the factor; see `CovarianceType.has_precisions`."""
+    """Return whether `precisions_` equals U Uᵀ; see `CovarianceType.has_precisions`."""
     known = isinstance(covariance_type, str) and covariance_type in COVARIANCE_TYPES
     factor = attributes.get(FACTOR)
     precisions = np.asarray(attributes["precisions_"])
@@ -131,26 +132,26 @@ def derive(
     covariance_type: str,
     n_threads: int | None,
 ) -> FloatArray | None:
-    """Derive one of the three attributes from another one, and keep it.
+    """Derive one form of the covariances from another one, and add it to the attributes.
 
     Parameters
     ----------
     name : {'covariances_', 'precisions_', 'precisions_cholesky_'}
     attributes : dict
-        The derived array is added to it.
+        The dict that the derived array is added to.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     n_threads : int or None
-        As that of GaussianMixture.
+        The parameter `n_threads` of GaussianMixture.
 
     Returns
     -------
     ndarray or None
-        None if there is nothing that it could be derived from.
+        None if `attributes` has no means, or none of the three forms.
 
     Raises
     ------
     UnderivableError
-        If the attribute that was assigned is not what it should be.
+        If the attribute that was assigned has a shape, a dtype or values that it cannot have.
     """
     if "means_" not in attributes or not any(a in attributes for a in COVARIANCE_ATTRIBUTES):
         return None
@@ -185,7 +186,7 @@ def _factor(attributes: Mapping[str, Any], covariance_type: str, n_threads: int)
 def _from_factor(
     name: str, attributes: Mapping[str, Any], covariance_type: str, n_threads: int
 ) -> FloatArray:
-    """Compute covariances or precisions of the factor."""
+    """Compute covariances or precisions from the factor."""
     given = np.asarray(attributes[FACTOR])
     factor = np.asarray(given, np.float64)
     _check_factor(factor, np.shape(attributes["means_"]), covariance_type)
@@ -204,20 +205,20 @@ def _dtype_of(array: Any) -> np.dtype[Any]:
 
 
 class Kept(NamedTuple):
-    """What is kept of attributes that have been checked, for the next call.
+    """The result of the last check of the attributes, which the next call may use again.
 
-    To check the attributes takes longer than to score a sample. The mixture of a small factor is
-    used again while all attributes hold the same numbers; the entries of a large factor are
-    checked again only if the factor is another array than the last time.
+    Checking the attributes takes longer than scoring a sample. If the factor is small, the prepared
+    mixture is used again while all arrays hold the same numbers. If the factor is large, its
+    entries are checked again only when it is another array than in the last call.
 
     Attributes
     ----------
     content : tuple
-        The covariance type, and the bytes of the arrays if the factor is small.
+        The covariance type, followed by the shapes and bytes of the arrays if the factor is small.
     factor : object
-        The attribute that holds a large factor.
+        The array of a large factor, by which it is recognised; None for a small one.
     prepared : Prepared or None
-        The mixture of a small factor, which has copies of the arrays.
+        The mixture of a small factor, with copies of the arrays; None for a large one.
     """
 
     content: tuple[Any, ...]
@@ -231,7 +232,7 @@ def checked(
     n_threads: int | None,
     kept: Kept | None,
 ) -> tuple[Prepared, Kept]:
-    """Return the fitted arrays as `prepared_of` does, and what to keep for the next call."""
+    """Return the fitted arrays as `prepared_of` does, and a new `Kept` for the next call."""
     weights, means, factor = given = _arrays(attributes, covariance_type, n_threads)
     if factor.size > _SMALL:
         here = Kept((covariance_type,), attributes[FACTOR], None)
@@ -247,21 +248,21 @@ def checked(
 def prepared_of(
     attributes: MutableMapping[str, Any], covariance_type: str, n_threads: int | None
 ) -> Prepared:
-    """Return the fitted arrays as they are now, in float64, checked.
+    """Check the fitted arrays as they are now, and return them in float64.
 
     Parameters
     ----------
     attributes : dict
-        With `weights_`, `means_` and one of the three attributes of the covariances at least.
+        The attributes, with `weights_`, `means_` and at least one form of the covariances.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     n_threads : int or None
 
     Raises
     ------
     ValueError
-        If an array has another shape, or values that it cannot have.
+        If an array has a shape or values that it cannot have.
     AttributeError
-        If there are no covariances.
+        If the attributes have no form of the covariances.
     """
     return _checked(*_arrays(attributes, covariance_type, n_threads), covariance_type)
 
@@ -273,7 +274,7 @@ def mixture_from(
     prepared = prepared_of(attributes, covariance_type, n_threads)
     covariances = derive("covariances_", attributes, covariance_type, n_threads)
     given = np.asarray(covariances)
-    if given.dtype == np.float32:  # the factors have lost less by rounding
+    if given.dtype == np.float32:  # factors lose fewer digits by rounding than covariances do
         return mixture_of(prepared, n_threads=effective_n_threads(n_threads))
     return mixture_of(prepared, given.astype(np.float64, copy=False))
 
@@ -323,10 +324,10 @@ def _checked(
 def _check_factor(
     factor: Float64Array, shape: tuple[int, ...], covariance_type: str, *, finite: bool = False
 ) -> None:
-    """Raise ValueError if a factor does not fit means of a shape, or has values that it cannot.
+    """Raise ValueError if a factor has values or, for means of this shape, a shape that it cannot.
 
-    With `finite`, the factor is known to be finite and triangular, and only positive entries are
-    looked at.
+    With `finite`, the factor is known to be finite and triangular. Then only the entries that have
+    to be positive are checked.
     """
     kind = COVARIANCE_TYPES[covariance_type]
     K, D = shape
@@ -354,12 +355,12 @@ def arrays_of(mixture: Mixture, dtype: np.dtype[Any], n_threads: int) -> dict[st
     Raises
     ------
     NumericalError
-        If an array is beyond the range of the dtype.
+        If a value is beyond the range of the dtype.
     """
     kind = mixture.kind
     with np.errstate(over="ignore", under="ignore"):
         factor = mixture.prepared.precisions_cholesky.astype(dtype)
-        # those of the rounded factor, so that they are exactly what `derive` makes of it
+        # Precisions of the rounded factor are bit-identical to what `derive` computes from it.
         precisions, _ = kind.precisions_and_covariances(
             factor.astype(np.float64, copy=False), n_threads
         )

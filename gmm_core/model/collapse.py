@@ -1,4 +1,4 @@
-"""Components that have collapsed onto few samples: maxima of the likelihood that mean nothing.
+"""Detection of components that have collapsed onto few samples: spurious maxima of the likelihood.
 
 The likelihood of a mixture has no bound: it grows as a component shrinks onto a few samples, or
 onto a line through them, and only `reg_covar` stops it (McLachlan & Peel 2000, section 3.8).
@@ -11,20 +11,21 @@ import numpy as np
 from gmm_core.core.types import Float64Array, Indices, RegCovar
 from gmm_core.model.parameters import Mixture
 
-# A variance below this share of the data's is suspicious in a component of few samples.
+# In a component of few samples, a variance below this share of the variance of all data is
+# suspicious.
 _SMALL = 1e-3
-# A component with more samples than this times the number that a covariance needs is a cluster,
-# however small, or a value that the data really take.
+# A component has not collapsed if it has more than this many times the samples that a covariance
+# needs: it is a small cluster, or a value that many samples share.
 _FEW = 10
-# A variance of no more than this times `reg_covar` comes from `reg_covar` alone.
+# A variance of at most this many times `reg_covar` comes from `reg_covar` alone.
 _ALL = 1.1
 
 
 def collapsed_components(mixture: Mixture, n_samples: int, reg_covar: RegCovar) -> Indices:
-    """Find the components that have collapsed, each judged by itself.
+    """Find the components that have collapsed; each is judged by itself.
 
     Let v_kd be the variance of feature d in component k given the other features, 1 / (Σ_k⁻¹)_dd,
-    and c_d the same for all data. A covariance needs m samples, D + 1 for matrices, and 2 for
+    and c_d the same for all data. A covariance needs m samples: m is D + 1 for matrices, and 2 for
     variances. Component k has collapsed if v_kd < 10⁻³ c_d for a feature d, and either N_k < m + 1,
     or N_k < 10 m and in some direction `reg_covar` is nearly all of its variance.
 
@@ -47,12 +48,12 @@ def collapsed_components(mixture: Mixture, n_samples: int, reg_covar: RegCovar) 
     few = (counts < _FEW * needed) & (weights > 0)
     if not few.any():
         return np.empty(0, np.intp)
-    with np.errstate(all="ignore"):  # data of scale 1e160: a precision may underflow
+    with np.errstate(all="ignore"):  # for data of scale 1e160, a precision may underflow
         variances = kind.conditional_variances(prepared.precisions_cholesky, K, D)
         try:
-            # the covariance of the mixture is that of the data after an M-step, plus reg_covar
+            # After an M-step, the covariance of the mixture is that of the data plus reg_covar.
             of_all = kind.variances_of_all(weights, means, covariances)
-        except ValueError:  # the covariance of all data is singular: there is nothing to compare
+        except ValueError:  # the covariance of all data is singular, so nothing can be compared
             return np.empty(0, np.intp)
         suspicious = few & (variances < _SMALL * of_all).any(axis=1)
         unsupported = counts < needed + 1
@@ -63,6 +64,6 @@ def collapsed_components(mixture: Mixture, n_samples: int, reg_covar: RegCovar) 
 
 
 def _regularisation(reg_covar: RegCovar, of_all: Float64Array) -> Float64Array:
-    """Return `reg_covar` for each feature; where it is 0, the rounding errors of the variance."""
+    """Return `reg_covar` for each feature, or where it is 0, the rounding error of a variance."""
     regular = np.full(len(of_all), reg_covar, np.float64)
     return np.where(regular > 0, regular, 64 * np.finfo(np.float64).eps * of_all)

@@ -1,7 +1,7 @@
-"""Marginal mixtures, which see some of the features only.
+"""Marginal mixtures: the distribution of some of the features.
 
-The marginal mixture of features o has the weights of the mixture, and of means and covariances the
-parts μ_o and Σ_oo.
+The marginal mixture of the features o has the weights of the mixture, the means μ_o and the
+covariances Σ_oo.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from gmm_core.model.parameters import Mixture, Prepared, prepare
 
 
 class Marginals(NamedTuple):
-    """Marginal mixtures of several patterns, each of which has q of the D features.
+    """The marginal mixtures of P patterns, in each of which q of the D features are observed.
 
     Attributes
     ----------
     mixtures : list of Prepared
-        One for each pattern; the mixture itself if q is 0 or D.
+        The marginal mixture of each pattern; the mixture itself if q is 0 or D.
     order : ndarray of shape (P, D)
         The features of each pattern, the q observed ones first.
     ordered : ndarray of shape (P, K or 1, D, D)
-        Precision factors of covariance matrices with their features in this order; an empty array
-        if q is D, and if the covariance type has no covariances between features.
+        Factors of the precisions, with the features in this order. The array is empty if q is D,
+        and if the covariance type has no covariances between features.
     """
 
     mixtures: list[Prepared]
@@ -34,13 +34,19 @@ class Marginals(NamedTuple):
 
 
 def marginals(mixture: Mixture, order: Indices, q: int) -> Marginals:
-    """Return the marginal mixtures of the first q features of each order.
+    """Return the marginal mixture of the first q features of each order.
 
     Parameters
     ----------
     mixture : Mixture
     order : ndarray of shape (P, D)
+        The features in the order of each pattern.
     q : int
+        Number of observed features.
+
+    Returns
+    -------
+    Marginals
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The parameters of a mixture: as a user means them, and as an E-step reads them."""
+"""The parameters of a mixture, as a user gives them and as an E-step reads them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from gmm_core.core.dispatch import check_status, maximization
-from gmm_core.core.types import Float64Array
+from gmm_core.core.types import CovarianceName, Float64Array
 from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType
 
 
 class Prepared(NamedTuple):
-    """A mixture as an E-step reads it, with the factors of its precisions.
+    """A mixture as an E-step reads it: weights, means and the factors of the precisions.
 
     Attributes
     ----------
@@ -21,8 +21,8 @@ class Prepared(NamedTuple):
     precisions_cholesky : ndarray in the shape of the covariance type
         Upper triangular U_k with U_k U_kᵀ = Σ_k⁻¹, or reciprocal standard deviations.
     log_constant : ndarray of shape (K + 1,)
-        log π_k + log |U_k| − D/2 log 2π, the weighted log-densities at the means, less the last
-        entry, which is common to all.
+        The last entry is common to all components. It is subtracted from the others, which are the
+        weighted log-densities at the means, log π_k + log |U_k| − D/2 log 2π.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     """
 
@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
     means: Float64Array
     precisions_cholesky: Float64Array
     log_constant: Float64Array
-    covariance_type: str
+    covariance_type: CovarianceName
 
     @property
     def kind(self) -> CovarianceType:
@@ -39,7 +39,7 @@ class Prepared(NamedTuple):
 
 
 class Mixture(NamedTuple):
-    """A mixture as a user means it, together with what an E-step reads of it.
+    """A mixture with its covariances, together with the form that an E-step reads.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Mixture(NamedTuple):
     prepared: Prepared
 
     @property
-    def covariance_type(self) -> str:
+    def covariance_type(self) -> CovarianceName:
         """The name of the covariance type."""
         return self.prepared.covariance_type
 
@@ -74,13 +74,13 @@ def prepare(
 ) -> Prepared:
     """Compute the constants that an E-step needs beside the factors; see `Prepared`."""
     log_constant = np.empty(len(weights) + 1)
-    code = COVARIANCE_TYPES[covariance_type].code
+    kind = COVARIANCE_TYPES[covariance_type]
     check_status(
         maximization.log_normalization(
-            weights, precisions_cholesky.reshape(-1), log_constant, means.shape[1], code
+            weights, precisions_cholesky.reshape(-1), log_constant, means.shape[1], kind.code
         )
     )
-    return Prepared(weights, means, precisions_cholesky, log_constant, covariance_type)
+    return Prepared(weights, means, precisions_cholesky, log_constant, kind.name)
 
 
 def mixture_of(
@@ -91,9 +91,14 @@ def mixture_of(
     Parameters
     ----------
     prepared : Prepared
-    covariances : ndarray, optional
-        The covariances, if they are known better than by inverting the precisions.
+    covariances : ndarray, default=None
+        The covariances, if the caller has them. None means the inverses of the precisions, which
+        have rounding errors of their own.
     n_threads : int, default=1
+
+    Returns
+    -------
+    Mixture
     """
     if covariances is None:
         factor = prepared.precisions_cholesky

@@ -1,7 +1,9 @@
 """The additive statistics of a pass over the data. Only this file knows how they are laid out.
 
-Log-likelihood, total weight, counts N_k = Σ w r (K), first moments Σ w r (x − c_k) (K, D) about
-origins c_k, and second moments about them, packed as the covariance type has it.
+They are, in this order: the log-likelihood, the total weight, the counts N_k = Σ w r_k (K), the
+first moments Σ w r_k (x − c_k) about origins c_k (K, D), and the second moments about the same
+origins, packed in the form of the covariance type. All sums are over the samples, with weights w
+and responsibilities r_k.
 """
 
 from __future__ import annotations
@@ -18,15 +20,18 @@ _FLOAT64 = np.dtype(np.float64)
 
 
 class Sums(NamedTuple):
-    """Views of the parts of statistics, or of a stack of statistics.
+    """Views of the parts of the statistics, or of a stack of statistics.
 
     Attributes
     ----------
     head : ndarray of shape (..., 2 + K)
-        Log-likelihood, total weight and counts together.
+        The log-likelihood, the total weight and the counts together.
     counts : ndarray of shape (..., K)
+        The counts alone.
     first : ndarray of shape (..., K, D)
+        The first moments.
     moments : ndarray of shape (..., n_moments)
+        The second moments.
     """
 
     head: Float64Array
@@ -36,7 +41,7 @@ class Sums(NamedTuple):
 
 
 def views(values: Float64Array, n_components: int, n_features: int) -> Sums:
-    """Return views of the parts of statistics, which stand along the last axis of `values`."""
+    """Return views of the parts of `values`, which has the statistics along its last axis."""
     K, D = n_components, n_features
     first = values[..., 2 + K : 2 + K + K * D]
     return Sums(
@@ -48,28 +53,36 @@ def views(values: Float64Array, n_components: int, n_features: int) -> Sums:
 
 
 def n_sums(kind: CovarianceType, n_components: int, n_features: int) -> int:
-    """Return how many numbers statistics have."""
+    """Return the length of the statistics of a mixture of this type and size."""
     K, D = n_components, n_features
     return 2 + K + K * D + kind.n_moments(K, D)
 
 
 @dataclass(slots=True, eq=False)
 class Statistics:
-    """Sums over the samples of a pass; those of two parts of the data add up.
+    """The sums over samples that an M-step needs; the statistics of two parts of the data add up.
 
-    Attributes
+    The sums have the weights w of the samples and the responsibilities r_k. The arguments are
+    attributes of the same names. `sufficient_statistics` and `accumulate` compute statistics.
+
+    Parameters
     ----------
-    values : ndarray of float64
-        Log-likelihood, total weight, counts N_k = Σ w r (K), first moments Σ w r (x − c_k) (K, D),
-        and second moments about c_k in the packed form of the covariance type.
+    values : ndarray of shape (n_sums,), float64
+        The log-likelihood, the total weight, the counts N_k = Σ w r_k (K), the first moments
+        Σ w r_k (x − c_k) (K, D), and the second moments about c_k in the packed form of the
+        covariance type. `counts`, `first` and `moments` are views of its parts.
     shift : ndarray of shape (K, D), float64
-        The origins c_k.
+        The origins c_k of the moments.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
+        The type that decides the form of the second moments. 'full' has the lower triangle of
+        Σ w r_k (x − c_k)(x − c_k)ᵀ for each component, by rows; 'diag' has its diagonal and
+        'spherical' its trace. 'tied' has two lower triangles T (D, D) and Q (K, K); the sum of
+        these matrices over the components is T + Σ_k>l Q_kl (c_k − c_l)(c_k − c_l)ᵀ.
 
     Raises
     ------
     ValueError, TypeError
-        If an array has another shape or dtype, or there is no such type.
+        If an array has another shape or dtype, or there is no type of that name.
 
     Examples
     --------
@@ -79,6 +92,8 @@ class Statistics:
     >>> statistics = sufficient_statistics(X, np.ones((2, 1)), "diag", shift=np.zeros((1, 1)))
     >>> statistics.counts.tolist(), statistics.first.tolist(), statistics.moments.tolist()
     ([2.0], [[4.0]], [10.0])
+    >>> (statistics + statistics).counts.tolist()
+    [4.0]
     """
 
     values: Float64Array
@@ -89,12 +104,14 @@ class Statistics:
         self.check()
 
     def check(self) -> None:
-        """Check the arrays for what the kernels rely on, and replace unaligned arrays by copies.
+        """Check the shapes and dtypes that the kernels rely on.
+
+        An array that is not aligned or not in C order is replaced by a copy.
 
         Raises
         ------
         ValueError, TypeError
-            If an array has another shape or dtype, or there is no such type.
+            If an array has another shape or dtype, or there is no type of that name.
         """
         kind = covariance_type_of(self.covariance_type)
         for name, array, ndim in (("values", self.values, 1), ("shift", self.shift, 2)):
@@ -106,7 +123,7 @@ class Statistics:
                     + ("(n_components, n_features)" if ndim == 2 else "(n_sums,)")
                 )
             flags = array.flags
-            if not (flags.c_contiguous and flags.aligned):  # such as from a network
+            if not (flags.c_contiguous and flags.aligned):  # such as one received over a network
                 setattr(self, name, np.require(array, requirements=["C", "A"]))
         expected = n_sums(kind, *self.shift.shape)
         if len(self.values) != expected:
@@ -134,48 +151,48 @@ class Statistics:
             and np.array_equal(self.values, other.values)
         )
 
-    __hash__ = None  # type: ignore[assignment]     # mutable
+    __hash__ = None  # type: ignore[assignment]     # because it is mutable
 
     @property
     def log_likelihood(self) -> float:
-        """Weighted log-likelihood, summed over the samples."""
+        """The log-likelihood Σ w log p(x), in nats."""
         return float(self.values[0])
 
     @property
     def weight(self) -> float:
-        """Sum of the sample weights."""
+        """The sum of the sample weights."""
         return float(self.values[1])
 
     @property
     def mean_log_likelihood(self) -> float:
-        """Weighted mean of the samples' log-likelihoods, in nats."""
+        """The weighted mean of the samples' log-likelihoods, in nats per sample."""
         return float(self.values[0] / self.values[1])
 
     @property
     def counts(self) -> Float64Array:
-        """N_k = Σ w r_k, of shape (K,)."""
+        """The counts N_k = Σ w r_k, of shape (K,)."""
         return views(self.values, *self.shift.shape).counts
 
     @property
     def first(self) -> Float64Array:
-        """First moments Σ w r_k (x − c_k), of shape (K, D)."""
+        """The first moments Σ w r_k (x − c_k), of shape (K, D)."""
         return views(self.values, *self.shift.shape).first
 
     @property
     def moments(self) -> Float64Array:
-        """Second moments about the origins, in the packed form of the covariance type."""
+        """The second moments about the origins, in the packed form of the covariance type."""
         return views(self.values, *self.shift.shape).moments
 
     @property
     def means(self) -> Float64Array:
-        """Means c_k + Σ w r_k (x − c_k) / N_k, of shape (K, D); c_k where N_k is 0."""
+        """The means c_k + Σ w r_k (x − c_k) / N_k, of shape (K, D); c_k where N_k is 0."""
         counts = self.counts[:, None]
         moves = np.divide(self.first, counts, out=np.zeros(self.shift.shape), where=counts > 0)
         return self.shift + moves
 
     @property
     def nbytes(self) -> int:
-        """Size in bytes of the sums and of their origins."""
+        """The size of `values` and `shift` in bytes."""
         return self.values.nbytes + self.shift.nbytes
 
     def about_means(self, means: Float64Array) -> Statistics:
@@ -186,6 +203,11 @@ class Statistics:
         means : ndarray of shape (K, D)
             The means of the statistics, which the caller has computed already. The first moments
             about them are 0.
+
+        Returns
+        -------
+        Statistics
+            The log-likelihood, the total weight and the counts are unchanged.
         """
         values = np.zeros(len(self.values))
         old, new = (views(array, *self.shift.shape) for array in (self.values, values))
@@ -196,7 +218,7 @@ class Statistics:
         return Statistics(values, means, self.covariance_type)
 
     def __radd__(self, other: object) -> Statistics:
-        """Return the statistics themselves for 0, which sum() begins with."""
+        """Return the statistics themselves if `other` is 0, with which sum() begins."""
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __add__(self, other: object) -> Statistics:
@@ -224,7 +246,12 @@ def statistics_of(
     covariances : ndarray in the shape of the type
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     reg_covar : ndarray of shape (D,)
-        What the M-step adds to the variances.
+        The regularisation that the M-step adds to the variances.
+
+    Returns
+    -------
+    Statistics
+        The origins are the means.
     """
     kind = COVARIANCE_TYPES[covariance_type]
     values = np.zeros(n_sums(kind, *means.shape))

@@ -1,7 +1,8 @@
-"""The registry of covariance types. The kernels of a type are in the file of src/ with its name."""
+"""The registry of covariance types. The kernels of each type are in the file `src/<type>.pxd`."""
 
 from __future__ import annotations
 
+from gmm_core.core.types import CovarianceName
 from gmm_core.model.covariance.base import CovarianceType as CovarianceType
 from gmm_core.model.covariance.diag import Diag
 from gmm_core.model.covariance.full import Full
@@ -14,7 +15,7 @@ COVARIANCE_TYPES: dict[str, CovarianceType] = {
 
 
 def covariance_type_of(name: object) -> CovarianceType:
-    """Look up a covariance type.
+    """Look up a covariance type by its name.
 
     Parameters
     ----------
@@ -36,28 +37,30 @@ def covariance_type_of(name: object) -> CovarianceType:
     return COVARIANCE_TYPES[name]
 
 
-def type_by_shape(shape: tuple[int, ...], n_components: int, n_features: int, given: str) -> str:
-    """Find the one covariance type whose arrays have a shape.
+def type_by_shape(
+    shape: tuple[int, ...], n_components: int, n_features: int, given: str
+) -> CovarianceName:
+    """Find the only covariance type whose arrays have a given shape.
 
     Parameters
     ----------
     shape : tuple of int
     n_components, n_features : int
     given : {'covariances', 'precisions'}
-        What the message of an error calls the array.
+        The name of the array in the message of an error.
 
     Returns
     -------
-    str
+    {'full', 'tied', 'diag', 'spherical'}
 
     Raises
     ------
     ValueError
-        If no type has arrays of this shape, or several types have.
+        If no type, or more than one, has arrays of this shape.
     """
     K, D = n_components, n_features
-    fitting = [name for name, kind in COVARIANCE_TYPES.items() if kind.shape(K, D) == shape]
+    fitting = [kind.name for kind in COVARIANCE_TYPES.values() if kind.shape(K, D) == shape]
     if len(fitting) != 1:
         what = f"fits {' and '.join(fitting)}: give covariance_type" if fitting else "fits no type"
-        raise ValueError(f"{given} of shape {shape}, for means of shape {(K, D)}, {what}")
+        raise ValueError(f"{given} has shape {shape}, which for means of shape {(K, D)} {what}")
     return fitting[0]

@@ -1,8 +1,8 @@
-"""What a covariance type brings to the rest of the package.
+"""The interface of a covariance type.
 
-A type is one file in this folder, one `.pxd` in src/, and a row in each of the two registries.
-Covariances, precisions and the factors of precisions are arrays in the shape of their type; K is
-the number of components, D that of features.
+A type consists of one file in this folder, one `.pxd` in src/, and a row in each of the two
+registries. Covariances, precisions and the factors of precisions are arrays in the shape of their
+type. K is the number of components and D the number of features.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from abc import ABC, abstractmethod
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core.core.types import Float64Array, Indices
+from gmm_core.core.types import CovarianceName, Float64Array, FloatArray, Indices
 
 
 class CovarianceType(ABC):
-    """A covariance type.
+    """The base class of all covariance types.
 
     Attributes
     ----------
-    name : str
+    name : {'full', 'tied', 'diag', 'spherical'}
     code : int
         The number of the type in the kernels (src/layout.pxd).
     where_positive : str
-        The part of a message that says which entries of an array have to be positive.
+        The part of a message that tells which entries of an array have to be positive.
     """
 
-    name: str
+    name: CovarianceName
     code: int
     where_positive: str
 
@@ -43,29 +43,29 @@ class CovarianceType(ABC):
 
     @abstractmethod
     def n_moments(self, n_components: int, n_features: int) -> int:
-        """Return how many numbers the second moments are packed in."""
+        """Return the length of the packed second moments."""
 
     # --- values -----------------------------------------------------------------------------
 
     @abstractmethod
-    def positive_entries(self, array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """Return the entries that are positive in covariances, precisions and factors."""
+    def positive_entries(self, array: FloatArray) -> FloatArray:
+        """Return the entries that have to be positive in covariances, precisions and factors."""
 
     def check(self, array: Float64Array, n_components: int, n_features: int, noun: str) -> None:
-        """Check covariances or precisions that a user gives.
+        """Check covariances or precisions that a user has given.
 
         Parameters
         ----------
         array : ndarray
         n_components, n_features : int
         noun : {'covariance', 'precision'}
-            What a message calls them.
+            The noun for them in a message.
 
         Raises
         ------
         ValueError
-            If the shape is not that of the type, a value is not finite, or a matrix is not
-            symmetric and positive definite.
+            If the shape is not that of the type, a value is not finite, a variance is not
+            positive, or a matrix is not symmetric and positive definite.
         """
         name = f"{self.name} {noun}"
         check_shape_and_values(array, self.shape(n_components, n_features), name)
@@ -73,19 +73,20 @@ class CovarianceType(ABC):
 
     @abstractmethod
     def check_definite(self, array: Float64Array, name: str) -> None:
-        """Raise ValueError, with the name, unless covariances or precisions are positive definite.
+        """Raise ValueError unless covariances or precisions are positive definite.
 
-        Matrices have to be symmetric to 1e-8 of their largest entry.
+        Matrices have to be symmetric to within 1e-8 of their largest entry plus 1e-5 of the entry
+        itself. The name begins the message.
         """
 
-    def flaw_of_factor(self, factor: npt.NDArray[np.floating], *, finite: bool = False) -> str:
-        """Return what a factor must be and is not, or an empty string.
+    def flaw_of_factor(self, factor: FloatArray, *, finite: bool = False) -> str:
+        """Return the condition that a factor violates, or an empty string if it is valid.
 
         Parameters
         ----------
         factor : ndarray
         finite : bool, default=False
-            Whether the factor is known to be finite, and of the form of its type.
+            Whether the factor is known to be finite, and triangular if its type has matrices.
         """
         if not finite and not np.isfinite(factor).all():
             return "must be finite"
@@ -107,7 +108,7 @@ class CovarianceType(ABC):
         covariances : ndarray
         n_features : int
         n_threads : int, default=1
-            The result does not depend on it.
+            The result is bit-identical for any number of threads.
 
         Returns
         -------
@@ -132,17 +133,17 @@ class CovarianceType(ABC):
     ) -> tuple[Float64Array, Float64Array]:
         """Return precisions U Uᵀ and their inverses.
 
-        What overflows or underflows is left for the caller to judge.
+        Values that overflow or underflow are returned as they are; the caller checks them.
         """
 
     @abstractmethod
     def has_precisions(
         self, factor: npt.NDArray[np.floating], precisions: npt.NDArray[np.floating]
     ) -> bool:
-        """Return whether precisions are U Uᵀ within its rounding, so that U need not be made anew.
+        """Return whether precisions equal U Uᵀ within its rounding, so that U can be kept.
 
-        To factor the precisions would lose digits: half of them if they are ill-conditioned, and
-        most if they are below the smallest normal number.
+        Factoring the precisions again would lose digits: half of them for ill-conditioned
+        precisions, and most of them for precisions below the smallest normal number.
         """
 
     # --- components -------------------------------------------------------------------------
@@ -153,7 +154,7 @@ class CovarianceType(ABC):
 
     @abstractmethod
     def repeat(self, array: Float64Array, n_components: int) -> Float64Array:
-        """Return an array of one component as that of several equal components."""
+        """Return the array of several equal components, given that of one component."""
 
     @abstractmethod
     def whiten(self, difference: Float64Array, factor: Float64Array) -> Float64Array:
@@ -170,14 +171,12 @@ class CovarianceType(ABC):
         """Return the variance of each feature in each component, of shape (K, D)."""
 
     @abstractmethod
-    def matrix(
-        self, covariances: npt.NDArray[np.floating], k: int, n_features: int
-    ) -> npt.NDArray[np.floating]:
+    def matrix(self, covariances: FloatArray, k: int, n_features: int) -> FloatArray:
         """Return the covariance of component k as a matrix of shape (D, D)."""
 
     @abstractmethod
     def smallest_eigenvalue(self, covariances: Float64Array) -> float:
-        """Return the smallest variance in any direction, of all components."""
+        """Return the smallest variance of any component in any direction."""
 
     # --- second moments of statistics -------------------------------------------------------
 
@@ -185,7 +184,7 @@ class CovarianceType(ABC):
     def moments_about_means(
         self, moments: Float64Array, counts: Float64Array, first: Float64Array, shift: Float64Array
     ) -> Float64Array:
-        """Return the second moments about the means, given those about the shift.
+        """Return the second moments about the means, given those about the origins.
 
         Σ r (x − μ)(x − μ)ᵀ = Σ r (x − c)(x − c)ᵀ − s sᵀ / N for μ = c + s / N.
 
@@ -193,47 +192,61 @@ class CovarianceType(ABC):
         ----------
         moments : ndarray of shape (n_moments,)
         counts : ndarray of shape (K,)
-            N.
+            The counts N.
         first : ndarray of shape (K, D)
-            s.
+            The first moments s.
         shift : ndarray of shape (K, D)
-            c.
+            The origins c.
+
+        Returns
+        -------
+        ndarray of shape (n_moments,)
         """
 
     @abstractmethod
     def moments_of(
         self, weights: Float64Array, covariances: Float64Array, reg_covar: Float64Array
     ) -> Float64Array:
-        """Return second moments, for a total weight of 1, that give these covariances.
+        """Return second moments of total weight 1 from which the M-step gets these covariances.
 
         Parameters
         ----------
         weights : ndarray of shape (K,)
         covariances : ndarray
         reg_covar : ndarray of shape (D,)
-            What the M-step adds to the variances.
+            The regularisation that the M-step adds to the variances.
+
+        Returns
+        -------
+        ndarray of shape (n_moments,)
         """
 
     @abstractmethod
     def scale_components(self, moments: Float64Array, factors: Float64Array) -> None:
         """Multiply the second moments of each component by its factor, in place.
 
-        Moments that all components share stay as they are.
+        Moments that all components share do not change.
         """
 
     # --- missing values ---------------------------------------------------------------------
     #
-    # P patterns lack equally many features. `order` (P, D) has the features of each pattern, the
-    # q observed ones first; `ordered` is what `ordered_factors` returns for it.
+    # In each of P patterns, q features are observed. `order` (P, D) has the features of each
+    # pattern, the observed ones first; `ordered` is what `ordered_factors` returns for it.
 
     @abstractmethod
     def ordered_factors(self, covariances: Float64Array, order: Indices) -> Float64Array:
-        """Return the factors of covariance matrices whose features are in another order.
+        """Factor the covariance matrices with their features in the order of each pattern.
+
+        Parameters
+        ----------
+        covariances : ndarray
+        order : ndarray of shape (P, D)
 
         Returns
         -------
         ndarray of shape (P, K or 1, D, D)
-            An empty array if the type has no covariances between features.
+            Factors of the precisions. The array is empty if the type has no covariances between
+            features.
 
         Raises
         ------
@@ -252,8 +265,13 @@ class CovarianceType(ABC):
         factor : ndarray
             The factor of the mixture.
         ordered : ndarray of shape (K or 1, D, D)
-            The pattern's part of `ordered_factors`.
+            The part of `ordered_factors` that belongs to the pattern.
         observed : ndarray of shape (q,)
+            The observed features.
+
+        Returns
+        -------
+        ndarray in the shape of the type, for q features
         """
 
     @abstractmethod
@@ -262,11 +280,21 @@ class CovarianceType(ABC):
     ) -> tuple[Float64Array, Float64Array]:
         """Return the regression of missing features on observed ones, for each component.
 
+        Parameters
+        ----------
+        factor : ndarray
+            The factor of the mixture.
+        ordered : ndarray
+        order : ndarray of shape (P, D)
+        q : int
+        n_components : int
+
         Returns
         -------
         slopes : ndarray of shape (P, K, D − q, q)
+            Matrices B: the mean of the missing features given the others is μ_m + B (x_o − μ_o).
         roots : ndarray of shape (P, K, D − q, D − q)
-            Matrices R; the covariance of the missing features given the others is R Rᵀ.
+            Matrices R: the covariance of the missing features given the others is R Rᵀ.
         """
 
     @abstractmethod
@@ -283,7 +311,8 @@ class CovarianceType(ABC):
     ) -> None:
         """Add the expected first and second moments of incomplete samples, in place.
 
-        With x̂_k the mean of x given x_o and component k, and c_k the origin, x̂_k − c_k is
+        Let x̂_k be the mean of x given x_o and component k, and c_k the origin. The observed and
+        the missing part of x̂_k − c_k are
             z_o = x_o − c_ko  and  B_k z_o + b_k,  b_k = B_k (c_ko − μ_ko) + μ_km − c_km,
         where the slopes B_k are 0 without covariances between features. The covariance given x_o
         is added to the part of the second moments that belongs to the missing features.
@@ -291,9 +320,9 @@ class CovarianceType(ABC):
         Parameters
         ----------
         first : ndarray of shape (K, D)
-            Added to.
+            First moments, which are changed.
         moments : ndarray of shape (n_moments,)
-            Added to.
+            Second moments, which are changed.
         parts : tuple of ndarray
             Statistics of the observed features of each pattern: counts (P, K), first moments
             (P, K, q), second moments (P, n_moments of q features).
@@ -301,6 +330,7 @@ class CovarianceType(ABC):
         factor : ndarray
         ordered : ndarray
         origin : ndarray of shape (K, D)
+            The origins c_k.
         order : ndarray of shape (P, D)
         """
 
@@ -318,18 +348,18 @@ class CovarianceType(ABC):
     def conditional_variances(
         self, factor: Float64Array, n_components: int, n_features: int
     ) -> Float64Array:
-        """Return 1 / (Σ_k⁻¹)_dd, the variance of a feature given the others.
+        """Return 1 / (Σ_k⁻¹)_dd, the variance of each feature given the others.
 
-        The shape is (K, D), or (1, D) if all components share them.
+        The shape is (K, D), or (1, D) if all components share a covariance.
         """
 
     @abstractmethod
     def variances_of_all(
         self, weights: Float64Array, means: Float64Array, covariances: Float64Array
     ) -> Float64Array:
-        """Return the variance of each feature in the whole mixture.
+        """Return the variance of each feature in the whole mixture, of shape (D,).
 
-        It is the variance given the other features if the type has covariances between features.
+        If the type has covariances between features, it is the variance given the other features.
 
         Raises
         ------
@@ -349,12 +379,12 @@ class CovarianceType(ABC):
         k : int
         reg_covar : ndarray of shape (D,)
         share : float
-            A variance is nearly all `reg_covar` if it is at most this many times as large.
+            A variance counts as nearly all `reg_covar` if it is at most this many times as large.
         """
 
 
 def check_shape_and_values(array: Float64Array, shape: tuple[int, ...], name: str) -> None:
-    """Raise ValueError, with the name, if an array has another shape or is not finite."""
+    """Raise ValueError, which begins with the name, if a shape is wrong or a value not finite."""
     if array.shape != shape:
         raise ValueError(
             f"The parameter '{name}' should have the shape of {shape}, but got {array.shape}"

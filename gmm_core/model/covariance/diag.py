@@ -8,7 +8,10 @@ from gmm_core.model.covariance.variances import VarianceType
 
 
 class Diag(VarianceType):
-    """A variance for each component and feature, of shape (K, D), as the second moments."""
+    """A variance for each component and feature, of shape (K, D).
+
+    The second moments Σ r_k (x_d − c_kd)² have the same shape, flattened.
+    """
 
     name = "diag"
     code = 2

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from gmm_core.core.types import Float64Array, Indices
+from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.model.covariance.matrices import MatrixType, packed_index
 from gmm_core.model.covariance.moves import moves
 
 
 class Full(MatrixType):
-    """A matrix for each component, of shape (K, D, D). Moments: lower triangles by rows."""
+    """A matrix for each component, of shape (K, D, D).
+
+    The second moments Σ r_k (x − c_k)(x − c_k)ᵀ are packed as lower triangles, by rows.
+    """
 
     name = "full"
     code = 0
@@ -35,10 +37,8 @@ class Full(MatrixType):
     def repeat(self, array: Float64Array, n_components: int) -> Float64Array:
         return np.repeat(array, n_components, axis=0)
 
-    def matrix(
-        self, covariances: npt.NDArray[np.floating], k: int, n_features: int
-    ) -> npt.NDArray[np.floating]:
-        matrix: npt.NDArray[np.floating] = covariances[k]
+    def matrix(self, covariances: FloatArray, k: int, n_features: int) -> FloatArray:
+        matrix: FloatArray = covariances[k]
         return matrix
 
     def moments_about_means(

@@ -1,4 +1,4 @@
-"""What 'full' and 'tied' have in common: covariances are matrices, and factors are triangles."""
+"""The base of 'full' and 'tied', whose covariances are matrices and whose factors are triangles."""
 
 from __future__ import annotations
 
@@ -11,35 +11,38 @@ import numpy.typing as npt
 
 from gmm_core.core.dispatch import check_status, maximization
 from gmm_core.core.errors import IllDefinedCovarianceError
-from gmm_core.core.types import Float64Array, Indices
+from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.model.covariance.base import CovarianceType
 
-# One call of a kernel factors matrices of this much work, D**3 each, for each thread: about 0.1 s,
-# after which Ctrl-C is answered. A larger matrix is a call of its own.
+# One call of a kernel factors matrices whose work, D**3 for each, adds up to this much for each
+# thread. It takes about 0.1 s, and Ctrl-C is answered between calls. A matrix of more work is
+# factored in a call of its own.
 _CALL_WORK = 3e8
-_PARALLEL_FEATURES = 32  # below, a matrix takes less time than a thread to start
-_STACK_OF_MATRICES = 0  # the code of 'full', by which kernels factor any stack of matrices
+# A smaller matrix is factored in less time than it takes to start a thread.
+_PARALLEL_FEATURES = 32
+# The code of 'full', with which the kernels factor any stack of matrices.
+_STACK_OF_MATRICES = 0
 
 
 class MatrixType(CovarianceType):
-    """A type whose covariances are matrices: one for each component, or one for all."""
+    """A type whose covariances are matrices, either one for each component or one for all."""
 
     where_positive = " on the diagonal"
 
     # --- values -----------------------------------------------------------------------------
 
-    def positive_entries(self, array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    def positive_entries(self, array: FloatArray) -> FloatArray:
         return np.einsum("...ii->...i", array)  # type: ignore[no-any-return]
 
     @abstractmethod
     def name_matrix(self, k: int) -> str:
-        """Return what a message calls matrix k."""
+        """Return the words for matrix k in the message of an error."""
 
     def check_definite(self, array: Float64Array, name: str) -> None:
         D = array.shape[-1]
         matrices = array.reshape(-1, D, D)
         transposed = matrices.transpose(0, 2, 1)
-        # to 1e-8 of the largest entry, which the units of the data do not change
+        # The tolerance has no absolute part, so that the units of the data do not matter.
         margin = 1e-8 * abs(matrices).max(axis=(1, 2), keepdims=True) + 1e-5 * abs(transposed)
         symmetric = (abs(matrices - transposed) <= margin).all(axis=(1, 2))
         for k in np.flatnonzero(~symmetric)[:1]:
@@ -51,12 +54,13 @@ class MatrixType(CovarianceType):
             raise self._not_definite(name, next(bad), "positive-definite") from None
 
     def _not_definite(self, name: str, k: int, what: str) -> ValueError:
+        """Return the error for matrix k, which is not `what`."""
         return ValueError(
             f"'{name}' should be symmetric, positive-definite, but {self.name_matrix(k)} is not "
             f"{what}"
         )
 
-    def flaw_of_factor(self, factor: npt.NDArray[np.floating], *, finite: bool = False) -> str:
+    def flaw_of_factor(self, factor: FloatArray, *, finite: bool = False) -> str:
         flaw = super().flaw_of_factor(factor, finite=finite)
         if not flaw and not finite and np.tril(factor, -1).any():
             return "must be upper triangular"
@@ -102,7 +106,7 @@ class MatrixType(CovarianceType):
     def has_precisions(
         self, factor: npt.NDArray[np.floating], precisions: npt.NDArray[np.floating]
     ) -> bool:
-        # Entries of U Uᵀ err by (D + 2) eps of |U| |U|ᵀ at most if U is rounded.
+        # The entries of U Uᵀ for a rounded U have errors of at most (D + 2) eps |U| |U|ᵀ.
         if factor.ndim < 2 or factor.shape[-1] != factor.shape[-2]:
             return False
         limits = np.finfo(precisions.dtype)
@@ -142,8 +146,9 @@ class MatrixType(CovarianceType):
             factors = factor_matrices(stack.reshape(-1, D, D), D)
         except ValueError as error:
             raise IllDefinedCovarianceError(
-                "a covariance is too near to singular for samples that lack features: with these "
-                "last, it is not positive definite. Raise reg_covar, or scale the data."
+                "a covariance is too near to singular for samples with missing values: with the "
+                "missing features last, it is not positive definite. Raise reg_covar, or scale the "
+                "data."
             ) from error
         return factors.reshape(stack.shape)
 
@@ -159,18 +164,35 @@ class MatrixType(CovarianceType):
 
     @abstractmethod
     def scatter(self, moments: Float64Array, origin: Float64Array) -> Float64Array:
-        """Unpack second moments (P, n) about origins (P, K, q) into matrices (P, K or 1, q, q)."""
+        """Unpack second moments of q features into matrices.
+
+        Parameters
+        ----------
+        moments : ndarray of shape (P, n_moments of q features)
+        origin : ndarray of shape (P, K, q)
+
+        Returns
+        -------
+        ndarray of shape (P, K or 1, q, q)
+        """
 
     @abstractmethod
     def sum_outer(self, a: Float64Array, b: Float64Array) -> Float64Array:
-        """Return a_k b_kᵀ for (P, K, m) and (P, K, n), summed over the components that share one.
+        """Return a_k b_kᵀ, summed over the components that share a covariance.
 
-        The shape is (P, K or 1, m, n).
+        Parameters
+        ----------
+        a : ndarray of shape (P, K, m)
+        b : ndarray of shape (P, K, n)
+
+        Returns
+        -------
+        ndarray of shape (P, K or 1, m, n)
         """
 
     @abstractmethod
     def sum_counts(self, counts: Float64Array) -> Float64Array:
-        """Return the counts (P, K), summed over the components that share a covariance."""
+        """Sum the counts (P, K) over the components that share a covariance."""
 
     def add_incomplete(
         self,
@@ -200,7 +222,7 @@ class MatrixType(CovarianceType):
         N = self.sum_counts(counts)
         S_mm += N[..., None, None] * np.einsum("pgmi,pgji->pgmj", root, root)
 
-        # back to the order of the features, where the lower triangle is stored by rows
+        # Return to the original order of the features, and pack the lower triangles by rows.
         S = np.empty((P, G, D, D))
         S[..., :q, :q], S[..., q:, :q], S[..., q:, q:] = S_oo, S_mo, S_mm
         place = np.argsort(order, axis=1)
@@ -259,25 +281,30 @@ def factor_matrices(
 
 
 def _check_definite(failed: int, start: int, given: str) -> None:
-    """Raise ValueError if a kernel found that a matrix of a group is not positive definite."""
+    """Raise ValueError if a kernel found a matrix that is not positive definite.
+
+    `failed` is what the kernel returned for the matrices from number `start`: 0, or 1 plus the
+    index of the matrix.
+    """
     check_status(failed)
     if failed:
         raise not_definite(given, start + failed - 1)
 
 
 def not_definite(given: str, k: int) -> ValueError:
-    """Make the error for covariances or precisions of which that of component k is bad."""
+    """Return the error for covariances or precisions that component k makes invalid."""
     return ValueError(f"{given} must be positive definite, but those of component {k} are not")
 
 
 def _groups(n_matrices: int, n_features: int, n_threads: int) -> tuple[int, Iterator[slice]]:
-    """Return the number of threads for each call, and the matrices that each call works on."""
+    """Return the number of threads for each call, and the slice of matrices of each call."""
     n_threads = min(n_threads, n_matrices) if n_features >= _PARALLEL_FEATURES else 1
     step = n_threads * max(1, int(_CALL_WORK / n_features**3))
     return n_threads, (slice(start, start + step) for start in range(0, n_matrices, step))
 
 
 def _is_definite(matrix: Float64Array) -> bool:
+    """Return whether a symmetric matrix is positive definite."""
     try:
         np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
@@ -286,7 +313,7 @@ def _is_definite(matrix: Float64Array) -> bool:
 
 
 def packed_index(n: int) -> Indices:
-    """Return where the entries of a symmetric matrix stand in its lower triangle, by rows."""
+    """Return the index of each entry of an n × n symmetric matrix in its packed lower triangle."""
     i = np.arange(n)
     high, low = np.maximum(i[:, None], i), np.minimum(i[:, None], i)
     index: Indices = high * (high + 1) // 2 + low
@@ -299,7 +326,7 @@ def regression(factors: Float64Array, q: int) -> tuple[Float64Array, Float64Arra
     Parameters
     ----------
     factors : ndarray of shape (..., D, D)
-        Precision factors U.
+        Factors U of the precisions.
     q : int
 
     Returns
@@ -311,7 +338,7 @@ def regression(factors: Float64Array, q: int) -> tuple[Float64Array, Float64Arra
     """
     # As y = Uᵀ (x − μ) is standard normal, U_omᵀ (x_o − μ_o) + U_mmᵀ (x_m − μ_m) = y_m. So
     #     U_mmᵀ B = −U_omᵀ  and  U_mmᵀ R = I,
-    # by forward substitution: no difference of covariances is taken, and nothing cancels.
+    # by forward substitution. No difference of covariances is taken, so no digits cancel.
     U_om, U_mm = factors[..., :q, q:], factors[..., q:, q:]
     m = factors.shape[-1] - q
     solution = np.zeros((*factors.shape[:-2], m, q + m))
@@ -327,11 +354,11 @@ def regression(factors: Float64Array, q: int) -> tuple[Float64Array, Float64Arra
 
 
 def _reordered(array: Float64Array, order: Indices) -> Float64Array:
-    """Return (K, D) with the features in the order of each pattern, as (P, K, D)."""
+    """Return an array (K, D) with its features in the order of each pattern, as (P, K, D)."""
     return array[np.arange(len(array))[:, None], order[:, None]]
 
 
 def _conditional_variances(factors: Float64Array) -> Float64Array:
-    """Return 1 / (U Uᵀ)_dd for a stack of precision factors."""
+    """Return 1 / (U Uᵀ)_dd for a stack of factors U."""
     variances: Float64Array = 1 / np.einsum("kij,kij->ki", factors, factors)
     return variances

@@ -13,9 +13,13 @@ def moves(first: Float64Array, counts: Float64Array) -> Float64Array:
     Parameters
     ----------
     first : ndarray of shape (K, D)
-        First moments s about the origins.
+        The first moments s about the origins.
     counts : ndarray of shape (K,)
-        N.
+        The counts N.
+
+    Returns
+    -------
+    ndarray of shape (K, D)
     """
     n = counts[:, None]
     return np.divide(first, n, out=np.zeros(first.shape), where=n > 0)

@@ -10,7 +10,10 @@ from gmm_core.model.covariance.variances import VarianceType
 
 
 class Spherical(VarianceType):
-    """A variance for each component, of shape (K,). The second moments are traces."""
+    """A variance for each component, of shape (K,).
+
+    The second moments are the sums Σ r_k ‖x − c_k‖², one for each component.
+    """
 
     name = "spherical"
     code = 3

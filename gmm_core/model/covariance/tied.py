@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from gmm_core.core.types import Float64Array, Indices
+from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.model.covariance.matrices import MatrixType, packed_index
 from gmm_core.model.covariance.moves import moves
 
@@ -13,8 +12,8 @@ from gmm_core.model.covariance.moves import moves
 class Tied(MatrixType):
     """One matrix for all components, of shape (D, D).
 
-    The second moments are T and Q of src/tied.pxd, lower triangles by rows: the scatter about the
-    origins c_k is T + Σ_k>l Q_kl (c_k − c_l)(c_k − c_l)ᵀ.
+    The second moments are the lower triangles, by rows, of the matrices T and Q that src/tied.pxd
+    derives. The scatter about the origins c_k is T + Σ_k>l Q_kl (c_k − c_l)(c_k − c_l)ᵀ.
     """
 
     name = "tied"
@@ -38,9 +37,7 @@ class Tied(MatrixType):
     def repeat(self, array: Float64Array, n_components: int) -> Float64Array:
         return array
 
-    def matrix(
-        self, covariances: npt.NDArray[np.floating], k: int, n_features: int
-    ) -> npt.NDArray[np.floating]:
+    def matrix(self, covariances: FloatArray, k: int, n_features: int) -> FloatArray:
         return covariances
 
     def moments_about_means(
@@ -91,5 +88,5 @@ class Tied(MatrixType):
         return total
 
     def n_samples_behind(self, weights: Float64Array, n_samples: int) -> Float64Array:
-        # all samples, less those that the means have used up
+        # The covariance is estimated from all samples, of which K − 1 determine the other means.
         return np.where(weights > 0, float(n_samples - (len(weights) - 1)), 0.0)

@@ -1,4 +1,4 @@
-"""What 'diag' and 'spherical' have in common: covariances are variances of single features."""
+"""The base of 'diag' and 'spherical', whose covariances are variances of single features."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ import numpy as np
 import numpy.typing as npt
 
 from gmm_core.core.dispatch import check_status, maximization
-from gmm_core.core.types import Float64Array, Indices
+from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.model.covariance.base import CovarianceType
 from gmm_core.model.covariance.matrices import not_definite
 
 
 class VarianceType(CovarianceType):
-    """A type without covariances between features: factors are reciprocal standard deviations."""
+    """A type without covariances between features.
+
+    The factors of the precisions are reciprocal standard deviations.
+    """
 
     where_positive = ""
 
     # --- values -----------------------------------------------------------------------------
 
-    def positive_entries(self, array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    def positive_entries(self, array: FloatArray) -> FloatArray:
         return array
 
     def check_definite(self, array: Float64Array, name: str) -> None:
@@ -61,7 +64,7 @@ class VarianceType(CovarianceType):
     def has_precisions(
         self, factor: npt.NDArray[np.floating], precisions: npt.NDArray[np.floating]
     ) -> bool:
-        # A square of rounded numbers agrees to the last bit.
+        # The square of a rounded number is bit-identical wherever it is computed.
         with np.errstate(all="ignore"):
             margin = 4 * np.finfo(precisions.dtype).smallest_subnormal
             return bool((abs(factor * factor - precisions) <= margin).all())
@@ -87,10 +90,8 @@ class VarianceType(CovarianceType):
         by_component = covariances.reshape(n_components, -1)
         return np.broadcast_to(by_component, (n_components, n_features))
 
-    def matrix(
-        self, covariances: npt.NDArray[np.floating], k: int, n_features: int
-    ) -> npt.NDArray[np.floating]:
-        matrix: npt.NDArray[np.floating] = covariances[k] * np.eye(n_features)
+    def matrix(self, covariances: FloatArray, k: int, n_features: int) -> FloatArray:
+        matrix: FloatArray = covariances[k] * np.eye(n_features)
         return matrix
 
     def smallest_eigenvalue(self, covariances: Float64Array) -> float:
@@ -114,11 +115,11 @@ class VarianceType(CovarianceType):
     def add_observed(
         self, moments: Float64Array, part: Float64Array, observed: Indices, n_components: int
     ) -> None:
-        """Add second moments of a pattern's observed features to those of all features."""
+        """Add the second moments of a pattern's observed features to those of all features."""
 
     @abstractmethod
     def moments_of_features(self, squares: Float64Array) -> Float64Array:
-        """Return second moments, given those of each component and feature (K, D)."""
+        """Pack the second moments of each component and feature, of shape (K, D)."""
 
     def add_incomplete(
         self,
@@ -133,7 +134,7 @@ class VarianceType(CovarianceType):
     ) -> None:
         K = len(means)
         q = parts[1].shape[-1]
-        lacking = np.zeros(means.shape)  # Σ w r_k over the samples that lack a feature
+        lacking = np.zeros(means.shape)  # Σ w r_k over the samples in which the feature is missing
         for features, counts, s_o, packed in zip(order, *parts, strict=True):
             observed = features[:q]
             lacking[:, features[q:]] += counts[:, None]
