@@ -1,1 +1,1 @@
-"""What repeats a pass over the data: the EM loop, its M-step, starts, restarts and streams."""
+"""The fitting of a mixture: the EM loop, its M-step, starts, restarts, checkpoints and streams."""

@@ -1,7 +1,7 @@
-"""The state of a fit in a file, from which the fit is resumed after a crash.
+"""Checkpoints: files with the state of a fit, from which the fit is resumed after a crash.
 
-The result is bit-identical to that of a fit that was never interrupted. A file from which that is
-not possible is refused.
+The result is bit-identical to that of an uninterrupted fit. A file with which this is not possible
+is refused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gmm_core.model.archived import (
 )
 
 FORMAT = "gmm_core.checkpoint"
-FORMAT_VERSION = 2  # 1 had a checksum that does not tell all data apart
+FORMAT_VERSION = 2  # the checksum of version 1 was the same for some different data
 _GENERATOR = "MT19937"
 
 
@@ -42,22 +42,22 @@ class Checkpoint:
     ----------
     path : str or path
     interval : int
-        Iterations from one writing to the next.
+        Number of iterations between two writings.
     identity : dict
-        What identifies the fit: options and properties of the data, by name. The state can be used
-        only by a fit with the same identity.
+        The options and the properties of the data that identify the fit, by name. Only a fit with
+        the same identity can use the state.
     schedule : Schedule
         Its `tol` and `max_iter` may differ from those that the file was written with, as long as
-        the fit passes through the state in the file.
+        the fit still passes through the state in the file.
     random_state : RandomState
-        The generator that the starts are drawn by.
+        The generator that the starts are drawn with.
     subset_seed : int or None
-        Seed of the subset of rows that the starts are found from.
+        The seed of the subset of rows that the starts are found from; None without a subset.
 
     Raises
     ------
     ValueError
-        If the file cannot be one, or the state of the generator cannot be kept.
+        If the path cannot be that of a checkpoint, or the state of the generator cannot be saved.
     """
 
     def __init__(
@@ -70,20 +70,20 @@ class Checkpoint:
         subset_seed: int | None,
     ) -> None:
         self.path = Path(os.path.realpath(path))
-        # or the first writing would fail, in mid-fit
+        # Otherwise the first writing would fail in the middle of the fit.
         if not self.path.parent.is_dir():
             raise ValueError(f"checkpoint={os.fspath(path)!r}: its folder does not exist")
         if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
             raise ValueError(
-                f"checkpoint={os.fspath(path)!r} is a folder, or in one that cannot be written to"
+                f"checkpoint={os.fspath(path)!r} is a folder, or its folder cannot be written to"
             )
         if self.path.exists() and not self.path.is_file():
             raise ValueError(f"checkpoint={os.fspath(path)!r} is a pipe or a device, not a file")
         generator = random_state.get_state(legacy=False)["bit_generator"]
         if generator != _GENERATOR:
             raise ValueError(
-                f"random_state has the bit generator {generator}, but a checkpoint keeps the state "
-                f"of {_GENERATOR} only: give an int, or numpy.random.RandomState(seed)"
+                f"random_state has the bit generator {generator}, but a checkpoint can keep only "
+                f"the state of {_GENERATOR}: give an int, or numpy.random.RandomState(seed)"
             )
         self.interval = interval
         self.identity: dict[str, Any] = json.loads(json.dumps(identity, default=plain))
@@ -95,12 +95,12 @@ class Checkpoint:
     def save(self, state: State) -> None:
         """Replace the file in one step, at every `interval`-th call.
 
-        At any moment it is the old one or the new one, whole.
+        At any moment the file is either the complete old one or the complete new one.
 
         Raises
         ------
         OSError
-            If it cannot be written; the message names it.
+            If the file cannot be written; the message names it.
         """
         self._n_unsaved += 1
         if self._n_unsaved < self.interval:
@@ -111,7 +111,7 @@ class Checkpoint:
             "format": FORMAT,
             "version": FORMAT_VERSION,
             "identity": self.identity,
-            "tol": float(min(self._schedule.tol, sys.float_info.max)),   # an int may be larger
+            "tol": float(min(self._schedule.tol, sys.float_info.max)),  # an int may be larger
             "max_iter": int(self._schedule.max_iter),
             "start": state.start,
             "lower_bounds": state.lower_bounds,
@@ -129,19 +129,24 @@ class Checkpoint:
         self._n_unsaved = 0
 
     def load(self, previous: float) -> State | None:
-        """Return the state in the file and restore the generator's; return None without a file.
+        """Return the state of the fit in the file, and restore the generator from the file.
 
         Parameters
         ----------
         previous : float
             Mean log-likelihood that the first iteration is compared with; see `best_of_starts`.
 
+        Returns
+        -------
+        State or None
+            None if there is no file.
+
         Raises
         ------
         ValueError
-            If the file is not a checkpoint, of another format version, of another model or other
-            data, or if a fit with the present `tol` and `max_iter` would not pass through its
-            state. The generator is then as it was.
+            If the file is not a checkpoint, if it is of another format version, another model or
+            other data, or if a fit with the present `tol` and `max_iter` would not pass through
+            its state. The generator is then unchanged.
         """
         if not self.path.exists():
             return None
@@ -155,8 +160,8 @@ class Checkpoint:
                 if there.get(name) != here:
                     raise ValueError(
                         f"the checkpoint {self.path} is of another fit: its {name} is "
-                        f"{there.get(name)}, and here it is {here}. Delete the file, or give "
-                        "another name."
+                        f"{there.get(name)}, and here it is {here}. Delete the file, or choose "
+                        "another path."
                     )
             try:
                 state, schedule, generator, subset_seed = self._read(archive)
@@ -171,12 +176,12 @@ class Checkpoint:
 
     def _not_a_checkpoint(self, error: Exception) -> ValueError:
         return ValueError(
-            f"{self.path} is not a checkpoint of gmm_core: {error}. Delete the file, or give "
-            "another name."
+            f"{self.path} is not a checkpoint of gmm_core: {error}. Delete the file, or choose "
+            "another path."
         )
 
     def _read(self, archive: Archive) -> tuple[State, Schedule, tuple[Any, ...], int | None]:
-        """Read what belongs to this fit: its state, and what the random numbers go on from."""
+        """Read the state of the fit, its schedule, the state of the generator and the seed."""
         header = archive.header
         K, D = self.identity["n_components"], self.identity["n_features"]
         kind = self.identity["covariance_type"]
@@ -215,13 +220,13 @@ class Checkpoint:
         )
         name, *position = field(header, "random_state", _is_generator, f"that of {_GENERATOR}")
         keys = archive.array("random_keys", (624,), ("uint32",))
-        if not keys[1:].any():      # from which all numbers would be 0
+        if not keys[1:].any():  # the generator would return only zeros
             raise ValueError("random_keys are all 0")
         state = State(start, current, lower_bounds, restarts, best)
         return state, schedule, (name, keys, *position), subset_seed
 
     def remove(self) -> None:
-        """Delete the file: the fit has ended."""
+        """Delete the file, as the fit has ended; warn if that fails."""
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
@@ -229,7 +234,7 @@ class Checkpoint:
 
 
 def _identity(header: dict[str, Any]) -> dict[str, Any]:
-    """Return what the file says of the fit, if it is a checkpoint of this format version."""
+    """Check the format of the file, and return the identity of the fit that wrote it."""
     field(header, "format", lambda v: v == FORMAT, f"{FORMAT!r}")
     version = field(header, "version", is_count, "an int")
     if version != FORMAT_VERSION:
@@ -241,6 +246,7 @@ def _identity(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_best(value: Any) -> bool:
+    """Return whether a value can be the lower bounds, the last bound and the flag of a fit."""
     return (
         isinstance(value, list)
         and len(value) == 3
@@ -251,6 +257,7 @@ def _is_best(value: Any) -> bool:
 
 
 def _is_generator(value: Any) -> bool:
+    """Return whether a value can be the state of a generator without its keys."""
     return (
         isinstance(value, list)
         and len(value) == 4
@@ -265,7 +272,11 @@ def _is_generator(value: Any) -> bool:
 
 
 def _overtaken(state: State, then: Schedule, now: Schedule, previous: float) -> str | None:
-    """Return why a fit with the schedule `now` would not reach a state, or None if it would."""
+    """Return why a fit with the schedule `now` would not reach a state, or None if it would.
+
+    `then` is the schedule of the fit that reached the state, and `previous` the bound that its
+    first iteration was compared with. The reason follows "the checkpoint <path>" in a message.
+    """
     n_iter = len(state.lower_bounds)
     if n_iter > now.max_iter:
         return (
@@ -283,14 +294,14 @@ def _overtaken(state: State, then: Schedule, now: Schedule, previous: float) -> 
         if not _ends_alike(restart, then, now):
             return (
                 f"has start {i}, which ended with tol={then.tol} and max_iter={then.max_iter}, and "
-                f"could end otherwise with tol={now.tol} and max_iter={now.max_iter}: set them to "
-                "what they were"
+                f"could end differently with tol={now.tol} and max_iter={now.max_iter}: set them "
+                "to the former values"
             )
     return None
 
 
 def _ends_alike(restart: Restart, then: Schedule, now: Schedule) -> bool:
-    """Whether a start that ended under one schedule is known to end alike under another."""
+    """Return whether a start is known to end in the same way under both schedules."""
     if restart.failure is not None:
         return now.tol <= then.tol and now.max_iter >= then.max_iter
     if restart.converged:

@@ -1,7 +1,7 @@
 """k-means for the start of EM: greedy k-means++ seeding and Lloyd's iteration, with sample weights.
 
-All draws invert the cumulative weight in the order of the rows: a row of weight 2 is drawn exactly
-as two copies of the row would be.
+All draws invert the cumulative weight in the order of the rows, so that a row of weight 2 is drawn
+exactly as two copies of the row would be.
 """
 
 from __future__ import annotations
@@ -21,15 +21,26 @@ from gmm_core.data.passes import aligned_empty
 from gmm_core.model.covariance.spherical import Spherical
 
 _MAX_ITER = 300
-_DISTANCES = Spherical.code  # whose kernels take squared distances, in the same scratch
+# Squared distances need the same scratch as the E-step of spherical covariances.
+_DISTANCES = Spherical.code
 
 
 def draw_rows(
     cumulative: Float64Array | None, n_samples: int, uniforms: Float64Array
 ) -> Indices:
-    """Draw a row for each uniform in [0, 1), with probabilities in proportion to the weights.
+    """Draw rows with probabilities in proportion to their weights.
 
-    `cumulative` is the cumulative weight of the rows, or None if all rows have the same weight.
+    Parameters
+    ----------
+    cumulative : ndarray of shape (n_samples,), or None
+        The cumulative weight of the rows; None if all rows have the same weight.
+    n_samples : int
+    uniforms : ndarray of shape (n,)
+        Uniform random numbers in [0, 1), one for each row that is drawn.
+
+    Returns
+    -------
+    ndarray of shape (n,), intp
     """
     if cumulative is None:
         return np.minimum((uniforms * n_samples).astype(np.intp), n_samples - 1)
@@ -37,18 +48,24 @@ def draw_rows(
 
 
 def _inverse_cdf(cumulative: Float64Array, uniforms: Float64Array) -> Indices:
+    """Return the row at which the cumulative weight exceeds each share of the total weight."""
     rows = np.searchsorted(cumulative, uniforms * cumulative[-1], side="right")
-    # rounding may lead beyond the last row that has weight
+    # Rounding may lead to a row after the last one that has weight.
     last = np.searchsorted(cumulative, cumulative[-1], side="left")
     bounded: Indices = np.minimum(rows, last)
     return bounded
 
 
 class _Seeding:
-    """Squared distances to the nearest center chosen so far, and draws in proportion to them.
+    """The state of k-means++: squared distances to the nearest center that is chosen so far.
 
-    A pass takes one center and sums up, chunk by chunk, what each candidate for the next would
-    leave: the next candidates are drawn by the sums of the one that is chosen.
+    A pass adds one center. At the same time it sums up, chunk by chunk, the distances that would
+    remain with each candidate for the next center. The sums of the candidate that is chosen are
+    those from which the candidates after it are drawn.
+
+    Parameters
+    ----------
+    data : ArrayPass
     """
 
     def __init__(self, data: ArrayPass) -> None:
@@ -61,9 +78,18 @@ class _Seeding:
         self.tickets = np.empty(data.n_threads + 2, np.intp)
 
     def step(self, center: np.intp, candidates: Indices) -> Float64Array:
-        """Take a row as center; sum weight · `nearest` by chunk, as each candidate would make it.
+        """Add a center, and sum weight · distance by chunk as it would be with each candidate.
 
-        The answer has shape (n_chunks, n_candidates).
+        Parameters
+        ----------
+        center : int
+            The row that becomes a center.
+        candidates : ndarray of shape (n_candidates,)
+            The rows that may become the next center.
+
+        Returns
+        -------
+        ndarray of shape (n_chunks, n_candidates), float64
         """
         chunk_rows = self.data.chunk_rows
         chunk_sums = np.empty((-(-len(self.data.X) // chunk_rows), len(candidates)))
@@ -88,9 +114,20 @@ class _Seeding:
     def draw(
         self, center: np.intp, chunk_sums: Float64Array, uniforms: Float64Array
     ) -> Indices:
-        """Rows by weight times distance to the nearest center: first a chunk, then a row in it.
+        """Draw rows in proportion to weight · distance: first a chunk, then a row in the chunk.
 
-        `center` is the last one chosen, `chunk_sums` (n_chunks,) are those with it.
+        Parameters
+        ----------
+        center : int
+            The row that was chosen as the last center.
+        chunk_sums : ndarray of shape (n_chunks,)
+            The sums of weight · distance with this center.
+        uniforms : ndarray of shape (n,)
+            Uniform random numbers in [0, 1), one for each row that is drawn.
+
+        Returns
+        -------
+        ndarray of shape (n,), intp
         """
         data = self.data
         cumulative = np.cumsum(chunk_sums)
@@ -102,7 +139,7 @@ class _Seeding:
             mass = self.nearest[part].astype(np.float64)
             if len(data.sample_weight):
                 weight = data.sample_weight[part]
-                # a tile without weight is skipped by the kernel, which leaves `nearest` infinite
+                # The kernel skips a tile without weight, whose `nearest` stays infinite.
                 mass = np.where(weight > 0, mass, 0) * weight
             within = np.cumsum(mass)
             before = cumulative[chunk - 1] if chunk else 0.0
@@ -114,10 +151,27 @@ class _Seeding:
 def seed_rows(
     data: ArrayPass, n_centers: int, random_state: np.random.RandomState
 ) -> Indices:
-    """Greedy k-means++: rows of X as centers (Arthur & Vassilvitskii 2007).
+    """Choose rows of X as centers by greedy k-means++ (Arthur & Vassilvitskii 2007).
 
-    Each center is the best of 2 + ⌊log K⌋ candidates drawn in proportion to weight times squared
-    distance to the centers so far. Where all samples coincide with centers, the last is repeated.
+    The first center is drawn by weight. Each further one is the best of 2 + ⌊log K⌋ candidates,
+    which are drawn in proportion to weight times squared distance to the nearest center. Once all
+    samples coincide with centers, the last center is repeated.
+
+    Parameters
+    ----------
+    data : ArrayPass
+    n_centers : int
+        Number of centers K.
+    random_state : RandomState
+
+    Returns
+    -------
+    ndarray of shape (n_centers,), intp
+
+    Raises
+    ------
+    NumericalError
+        If the squared distances overflow.
     """
     cumulative = np.cumsum(data.sample_weight) if len(data.sample_weight) else None
     n_trials = 2 + int(math.log(n_centers))
@@ -141,11 +195,18 @@ def seed_rows(
 
 
 class _Lloyd:
-    """Lloyd's iteration on one array, by sums that follow the changes of the labels.
+    """Lloyd's iteration on one array, with sums that are updated when labels change.
 
-    `sums` holds the number of changed labels, the clusters' weights and their sums of
-    weight · (x − origin). What leaves a cluster cancels: after many changes its weight errs by eps
-    of the largest that it was. A cluster that has lost nearly all of its weight is summed anew.
+    `sums` holds the number of changed labels, the clusters' weights, and their sums of
+    weight · (x − origin). Samples that leave a cluster are subtracted from its sums, so the
+    rounding error of its weight is eps times the largest weight that the cluster has had. If a
+    cluster has lost nearly all of that weight, all sums are computed anew.
+
+    Parameters
+    ----------
+    data : ArrayPass
+    centers : ndarray of shape (n_clusters, n_features), float64
+        The first centers, which are also the origins of the sums.
     """
 
     def __init__(self, data: ArrayPass, centers: Float64Array) -> None:
@@ -169,9 +230,22 @@ class _Lloyd:
     def step(
         self, centers: Float64Array, distances: npt.NDArray[Any]
     ) -> tuple[float, Float64Array, Float64Array]:
-        """Assign labels; the number that changed, the clusters' weights and their means.
+        """Assign each sample to its nearest center.
 
-        The mean of an empty cluster is its center.
+        Parameters
+        ----------
+        centers : ndarray of shape (n_clusters, n_features)
+        distances : ndarray of shape (n_samples,) or (0,)
+            Receives the squared distances of the samples from their centers, unless it is empty.
+
+        Returns
+        -------
+        n_changed : float
+            Number of labels that changed.
+        weights : ndarray of shape (n_clusters,)
+            The clusters' weights.
+        means : ndarray of shape (n_clusters, n_features)
+            The clusters' means; the mean of an empty cluster is its center.
         """
         K, D = centers.shape
         weights, totals = self.sums[1 : 1 + K], self.sums[1 + K :].reshape(K, D)
@@ -209,13 +283,13 @@ def kmeans(
     n_clusters : int
     random_state : RandomState
     tol : float
-        Stop when the squared moves of the centers sum to no more than this.
+        The iteration stops when the squared moves of the centers sum to no more than this.
 
     Returns
     -------
     labels : ndarray of shape (n_samples,), int64
     centers : ndarray of shape (n_clusters, n_features), float64
-        Those that the labels were assigned by.
+        The centers that the labels were assigned with.
     """
     centers = data.X[seed_rows(data, n_clusters, random_state)].astype(np.float64)
     lloyd = _Lloyd(data, centers)
@@ -236,7 +310,10 @@ def kmeans(
 def _relocate_empty(
     lloyd: _Lloyd, centers: Float64Array, moved: Float64Array, weights: Float64Array
 ) -> None:
-    """Move the centers of empty clusters to the samples farthest from their own centers."""
+    """Move the centers of empty clusters to the samples that are farthest from their centers.
+
+    `moved` has the clusters' means, and is changed where `weights` is 0.
+    """
     data = lloyd.data
     distances = np.empty(len(data.X), data.X.dtype)
     lloyd.step(centers, distances)

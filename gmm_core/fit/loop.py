@@ -1,7 +1,6 @@
 """The EM loop: an E-step, an M-step and a bound, repeated until the bound stops changing.
 
-What the steps are is not the loop's business: they are arguments. See `maximization.py` for those
-of maximum likelihood.
+The steps are arguments of the loop. `maximization.py` has those of maximum likelihood.
 """
 
 from __future__ import annotations
@@ -13,21 +12,22 @@ import numpy as np
 
 from gmm_core.model.statistics import Statistics
 
-P = TypeVar("P")  # the parameters that EM improves, such as a Mixture
+P = TypeVar("P")  # the type of the parameters that EM improves, such as Mixture
 
 
 class Algorithm(NamedTuple, Generic[P]):
-    """What one iteration consists of.
+    """The functions that an iteration of EM consists of.
 
     Attributes
     ----------
     expectation : callable
-        The E-step: parameters to statistics.
+        The E-step. It takes parameters and returns statistics.
     maximization : callable
-        The M-step: statistics, and the parameters that they were computed with, to parameters.
+        The M-step. It takes statistics and the parameters that they were computed with, and returns
+        improved parameters.
     bound : callable
-        Takes the same two, and returns the lower bound at these parameters, in nats per sample. For
-        maximum likelihood it is the mean log-likelihood.
+        Takes the same two arguments, and returns the lower bound at these parameters, in nats per
+        sample. For maximum likelihood it is the mean log-likelihood.
     final_bound : callable
         Takes the last parameters, and returns the lower bound at them.
     """
@@ -39,16 +39,18 @@ class Algorithm(NamedTuple, Generic[P]):
 
 
 class Fit(NamedTuple, Generic[P]):
-    """What EM ended with.
+    """The result of EM.
 
     Attributes
     ----------
-    parameters : Mixture, or what the algorithm improves
+    parameters : Mixture, or another type that the algorithm improves
+        The parameters after the last iteration.
     lower_bounds : list of float
-        The bound found by the E-step of each iteration, so at the parameters before it.
+        The bound that the E-step of each iteration found, at the parameters before that iteration.
     lower_bound : float
         The bound at `parameters`.
     converged : bool
+        Whether the bound stopped changing within the allowed iterations.
     """
 
     parameters: P
@@ -63,19 +65,19 @@ def step(algorithm: Algorithm[P], parameters: P) -> tuple[P, float]:
     Parameters
     ----------
     algorithm : Algorithm
-    parameters : Mixture, or what the algorithm improves
+    parameters : Mixture, or another type that the algorithm improves
 
     Returns
     -------
     parameters
-        After the iteration.
+        The parameters after the iteration.
     bound : float
         The lower bound at the parameters before the iteration.
 
     Raises
     ------
     NumericalError
-        If a sample has no density, or a covariance stops being positive definite.
+        If a sample has density 0 under every component, or a covariance is not positive definite.
     """
     statistics = algorithm.expectation(parameters)
     improved = algorithm.maximization(statistics, parameters)
@@ -98,19 +100,21 @@ def iterate(
     Parameters
     ----------
     algorithm : Algorithm
-    parameters : Mixture, or what the algorithm improves
-        Where to start.
+    parameters : Mixture, or another type that the algorithm improves
+        The parameters to start from.
     tol : float
-        In nats per sample.
+        The tolerance of the stop rule, in nats per sample.
     max_iter : int
+        Largest number of iterations, including those that have been made already.
     previous : float, default=-inf
-        The bound of the iteration before, which the first is compared with.
+        The bound that the first iteration is compared with.
     lower_bounds : sequence of float, default=()
-        Bounds of iterations that have been made already, after which the loop goes on.
-    report : callable, optional
-        Called with the number of each iteration and the change of the bound.
-    save : callable, optional
-        Called with parameters and lower bounds after each iteration that is not the last.
+        The bounds of iterations that have been made already. The loop continues after them.
+    report : callable, default=no operation
+        Called after each iteration with its number and the change of the bound.
+    save : callable, default=no operation
+        Called with the parameters and the lower bounds after each iteration, but not after one in
+        which the bound has converged.
 
     Returns
     -------

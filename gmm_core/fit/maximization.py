@@ -1,4 +1,7 @@
-"""The M-step of maximum likelihood: statistics to a mixture. Its kernel: src/maximize.pxd."""
+"""The M-step of maximum likelihood, which makes a mixture of statistics.
+
+The kernel is in src/maximize.pxd.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.parameters import Mixture, Prepared
 from gmm_core.model.statistics import Statistics
 
-# Moments lose the digits of (mean - shift)**2 / variance: above this they are taken again, about
-# the new means (Chan, Golub & LeVeque 1983).
+# The factor (mean - shift)**2 / variance amplifies the rounding errors of the second moments (Chan,
+# Golub & LeVeque 1983). If it is larger than this, the moments are computed again, about the new
+# means.
 MAX_DRIFT = 100.0
 
 NOT_POSITIVE_DEFINITE = (
@@ -34,7 +38,12 @@ def maximum_likelihood(data: Pass, reg_covar: RegCovar) -> Algorithm[Mixture]:
     ----------
     data : Pass
     reg_covar : float or ndarray of shape (n_features,)
-        Added to the diagonal of every covariance.
+        The regularisation that is added to the diagonal of every covariance.
+
+    Returns
+    -------
+    Algorithm
+        Its bound is the mean log-likelihood.
     """
     regular = np.full(data.n_features, reg_covar, np.float64)
 
@@ -46,6 +55,7 @@ def maximum_likelihood(data: Pass, reg_covar: RegCovar) -> Algorithm[Mixture]:
 
 
 def _mean(statistics: Statistics, mixture: Mixture) -> float:
+    """Return the bound of maximum likelihood, the mean log-likelihood."""
     return statistics.mean_log_likelihood
 
 
@@ -64,9 +74,10 @@ def maximization_step(
     ----------
     statistics : Statistics
     reg_covar : float or ndarray of shape (D,)
-        Added to the diagonal of the covariances. A spherical variance gets the mean of it.
+        The regularisation that is added to the diagonal of the covariances. For a spherical
+        variance it is the mean of the array.
     n_threads : int, default=1
-    about : callable, optional
+    about : callable, default=None
         Computes the statistics again, with moments about other origins. It is called if the means
         lie so far from the origins of `statistics` that the covariances have lost digits.
 

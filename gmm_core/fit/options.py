@@ -1,4 +1,4 @@
-"""The options of a fit, which are the parameters of the constructor, and their rules."""
+"""The options of a fit, which are the parameters of the constructor, and the rules for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from gmm_core.core.types import FloatArray, Labels, MissingName, StartName
 from gmm_core.data.conversion import is_sparse
 from gmm_core.model.covariance import COVARIANCE_TYPES
 
-# Takes X, n_components and random_state, and returns responsibilities or labels.
+# A start that the user provides. It takes X, n_components and random_state, and returns
+# responsibilities or labels.
 InitCallable = Callable[[FloatArray, int, np.random.RandomState], FloatArray | Labels]
 
 _RANDOM_STATE = "numpy.random.mtrand.RandomState"
@@ -26,7 +27,7 @@ _Rule = tuple[str, Callable[[Any], bool]]
 
 
 class Options(NamedTuple):
-    """The parameters of the constructor of `GaussianMixture`, which explains them."""
+    """The parameters of the constructor of `GaussianMixture`, whose docstring explains them."""
 
     n_components: int
     covariance_type: str
@@ -52,7 +53,7 @@ class Options(NamedTuple):
 
 
 def options_of(model: object) -> Options:
-    """Read the options of an estimator, and check them.
+    """Read the options of an estimator from its attributes, and check them.
 
     Raises
     ------
@@ -72,9 +73,10 @@ def check_options(params: Mapping[str, object], class_name: str) -> None:
     Parameters
     ----------
     params : mapping of str to object
-        Names that are not those of options (a subclass may have others) are not looked at.
+        Values by name. A name that is not that of an option is ignored, as a subclass may have
+        further parameters.
     class_name : str
-        The class that the message speaks of.
+        The name of the class in the message of an error.
 
     Raises
     ------
@@ -93,11 +95,11 @@ def _check(name: str, value: object, class_name: str) -> None:
         )
 
 
-# Hashable types of which equal values obey the same rules.
+# Hashable types; equal values of the same one of these types obey the same rules.
 _PLAIN = frozenset((int, float, str, bool, type(None)))
 
 
-# Checks of the same few values take a good part of a small fit, so their results are kept.
+# Checking the same few values takes a considerable part of a small fit, so the results are cached.
 @functools.lru_cache(maxsize=1024, typed=True)
 def _obeys(name: str, value: Any) -> bool:
     rule = _RULES.get(name)

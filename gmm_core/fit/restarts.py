@@ -1,4 +1,4 @@
-"""The starts of a fit: each is tried, numerical failures are skipped, the best is kept."""
+"""A fit from several starts: numerical failures are skipped, and the best result is kept."""
 
 from __future__ import annotations
 
@@ -15,32 +15,38 @@ from gmm_core.fit.loop import Algorithm, Fit, iterate
 from gmm_core.model.archived import field, is_count, is_flag, is_log_likelihood, is_number
 from gmm_core.model.parameters import Mixture
 
-# Bytes of the covariances that are kept for the smallest eigenvalues of several starts.
+# The covariances of all starts are kept for their smallest eigenvalues up to this many bytes.
 _KEPT_BYTES = 1 << 26
 
 
 class Restart:
-    """What became of one start.
+    """The result of one start of a fit; see `GaussianMixture.restarts_`.
+
+    The arguments are attributes of the same names. A restart can also be used like a tuple of them.
 
     Parameters
     ----------
     log_likelihood : float
-        Mean log-likelihood of the samples at the parameters where it ended; NaN if it failed.
+        Mean log-likelihood of the samples at the last parameters, in nats per sample; NaN if the
+        start failed.
     n_iter : int
+        Number of iterations; 0 if the start failed.
     converged : bool
+        Whether EM converged from this start.
     failure : str or None
-        Why it failed, if it did.
+        The reason why the start failed; None if it did not.
     smallest_eigenvalue : float, or callable that returns it
-        Of all its covariances: the smallest variance in any direction. The likelihood grows without
-        bound as a component shrinks onto few samples, so the best start may be the most degenerate.
-        As it takes as long as an M-step, a callable is called when the attribute is first read.
+        The smallest variance of any component in any direction; NaN if the start failed. The
+        likelihood grows without bound as a component shrinks onto few samples, so the start with
+        the largest likelihood may be the most degenerate one. Computing the eigenvalue takes as
+        long as an M-step, so a callable is called only when the attribute is first read.
 
     Examples
     --------
     >>> from gmm_core import GaussianMixture
     >>> gm = GaussianMixture(2, n_init=3, random_state=0).fit([[0.0], [0.1], [5.0], [5.1]])
-    >>> len(gm.restarts_), gm.restarts_[0].converged
-    (3, True)
+    >>> len(gm.restarts_), gm.restarts_[0].converged, gm.restarts_[0].failure
+    (3, True, None)
     """
 
     __slots__ = ("_smallest_eigenvalue", "converged", "failure", "log_likelihood", "n_iter")
@@ -51,7 +57,7 @@ class Restart:
     log_likelihood: float
     n_iter: int
 
-    # not __init__: pickles of version 0.1 hold a named tuple, which is made by __new__
+    # This is not __init__, as pickles of version 0.1 hold a named tuple, which __new__ creates.
     def __new__(  # noqa: D102
         cls,
         log_likelihood: float,
@@ -70,7 +76,7 @@ class Restart:
 
     @property
     def smallest_eigenvalue(self) -> float:
-        """The smallest variance in any direction, of all components."""
+        """The smallest variance of any component in any direction."""
         if callable(self._smallest_eigenvalue):
             self._smallest_eigenvalue = self._smallest_eigenvalue()
         return self._smallest_eigenvalue
@@ -84,7 +90,7 @@ class Restart:
         return 5
 
     def __getitem__(self, index: Any) -> Any:
-        """Return some of the arguments of the constructor, as of a tuple."""
+        """Return one or a slice of the arguments of the constructor, like a tuple."""
         return tuple(self)[index]
 
     def __eq__(self, other: object) -> bool:
@@ -104,20 +110,20 @@ class Restart:
 
 
 class State(NamedTuple):
-    """How far a fit has come.
+    """The progress of a fit, from which it can be resumed.
 
     Attributes
     ----------
     start : int
-        The start that is being run.
+        The number of the present start, from 0.
     parameters : Mixture or None
         The mixture after the last iteration of this start; None before the first iteration.
     lower_bounds : list of float
         The bounds of the iterations of this start.
     restarts : list of Restart
-        What became of the starts before.
+        The results of the starts before.
     best : Fit or None
-        The best of the starts before.
+        The best result of the starts before; None if there is none.
     """
 
     start: int
@@ -128,7 +134,7 @@ class State(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """How EM is run from each start: options of the fit, checked."""
+    """The options, already checked, that say how EM is run from each start."""
 
     tol: float
     max_iter: int
@@ -151,25 +157,26 @@ def best_of_starts(
     ----------
     algorithm : Algorithm
     start : callable
-        Returns a mixture to start from, another one at each call.
+        Returns a mixture to start from. Each call may return another mixture.
     n_init : int
     schedule : Schedule
     previous : float, default=-inf
-        Mean log-likelihood of the iteration before, for a warm start.
-    state : State, optional
-        From which the fit is resumed.
-    save : callable, optional
+        Mean log-likelihood that the first iteration is compared with, for a warm start.
+    state : State, default=None
+        The state from which the fit is resumed.
+    save : callable, default=None
         Called with the state after each iteration and after each start, but not at the end.
 
     Returns
     -------
     best : Fit
     restarts : list of Restart
+        The result of each start.
 
     Raises
     ------
     NumericalError
-        If all starts fail: that of the last.
+        If all starts fail. It is the error of the last start.
 
     Warns
     -----
@@ -206,7 +213,7 @@ def best_of_starts(
         )  # fmt: skip
         restarts.append(restart)
         if n_init * covariances.nbytes > _KEPT_BYTES and n_init > 1:
-            _ = restart.smallest_eigenvalue  # now, so that the covariances can go
+            _ = restart.smallest_eigenvalue  # computed now, so that the covariances can be freed
         if best is None or fit.lower_bound > best.lower_bound:
             best = fit
         if i < n_init - 1:
@@ -224,12 +231,13 @@ def _save(
     parameters: Mixture | None,
     lower_bounds: list[float],
 ) -> None:
+    """Call `save`, if there is one, with the state of the fit."""
     if save is not None:
         save(State(len(restarts), parameters, lower_bounds, restarts, best))
 
 
 class _Progress:
-    """The lines that `verbose` prints."""
+    """The printing of the lines that `verbose` asks for."""
 
     def __init__(self, schedule: Schedule, start: int) -> None:
         self.verbose = schedule.verbose
@@ -239,6 +247,7 @@ class _Progress:
             print(f"Initialization {start}")
 
     def iteration(self, n_iter: int, change: float) -> None:
+        """Print a line after every `verbose_interval`-th iteration."""
         if not self.verbose or n_iter % self.interval:
             return
         now = time.perf_counter()
@@ -247,6 +256,7 @@ class _Progress:
         self.last = now
 
     def end(self, fit: Fit[Mixture]) -> None:
+        """Print a line at the end of the start."""
         if not self.verbose:
             return
         lapse = time.perf_counter() - self.began
@@ -261,6 +271,7 @@ def restarts_from(header: Mapping[str, Any], name: str) -> list[Restart]:
 
 
 def _are_restarts(rows: Any) -> bool:
+    """Return whether a value is a list of the arguments of restarts."""
     return isinstance(rows, list) and all(
         isinstance(row, list)
         and len(row) == 5

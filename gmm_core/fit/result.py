@@ -1,4 +1,4 @@
-"""What a fit leaves on the estimator: its fitted attributes."""
+"""The attributes that a fit sets on the estimator."""
 
 from __future__ import annotations
 
@@ -20,23 +20,27 @@ def attributes_of(
     n_threads: int,
     **others: Any,
 ) -> dict[str, Any]:
-    """Return the fitted attributes by name; None stands for an attribute that is removed.
+    """Return the fitted attributes by name; the value None means that an attribute is removed.
 
     Parameters
     ----------
     fit : Fit
     dtype : dtype
-        float32 or float64, that of the arrays.
+        The dtype of the arrays, float32 or float64.
     names : ndarray of object, or None
         Names of the features.
     n_threads : int
     **others
-        Further attributes.
+        Further attributes by name.
+
+    Returns
+    -------
+    dict
 
     Raises
     ------
     NumericalError
-        If an array is beyond the range of the dtype.
+        If a value is beyond the range of the dtype.
     """
     return {
         **arrays_of(fit.parameters, dtype, n_threads),
@@ -51,7 +55,7 @@ def attributes_of(
 
 
 def set_attributes(attributes: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Change the attributes of an estimator to those that `attributes_of` returned."""
+    """Set and remove attributes of an estimator as `attributes_of` describes."""
     attributes.update({name: value for name, value in changes.items() if value is not None})
     for name, value in changes.items():
         if value is None:

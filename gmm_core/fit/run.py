@@ -1,4 +1,4 @@
-"""A fit as plain functions: check what was asked, find starts, keep the best, return attributes."""
+"""A fit from beginning to end: check the options, find starts, run EM, return the attributes."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def fit_array(
     before : dict
         The attributes of the estimator before the fit, for a warm start.
     X : array-like or data frame of shape (n_samples, n_features)
-    sample_weight : array-like of shape (n_samples,), optional
-    watch : callable, optional
+    sample_weight : array-like of shape (n_samples,), default=None
+    watch : callable, default=None
         Called with the `State` of the fit after each iteration. It is not called in a fit with a
         checkpoint.
 
@@ -65,7 +65,7 @@ def fit_array(
     attributes : dict
         The fitted attributes; see `attributes_of`.
     rows : ndarray or ForeignRows of shape (n_samples, n_features)
-        The samples, checked.
+        The checked samples.
 
     Raises
     ------
@@ -108,18 +108,24 @@ def fit_pass(
     names: Names | None,
     watch: Watch | None = None,
 ) -> Attributes:
-    """Fit a mixture to data that a pass goes over; see `fit_array`.
+    """Fit a mixture to the data of a pass; see `fit_array`.
 
     Parameters
     ----------
     options : Options
     before : dict
+        The attributes of the estimator before the fit.
     data : Pass
     totals : Totals
-        Of the data, with the weights as the user gave them.
+        The totals of the data, with the weights as the user gave them.
     names : ndarray of object, or None
         Names of the features.
-    watch : callable, optional
+    watch : callable, default=None
+
+    Returns
+    -------
+    dict
+        The fitted attributes; see `attributes_of`.
     """
     K, D = options.n_components, data.n_features
     given = _given(options, D)
@@ -131,7 +137,7 @@ def fit_pass(
         )
     warm, previous = _warm_start(options, before, D)
     if options.checkpoint is not None and options.random_state is None:
-        # resuming sets the state of the generator, which must not be NumPy's global one
+        # A resumed fit sets the state of its generator, which must not be NumPy's global one.
         random_state = np.random.RandomState(random_state.randint(2**31))
     size = subset_size(options.init_size, K, D)
     subset_seed = random_state.randint(2**31) if totals.n_present > size else None
@@ -174,7 +180,7 @@ def fit_pass(
     return attributes
 
 
-# --- what was asked -----------------------------------------------------------------------------
+# --- checks of the options and of the fitted attributes ---------------------------------------
 
 
 def _given(options: Options, n_features: int) -> GivenParameters:
@@ -196,7 +202,7 @@ def _given(options: Options, n_features: int) -> GivenParameters:
 def _warm_start(
     options: Options, before: MutableMapping[str, Any], n_features: int
 ) -> tuple[Mixture | None, float]:
-    """Return the mixture that a warm start goes on from, and its last lower bound."""
+    """Return the mixture that a warm start begins with, and the last lower bound of its fit."""
     if not options.warm_start or "converged_" not in before:
         return None, -np.inf
     mixture = mixture_to_continue(
@@ -209,7 +215,7 @@ def _warm_start(
 def mixture_to_continue(
     options: Options, before: MutableMapping[str, Any], n_features: int, why: str, remedy: str
 ) -> Mixture:
-    """Return the fitted mixture, from which a warm start or a stream goes on.
+    """Return the fitted mixture, with which a warm start or a stream continues.
 
     Parameters
     ----------
@@ -219,7 +225,7 @@ def mixture_to_continue(
     n_features : int
         The number of features of the new data.
     why, remedy : str
-        Parts of the message of an error.
+        The beginning and the end of the message of an error.
 
     Raises
     ------
@@ -239,7 +245,7 @@ def mixture_to_continue(
 def _identity(
     options: Options, data: Pass, given: GivenParameters, warm: Mixture | None
 ) -> dict[str, Any]:
-    """Return what identifies the fit in its checkpoint."""
+    """Return the options and the properties of the data that identify the fit in a checkpoint."""
     seed, init = options.random_state, options.init_params
     if callable(init):
         init = f"{init.__module__}.{getattr(init, '__qualname__', type(init).__name__)}"
@@ -261,6 +267,7 @@ def _identity(
 
 
 def _digest(mixture: Mixture) -> str:
+    """Return a digest of the arrays of a mixture."""
     arrays = (*mixture[:3], mixture.prepared.precisions_cholesky)
     content = b"".join(array.tobytes() for array in arrays)
     return hashlib.blake2b(content, digest_size=16).hexdigest()
@@ -272,14 +279,14 @@ def _digest(mixture: Mixture) -> str:
 def _warn_of_the_end(
     best: Fit[Mixture], n_samples: int, reg_covar: RegCovar, max_iter: int
 ) -> None:
-    """Warn if EM has not converged, and of components that are empty or have collapsed."""
+    """Warn if EM has not converged, and about components that are empty or have collapsed."""
     if not best.converged and max_iter > 0:
         warn(
             "Best performing initialization did not converge. Try different init parameters, "
             "or increase max_iter, tol, or check for degenerate data.",
             convergence_warning_class(),
         )
-    if not best.lower_bounds:  # without iterations the parameters may be the user's
+    if not best.lower_bounds:  # without iterations, the user may have given the parameters
         return
     empty = np.flatnonzero(best.parameters.weights == 0)
     if len(empty):

@@ -1,4 +1,4 @@
-"""Where EM starts from: clusters of k-means, points of the data, random numbers, or the user."""
+"""The starts of EM: k-means clusters, points of the data, random numbers, or given parameters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KMEANS_TOL = 1e-4
 
 
 class GivenParameters(NamedTuple):
-    """What the user gave of the start: arrays in float64, or None."""
+    """The parameters of the start that the user gave, as arrays in float64; None for the others."""
 
     weights: Float64Array | None
     means: Float64Array | None
@@ -33,7 +33,7 @@ class GivenParameters(NamedTuple):
 
 
 def start_from_given(given: GivenParameters, covariance_type: str) -> Mixture | None:
-    """Return the start that the user gave, or None if a part of it has to be found."""
+    """Return the start if the user gave all of it, or None if a part has to be found."""
     if given.weights is None or given.means is None or given.precisions is None:
         return None
     factor = _factor(given.precisions, given.means, covariance_type)
@@ -55,21 +55,25 @@ def start_from_data(
     data : ArrayPass
         A pass over the rows that the start is found from.
     lacking : float or ndarray of shape (n_features,)
-        What has to be added to the variances of these rows; see `StartRows`.
+        The amount that has to be added to the variances of these rows; see `StartRows`.
     method : {'kmeans', 'k-means++', 'random', 'random_from_data'} or callable
         A callable ``f(X, n_components, random_state)`` returns responsibilities of shape
         (n_samples, n_components) or labels of shape (n_samples,).
     given : GivenParameters
-        Replaces what the method finds.
+        Parameters that replace those that the method finds.
     random_state : RandomState
     reg_covar : float or ndarray of shape (n_features,)
+
+    Returns
+    -------
+    Mixture
 
     Raises
     ------
     IllDefinedCovarianceError
         If a covariance of the start is not positive definite.
     ValueError, TypeError
-        If a callable returns what is neither responsibilities nor labels.
+        If a callable returns something that is neither responsibilities nor labels.
     """
     found = _find(data, method, random_state, reg_covar + lacking)
     if all(array is None for array in given):
@@ -110,11 +114,11 @@ def _find(
 
 
 def _present(data: ArrayPass) -> ArrayPass:
-    """Leave out the rows of weight 0, so that nothing that is drawn can depend on them."""
+    """Return a pass without the rows of weight 0, so that no draw can depend on them."""
     if not len(data.sample_weight) or data.sample_weight.all():
         return data
     rows = np.flatnonzero(data.sample_weight)
-    if len(rows) < data.n_components:   # weights that are 0 when scaled to the largest
+    if len(rows) < data.n_components:   # weights that underflow when they are scaled to the largest
         return data
     return ArrayPass(
         data.X[rows], data.sample_weight[rows], data.n_components, data.covariance_type,
@@ -123,7 +127,7 @@ def _present(data: ArrayPass) -> ArrayPass:
 
 
 def pooled_moments(data: ArrayPass, covariance_type: str) -> Statistics:
-    """Return statistics of all samples as one component, about (nearly) their mean."""
+    """Return statistics of all samples as one component, about their mean except for rounding."""
     one = ArrayPass(data.X, _weight(data), 1, covariance_type, data.n_threads)
     about_mean = one.statistics(one.statistics(_first_sample(data)).means)
     return about_mean
@@ -147,7 +151,8 @@ def _about_own_means(
 ) -> Mixture:
     """Make the M-step of given responsibilities, with moments about their own means.
 
-    `make` returns the statistics of the responsibilities about any origins.
+    `make` returns the statistics of the responsibilities about the origins that it is called with,
+    and `shift` has the origins for the first call.
     """
     return maximization_step(make(make(shift).means), reg_covar, n_threads)[0]
 
@@ -160,6 +165,7 @@ def _moments_of_features(data: ArrayPass) -> Statistics:
 def _from_kmeans(
     data: ArrayPass, random_state: np.random.RandomState, reg_covar: RegCovar
 ) -> Mixture:
+    """Make the M-step of the clusters of k-means."""
     K, D = data.n_components, data.X.shape[1]
     mean = _first_sample(data)
     labels: Labels | None = None
@@ -182,7 +188,7 @@ def _from_points(data: ArrayPass, rows: Indices, reg_covar: RegCovar) -> Mixture
 
 
 def _distinct_rows(data: ArrayPass, random_state: np.random.RandomState) -> Indices:
-    """Draw rows by weight until they are K different points, or all points of the data."""
+    """Draw rows by weight until they are K different points, or all points if there are fewer."""
     K, n_samples = data.n_components, len(data.X)
     cumulative = np.cumsum(data.sample_weight) if len(data.sample_weight) else None
     rows: dict[bytes, np.intp] = {}
@@ -190,12 +196,12 @@ def _distinct_rows(data: ArrayPass, random_state: np.random.RandomState) -> Indi
     for i in range(100 * K):
         if len(rows) == n_points:
             break
-        if i == 4 * K:  # many draws were points found before: see how many points there are
+        if i == 4 * K:  # many draws repeated a point, so count the different points
             n_points = min(K, len(np.unique(data.X, axis=0)))
             if len(rows) >= n_points:
                 break
         row = draw_rows(cumulative, n_samples, random_state.uniform(size=1))[0]
-        rows.setdefault((data.X[row] + 0.0).tobytes(), row)     # + 0.0: -0.0 is 0.0
+        rows.setdefault((data.X[row] + 0.0).tobytes(), row)     # + 0.0 turns -0.0 into 0.0
     drawn = list(rows.values())
     return np.array(drawn + drawn[-1:] * (K - len(drawn)))
 
@@ -203,7 +209,10 @@ def _distinct_rows(data: ArrayPass, random_state: np.random.RandomState) -> Indi
 def _from_random(
     data: ArrayPass, random_state: np.random.RandomState, reg_covar: RegCovar
 ) -> Mixture:
-    """Draw responsibilities, slice by slice, and the same ones again for each pass."""
+    """Make the M-step of random responsibilities.
+
+    They are drawn slice by slice, and the same ones are drawn again in each pass.
+    """
     K = data.n_components
     before = random_state.get_state()
 
@@ -226,7 +235,10 @@ def _from_callable(
     reg_covar: RegCovar,
     sample_weight: Float64Array,
 ) -> Mixture:
-    """Make the M-step of what the callable returns for the rows with weight, or for all rows."""
+    """Make the M-step of the responsibilities or labels that the callable returns.
+
+    It is called with the rows that have weight, and may answer for these or for all rows.
+    """
     K, n = data.n_components, len(data.X)
     view = data.X.view()
     view.flags.writeable = False

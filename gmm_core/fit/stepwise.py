@@ -1,7 +1,7 @@
-"""Stepwise EM: statistics that follow a stream (Cappé & Moulines 2009, Liang & Klein 2009).
+"""Stepwise EM for streams of samples (Cappé & Moulines 2009, Liang & Klein 2009).
 
-A running mean of the statistics of a sample, s ← (1 − γ) s + γ s(batch), takes the place of their
-sum, and every batch is followed by an M-step.
+The sum of the statistics over all samples is replaced by a running mean,
+s ← (1 − γ) s + γ s(batch), and an M-step follows every batch.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.statistics import Statistics
 
-_FAINTEST = 1e-8  # share of the samples
+# The share of the samples below which the count of a component does not fade.
+_FAINTEST = 1e-8
 
 
 def rows_of_a_start(n_components: int, n_features: int) -> int:
-    """Return how many samples are collected before the stream begins.
+    """Return the number of samples that are collected before the stream begins.
 
     It is also the largest number of samples between two M-steps.
     """
@@ -30,20 +31,27 @@ def rows_of_first_fit(n_components: int) -> int:
 
 
 def step_size(seen: float, weight: float, knee: float, learning_decay: float) -> float:
-    """Return how much a batch counts against the past.
+    """Return the step γ of a batch, its weight relative to the past.
 
-    A sample has the step γ(n) = 1 / n until n = knee, then knee^(α − 1) / n^α. A batch is many such
-    steps at once, whatever the batches are: 1 − γ = Π (1 − γ(n)) ≈ exp(−∫ γ(n) dn).
+    Sample n has the step γ(n) = 1 / n until n = knee, and knee^(α − 1) / n^α after that. A batch
+    makes the steps of its samples at once, 1 − γ = Π (1 − γ(n)) ≈ exp(−∫ γ(n) dn), so that the
+    division into batches hardly matters.
 
     Parameters
     ----------
     seen : float
         Number of samples before the batch.
     weight : float
-        Number of samples of the batch.
+        Number of samples in the batch.
     knee : float
+        The number of samples at which the steps change from 1 / n to the slower decay.
     learning_decay : float
-        α.
+        The exponent α.
+
+    Returns
+    -------
+    float
+        A number in [0, 1]; 1 if there is no past.
     """
     if seen <= 0:
         return 1.0
@@ -61,10 +69,24 @@ def step_size(seen: float, weight: float, knee: float, learning_decay: float) ->
 
 
 def mixed(past: Statistics, batch: Statistics, step: float) -> Statistics:
-    """Return (1 − γ) past + γ batch, both per sample and about the means of the past.
+    """Return the running mean (1 − γ) past + γ batch / weight of the batch.
 
-    A component that gets no samples fades, but to a share of _FAINTEST at least, so that it may
-    come back.
+    The count of a component that gets no samples decreases, but not below the share _FAINTEST of
+    the samples, so that the component can grow again.
+
+    Parameters
+    ----------
+    past : Statistics
+        Statistics of total weight 1, about their own means.
+    batch : Statistics
+        Statistics about the same origins, of any total weight.
+    step : float
+        The step γ.
+
+    Returns
+    -------
+    Statistics
+        About the same origins, with total weight 1.
     """
     kept = Statistics((1 - step) * past.values, past.shift, past.covariance_type)
     counts = kept.counts

@@ -1,4 +1,4 @@
-"""`partial_fit`: a mixture that learns from a stream, call by call; see `stepwise.py`."""
+"""`partial_fit`: a mixture that learns from a stream of samples; see `stepwise.py`."""
 
 from __future__ import annotations
 
@@ -26,20 +26,23 @@ from gmm_core.model.attributes import mixture_from
 from gmm_core.model.parameters import Mixture
 from gmm_core.model.statistics import Statistics, statistics_of
 
-# The stream hardly leaves the optimum that it begins at: so it begins at the best of several.
+# A stream hardly leaves the local optimum that it begins at, so it begins at the best of this many.
 _STARTS = 10
 
 
 class Collected(NamedTuple):
-    """The first samples of a stream, until they are enough for a start.
+    """The first samples of a stream, which are kept until there are enough for a start.
 
     Attributes
     ----------
     X : list of ndarray of shape (n_samples, n_features)
+        The samples of each call.
     sample_weight : list of ndarray of shape (n_samples,)
+        The weights of each call.
     n_fitted : int
-        Number of samples that the present mixture was fitted to; 0 before there is one.
+        Number of samples that the present mixture was fitted to; 0 before the first fit.
     names : ndarray of object, or None
+        Names of the features.
     """
 
     X: list[FloatArray]
@@ -49,20 +52,22 @@ class Collected(NamedTuple):
 
     @property
     def n_samples(self) -> int:
-        """Number of samples collected so far."""
+        """The number of samples collected so far."""
         return sum(map(len, self.X))
 
 
 class Position(NamedTuple):
-    """How far a stream has come.
+    """The state of a stream between two calls.
 
     Attributes
     ----------
     mixture : Mixture
+        The mixture after the last M-step.
     statistics : Statistics
-        Mean of the statistics of a sample, about the means of the mixture.
+        The running mean of the statistics of a sample, about the means of the mixture.
     memory : float
-        Total weight of the past after forgetting, in units of the mean weight.
+        The sum of the weights of all samples so far, each multiplied by `forget_factor` once for
+        every sample after it, in units of the mean weight.
     """
 
     mixture: Mixture
@@ -77,7 +82,7 @@ def learn(
     sample_weight: Any,
     check_input: Callable[[Any], FloatArray],
 ) -> Attributes:
-    """Learn from further samples.
+    """Learn from further samples, after collecting those that a start needs.
 
     Parameters
     ----------
@@ -85,14 +90,14 @@ def learn(
     before : dict
         The attributes of the estimator before the call.
     X : array-like of shape (n_samples, n_features)
-    sample_weight : array-like of shape (n_samples,), optional
+    sample_weight : array-like of shape (n_samples,) or None
     check_input : callable
         Checks X against the features of a fitted estimator, and returns it as an array.
 
     Returns
     -------
     attributes : dict
-        Attributes that change; None stands for one that is removed.
+        The attributes that change; the value None means that an attribute is removed.
 
     Raises
     ------
@@ -133,7 +138,11 @@ def learn(
 def _collect(
     options: Options, collected: Collected, rest: FloatArray, rest_weight: Float64Array
 ) -> Attributes:
-    """Fit what was collected if it has grown by half; the stream begins when it is enough."""
+    """Fit a mixture to the collected samples once there are half as many again as in the last fit.
+
+    When there are enough samples for a start, the stream begins with the fitted mixture, and it
+    learns from the rest of the call.
+    """
     n_samples, n_features = collected.n_samples, collected.X[0].shape[1]
     enough = rows_of_a_start(options.n_components, n_features)
     fewest = rows_of_first_fit(options.n_components)
@@ -149,7 +158,8 @@ def _collect(
     )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as that so few samples leave components empty
+            # So few samples may leave components empty, for instance.
+            warnings.simplefilter("ignore")
             learned, _ = fit_array(once, {}, X, weight)
         if is_enough:
             mixture = mixture_from(learned, options.covariance_type, options.n_threads)
@@ -169,8 +179,8 @@ def _collect(
 def _weight_unit(before: MutableMapping[str, Any], sample_weight: Float64Array | None) -> float:
     """Return the weight that counts as one sample.
 
-    It is the mean weight of the samples that the mixture was first fitted to, or of the first
-    batch after `from_parameters`: so only the proportions of the weights matter, as in `fit`.
+    It is the mean weight of the samples in the first fit, or of the first batch after
+    `from_parameters`, so that only the proportions of the weights matter, as in `fit`.
     """
     unit: float = before.get("_mean_weight", 1.0)
     if "n_samples_seen_" in before or sample_weight is None or not sample_weight.any():
@@ -181,9 +191,10 @@ def _weight_unit(before: MutableMapping[str, Any], sample_weight: Float64Array |
 def _position(
     options: Options, before: MutableMapping[str, Any], reg_covar: Float64Array, unit: float
 ) -> tuple[Position, float]:
-    """Return how far the stream has come, and the weight of the samples seen.
+    """Return the state of the stream, and the total weight of the samples seen.
 
-    After `fit` or an assignment to an attribute, the stream begins at the present mixture.
+    After `fit` or an assignment to an attribute, the stream begins with the present mixture. The
+    unit is the weight that counts as one sample.
     """
     position: Position | None = before.get("_position")
     mixture = mixture_to_continue(
@@ -200,7 +211,7 @@ def _position(
 
 
 def _is_at(mixture: Mixture, before: MutableMapping[str, Any], covariance_type: str) -> bool:
-    """Return whether the attributes are still those of a mixture."""
+    """Return whether the fitted attributes are still those of this mixture."""
     return mixture.covariance_type == covariance_type and all(
         np.array_equal(before[name], then.astype(np.asarray(before[name]).dtype))
         for name, then in (
@@ -240,13 +251,13 @@ def _follow(
         total = float(weight.sum())
         if not math.isfinite((seen + total) / min(unit, 1)):
             raise ValueError(
-                "the sum of all sample_weight is too large for a float64, or compared with the "
-                "weights of the first samples"
+                "the sum of all sample_weight is too large for a float64, or too large compared "
+                "with the weights of the first samples"
             )
         if options.forget_factor is None:
             size = step_size(seen / unit, total / unit, knee, options.learning_decay)
         else:
-            # A sample that k others follow counts forget_factor**k.
+            # A sample that is followed by k others has the factor forget_factor**k.
             weight = weight / unit * options.forget_factor ** np.arange(len(part))[::-1]
             memory = memory * options.forget_factor ** len(part) + float(weight.sum())
             size = float(weight.sum()) / memory
@@ -273,13 +284,14 @@ def _follow(
 
 
 def _scaled(weight: Float64Array) -> Float64Array:
-    """Scale weights by a power of 2 to at most 1, for kernels that read them in float32."""
+    """Scale weights by a power of 2 to at most 1, as some kernels read them in float32."""
     return np.ldexp(weight, -int(np.frexp(weight.max())[1]))
 
 
 def _cast(X: FloatArray, dtype: np.dtype[Any]) -> FloatArray:
+    """Convert samples to the dtype of the model; raise ValueError if a value overflows."""
     with np.errstate(over="ignore"):
         cast: FloatArray = X.astype(dtype, copy=False)
     if cast is not X and not np.isfinite(cast).all():
-        raise ValueError(f"X has values beyond the range of {dtype}, which the model is of")
+        raise ValueError(f"X has values beyond the range of {dtype}, the dtype of the model")
     return cast

@@ -1,1 +1,1 @@
-"""What a fitted mixture is used for: scores, labels, imputed values and draws."""
+"""The uses of a fitted mixture: scores, labels, imputed values and draws."""

@@ -1,4 +1,4 @@
-"""Draws of samples from a mixture."""
+"""Random samples of a mixture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gmm_core.model.parameters import Prepared
 def draw(
     prepared: Prepared, n_samples: object, random_state: np.random.RandomState
 ) -> tuple[Float64Array, Labels]:
-    """Draw samples, in random order.
+    """Draw samples from a mixture, in random order.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def draw(
 
     Returns
     -------
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray of shape (n_samples, n_features), float64
     labels : ndarray of shape (n_samples,), int64
         The component that each sample was drawn from.
     """
@@ -37,14 +37,14 @@ def draw(
     X = random_state.standard_normal(size=(n, D))
     for k in range(K):
         rows = labels == k
-        # y = Uᵀ (x − μ) is standard normal
+        # y = Uᵀ (x − μ) is standard normal.
         X[rows] = kind.unwhiten(X[rows], kind.of_component(prepared.precisions_cholesky, k))
         X[rows] += prepared.means[k]
     return X, labels
 
 
 def check_n_samples(n_samples: object) -> int:
-    """Check how many samples are to be drawn.
+    """Check the number of samples to draw, and return it as an int.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def check_n_samples(n_samples: object) -> int:
     ValueError
         If it is less than 1, not finite, or not a whole number.
     OverflowError
-        If it is more than an array can hold.
+        If it is more than the number of rows that an array can have.
     """
     if not isinstance(n_samples, numbers.Real):
         raise TypeError(f"n_samples must be an int, got {type(n_samples).__name__} {n_samples!r}")
@@ -78,5 +78,3 @@ def check_n_samples(n_samples: object) -> int:
     if count > np.iinfo(np.intp).max:
         raise OverflowError(f"n_samples={n_samples} is more than an array can hold")
     return count
-
-

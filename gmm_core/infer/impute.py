@@ -1,4 +1,4 @@
-"""Missing values, filled by what a mixture says of them given the rest of the sample."""
+"""Imputation: missing values are filled from their distribution given the rest of the sample."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def impute(
     ----------
     X : ndarray of shape (n_samples, n_features)
     model : Model
-    random_state : RandomState, optional
-        Without it, NaN is filled by the conditional mean Σ_k r_k E[x_m | x_o, k]. With it, a
+    random_state : RandomState, default=None
+        None fills NaN with the conditional mean Σ_k r_k E[x_m | x_o, k]. With a generator, a
         component is drawn by its responsibility r_k, and then x_m given x_o and this component.
 
     Returns
     -------
-    ndarray of shape (n_samples, n_features)
+    ndarray of shape (n_samples, n_features), the dtype of X
     """
     shares: Float64Array = responsibilities(X, model._replace(marginalize=True)).astype(np.float64)
     filled = X.copy()
@@ -36,7 +36,7 @@ def impute(
     means, kind, K = mixture.means, mixture.kind, len(mixture.weights)
     noise = np.zeros((len(X), 0))
     if random_state is not None:
-        # drawn for the incomplete rows in their order, so that the patterns do not matter
+        # Numbers are drawn for the incomplete rows in their order, whatever their patterns are.
         rows = np.flatnonzero(np.isnan(X).any(axis=1))
         below = shares[rows].cumsum(axis=1) <= random_state.uniform(size=len(rows))[:, None]
         labels = np.minimum(below.sum(axis=1), K - 1)

@@ -1,4 +1,4 @@
-"""The component nearest to a sample that has no density under any component."""
+"""The nearest component to a sample whose density is 0 under every component."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gmm_core.model.parameters import Prepared, mixture_of
 
 
 def nearest_components(X: FloatArray, prepared: Prepared) -> Indices:
-    """Return the component nearest to each sample, by the features that the sample has.
+    """Return the nearest component to each sample in the features that are not missing.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def nearest_components(X: FloatArray, prepared: Prepared) -> Indices:
 
     Returns
     -------
-    ndarray of shape (n_samples,)
+    ndarray of shape (n_samples,), intp
     """
     if not has_missing(X):
         return _nearest(X, prepared)
@@ -33,10 +33,11 @@ def nearest_components(X: FloatArray, prepared: Prepared) -> Indices:
 
 
 def _nearest(X: npt.NDArray[np.floating], prepared: Prepared) -> Indices:
-    """Return the limit of the responsibilities as a sample moves away.
+    """Return the component that gets all responsibility as a sample moves away.
 
-    It is the component with the smallest whitened distance, and among equals the one with the
-    largest π_k |U_k|. Data and factors are scaled to magnitude 1 first, so that nothing overflows.
+    It is the component with the smallest whitened distance, and among equal distances the one with
+    the largest π_k |U_k|. Data and factors are scaled to magnitude 1 first, so that nothing
+    overflows.
     """
     x, means, kind = X.astype(np.float64), prepared.means, prepared.kind
     K = len(means)

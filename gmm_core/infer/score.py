@@ -19,19 +19,20 @@ from gmm_core.data.validation import check_sample_weight
 from gmm_core.infer.nearest import nearest_components
 from gmm_core.model.parameters import Prepared, mixture_of
 
+# `score` computes the log-likelihoods of this many samples at a time, to bound its memory.
 _SCORED_ROWS = 1 << 20
 
 
 class Model(NamedTuple):
-    """A fitted mixture, and how it is used.
+    """A fitted mixture, and the options that its methods use.
 
     Attributes
     ----------
     prepared : Prepared
     marginalize : bool
-        Whether NaN in samples is a missing value, which is integrated out.
+        Whether NaN in a sample is a missing value, which is integrated out.
     n_threads : int or None
-        As that of GaussianMixture.
+        The parameter `n_threads` of GaussianMixture.
     """
 
     prepared: Prepared
@@ -40,7 +41,10 @@ class Model(NamedTuple):
 
 
 def _evaluate(X: FloatArray, model: Model, **outputs: npt.NDArray[Any]) -> int:
-    """Fill the arrays that are given; see `ArrayPass.evaluate`."""
+    """Fill the output arrays; see `ArrayPass.evaluate`.
+
+    The return value is the number of samples whose density is 0 under every component.
+    """
     prepared = model.prepared
     K, D = prepared.means.shape
     if X.shape[1] != D:
@@ -53,13 +57,17 @@ def _evaluate(X: FloatArray, model: Model, **outputs: npt.NDArray[Any]) -> int:
 
 
 def _rows_without_density(X: FloatArray, model: Model) -> Indices:
+    """Return the rows of the samples whose density is 0 under every component."""
     log_likelihood = np.empty(len(X), X.dtype)
     _evaluate(X, model, log_likelihood=log_likelihood)
     return np.flatnonzero(~(log_likelihood > -np.inf))
 
 
 def labels(X: FloatArray | ForeignRows, model: Model) -> Labels:
-    """Return the component with the largest responsibility for each sample."""
+    """Return the component with the largest responsibility for each sample.
+
+    See `responsibilities` for samples whose density is 0 under every component.
+    """
     if isinstance(X, ForeignRows):
         return X.map(lambda part: labels(part, model), np.empty(len(X), np.int64))
     out = np.empty(len(X), np.int64)
@@ -72,8 +80,8 @@ def labels(X: FloatArray | ForeignRows, model: Model) -> Labels:
 def responsibilities(X: FloatArray | ForeignRows, model: Model) -> FloatArray:
     """Return the responsibilities, of shape (n_samples, K).
 
-    A sample without density under any component belongs to the nearest component, which is the
-    limit of the responsibilities as a sample moves away.
+    A sample whose density is 0 under every component belongs to the nearest component, as this is
+    the limit of the responsibilities when a sample moves away.
     """
     K = len(model.prepared.weights)
     out: npt.NDArray[Any] = np.empty((len(X), K), X.dtype)
@@ -86,7 +94,7 @@ def responsibilities(X: FloatArray | ForeignRows, model: Model) -> FloatArray:
 
 
 def log_likelihood(X: FloatArray | ForeignRows, model: Model) -> FloatArray:
-    """Return log p(x) of each sample, −inf for a sample without density."""
+    """Return log p(x) of each sample, or −inf if its density is 0 under every component."""
     out: npt.NDArray[Any] = np.empty(len(X), X.dtype)
     if isinstance(X, ForeignRows):
         return X.map(lambda part: log_likelihood(part, model), out)
@@ -95,14 +103,14 @@ def log_likelihood(X: FloatArray | ForeignRows, model: Model) -> FloatArray:
 
 
 class Score(NamedTuple):
-    """The mean log-likelihood of samples, and what an information criterion needs of it.
+    """The mean log-likelihood of samples, with their weight, for the information criteria.
 
     Attributes
     ----------
     mean : float
-        Weighted mean, in nats.
+        Weighted mean of the log-likelihoods, in nats per sample.
     weight : float
-        Total weight of the samples; their number if they have no weights.
+        Total weight of the samples, or their number if they have no weights.
     """
 
     mean: float
@@ -118,13 +126,17 @@ class Score(NamedTuple):
 
 
 def score(X: FloatArray | ForeignRows, model: Model, sample_weight: Any = None) -> Score:
-    """Return the mean log-likelihood of the samples, in float64 whatever their dtype is.
+    """Return the mean log-likelihood of the samples, computed in float64 for any dtype.
 
     Parameters
     ----------
     X : ndarray or ForeignRows of shape (n_samples, n_features)
     model : Model
-    sample_weight : array-like of shape (n_samples,), optional
+    sample_weight : array-like of shape (n_samples,), default=None
+
+    Returns
+    -------
+    Score
     """
     weight = check_sample_weight(sample_weight, len(X))
     total = float(len(X)) if weight is None else float(weight.sum())
@@ -133,7 +145,7 @@ def score(X: FloatArray | ForeignRows, model: Model, sample_weight: Any = None) 
         rows = slice(start, start + _SCORED_ROWS)
         values = log_likelihood(X[rows], model)
         part = np.ones(len(values)) if weight is None else weight[rows]
-        if part.any():  # or else the mean would be 0 / 0
+        if part.any():  # otherwise the mean would be 0 / 0
             mean += part.sum() / total * weighted_mean(values, part)
     return Score(float(mean), total)
 
@@ -148,7 +160,7 @@ def weighted_mean(log_likelihood: FloatArray, weight: Float64Array) -> float:
             present = weight > 0  # 0 times -inf would be NaN
             values, weight = values[present], weight[present]
             mean = float((weight * values).sum() / weight.sum())
-    if math.isinf(mean):  # the sum may be, with a mean that is not
+    if math.isinf(mean):  # the sum may overflow although the mean is finite
         mean = float((weight / weight.sum() * values).sum())
     return mean
 

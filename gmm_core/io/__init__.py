@@ -1,1 +1,1 @@
-"""Models as files, and as objects of other libraries and versions."""
+"""The conversion of models to files, to scikit-learn's class, and from older versions."""

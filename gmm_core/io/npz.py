@@ -1,4 +1,4 @@
-"""Models as files: their arrays as they are, everything else in the header."""
+"""Models as .npz files: arrays are members of the archive, everything else is in the header."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.statistics import Statistics, n_sums
 
 FORMAT = "gmm_core.GaussianMixture"
-FORMAT_VERSION = 2      # 1 had no position of a stream
+FORMAT_VERSION = 2      # version 1 had no position of a stream
 SCALARS = {
     "converged_": (is_flag, "true or false"),
     "n_iter_": (is_count, "an int from 0 up"),
@@ -47,14 +47,16 @@ _INITS = ("weights_init", "means_init", "precisions_init")
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
-    """Write a fitted model.
+    """Write a fitted model to a file; see `GaussianMixture.save`.
 
     Raises
     ------
     TypeError, ValueError
-        If it has a parameter or an attribute that `load` would not accept; then there is no file.
+        If the model has a parameter or an attribute that `load` would not accept. In this case no
+        file is written.
     OSError
-        If the file cannot be written. An older one is unchanged, unless it is written in place.
+        If the file cannot be written. An older file is unchanged, unless it had to be written in
+        place.
     """
     params = model.get_params()
     arrays = {name: _floats(getattr(model, name)) for name in ARRAYS}
@@ -96,19 +98,27 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     write(path, "model", header, arrays, f".gmm_core-{os.urandom(4).hex()}.new")
 
 
-def _plain(value: Any) -> Any:
-    """Convert a restart, or a value of NumPy, to a type that JSON has."""
+def _plain(value: object) -> object:
+    """Convert a restart, a value of NumPy or a path to a type that JSON has."""
     return list(value) if isinstance(value, Restart) else plain(value)
 
 
-def _floats(value: Any) -> npt.NDArray[Any]:
-    """Return an attribute as an array of float32, if it is one, or of float64."""
+def _floats(value: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return an attribute as an array, of float32 if it has that dtype, else of float64."""
     array = np.asarray(value)
     return array.astype(np.float32 if array.dtype == np.float32 else np.float64, copy=False)
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read parameters and fitted attributes; after opening, any error is a ValueError."""
+    """Read the parameters and the fitted attributes of a model.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If the file is not that of a model, or is damaged.
+    """
     with open(path, "rb") as file:
         try:
             return _read(Archive(file))
@@ -117,11 +127,12 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def not_a_model(path: str | os.PathLike[str], error: Exception) -> ValueError:
-    """The error for a file that is no model, with the reason."""
+    """Return the error for a file that is not that of a model, with the reason."""
     return ValueError(f"{os.fspath(path)} is not a model saved by gmm_core: {error}")
 
 
 def _read(members: Members) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Check the content of a file, and return parameters and attributes; see `load`."""
     header = members.header
     field(header, "format", lambda v: v == FORMAT, f"{FORMAT!r}")
     version = field(header, "version", is_count, "an int")
@@ -180,7 +191,7 @@ def _are_names(value: Any, n_features: int) -> bool:
 
 
 def _collected(members: Members, n_features: int, names: Names | None) -> Collected:
-    """Read the samples that `partial_fit` has collected before the stream begins."""
+    """Read the samples that `partial_fit` had collected before the stream began."""
     X = members.array("collected_X", (None, n_features), FLOATS)
     if not len(X) or not np.isfinite(X).all():
         raise ValueError("collected_X is empty, or has values that are not finite")
@@ -195,7 +206,7 @@ def _collected(members: Members, n_features: int, names: Names | None) -> Collec
 
 
 def _position(members: Members) -> Position:
-    """Read how far a stream has come."""
+    """Read the state of a stream."""
     position = field(members.header, "position", lambda v: isinstance(v, dict), "an object")
     kind = field(position, "covariance_type", is_covariance_type, "the name of a type")
     memory = field(position, "memory", is_size, "a finite number from 0 up")

@@ -1,4 +1,4 @@
-"""The names by which pickles of version 0.1 know classes that have moved or changed since.
+"""The modules and classes that pickles of version 0.1 refer to, and that have moved since.
 
 Reading a pickle imports `gmm_core` first, which registers these modules. Nothing else uses them.
 """
@@ -17,7 +17,7 @@ from gmm_core.model.statistics import Statistics
 
 
 class Parameters:
-    """A mixture as version 0.1 kept it."""
+    """The class of mixtures in version 0.1, whose constructor returns a `Mixture`."""
 
     def __new__(  # type: ignore[misc]  # noqa: D102
         cls,
@@ -33,7 +33,7 @@ class Parameters:
 
 
 class Stream:
-    """The position of a stream as version 0.1 kept it."""
+    """The class of the state of a stream in version 0.1, whose constructor returns a `Position`."""
 
     def __new__(cls, *fields: Any) -> Position:  # type: ignore[misc]  # noqa: D102
         return Position(*fields)
@@ -49,7 +49,7 @@ _CLASSES: dict[str, tuple[type, ...]] = {
 
 
 def register() -> None:
-    """Make the old modules importable."""
+    """Make the old modules importable under their old names."""
     for module_name, classes in _CLASSES.items():
         module = ModuleType(f"gmm_core.{module_name}", __doc__)
         vars(module).update({cls.__name__: cls for cls in classes})

@@ -1,4 +1,4 @@
-"""A mixture as an object of scikit-learn's own class."""
+"""The conversion of a model to scikit-learn's own class."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Statistics:
                     + ("(n_components, n_features)" if ndim == 2 else "(n_sums,)")
                 )
             flags = array.flags
-            if not (flags.c_contiguous and flags.aligned):  # such as one received over a network
+            if not (flags.c_contiguous and flags.aligned):  # such as from a network
                 setattr(self, name, np.require(array, requirements=["C", "A"]))
         expected = n_sums(kind, *self.shift.shape)
         if len(self.values) != expected:
@@ -151,7 +151,7 @@ class Statistics:
             and np.array_equal(self.values, other.values)
         )
 
-    __hash__ = None  # type: ignore[assignment]     # because it is mutable
+    __hash__ = None  # type: ignore[assignment]     # mutable
 
     @property
     def log_likelihood(self) -> float:
