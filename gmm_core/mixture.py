@@ -1,4 +1,4 @@
-"""The estimator that people import: scikit-learn's names and behaviour around the EM loop."""
+"""The public estimator, with the names and the behaviour of scikit-learn's class."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class GaussianMixture(Estimator):
-    """Gaussian mixture p(x) = Σ_k π_k N(x | μ_k, Σ_k), fitted by expectation-maximisation.
+    """A Gaussian mixture p(x) = Σ_k π_k N(x | μ_k, Σ_k), fitted by expectation-maximisation (EM).
 
     Parameters
     ----------
@@ -55,77 +55,78 @@ class GaussianMixture(Estimator):
         'full' has a covariance matrix for each component, 'tied' one matrix for all components,
         'diag' a variance for each component and feature, 'spherical' a variance for each component.
     tol : float, default=1e-3
-        EM stops when the mean log-likelihood changes by less than this in an iteration, in nats per
-        sample.
+        EM stops when the mean log-likelihood changes by less than `tol` in an iteration, in nats
+        per sample.
     reg_covar : float or array-like of shape (n_features,), default=1e-6
-        Added to the diagonal of every covariance, in squared units of the data. An array has a
-        number for each feature, and a spherical variance gets their mean. With
-        ``1e-6 * X.var(axis=0)`` it is relative to the scale of each feature.
+        Regularisation that is added to the diagonal of every covariance, in squared units of the
+        data. An array has a number for each feature; for a spherical variance it is their mean.
+        With ``1e-6 * X.var(axis=0)``, the regularisation is relative to the scale of each feature.
     max_iter : int, default=100
-        Largest number of iterations of EM. With 0, the model is what EM would start from.
+        Largest number of iterations of EM. With 0, the fitted model is the start of EM.
     n_init : int, default=1
         Number of starts, of which the one with the largest log-likelihood is kept. A start that
         fails numerically is skipped with a warning.
     init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'} or callable, \
 default='kmeans'
-        How the start is found. 'kmeans' takes the clusters of k-means. 'k-means++' and
-        'random_from_data' take samples as means, chosen by k-means++ or at random, with the
-        covariance of all data. 'random' draws random responsibilities. A callable
+        The method that finds a start. 'kmeans' makes the start from the clusters of k-means.
+        'k-means++' and 'random_from_data' take samples as means, chosen by k-means++ or at random,
+        with the covariance of all data. 'random' draws random responsibilities. A callable
         ``f(X, n_components, random_state)`` returns responsibilities of shape
-        (n_samples, n_components) or integer labels of shape (n_samples,). Its X has the rows that
-        have weight; the callable may also return an answer for all rows.
-    weights_init : array-like of shape (n_components,), default=None
-        Weights to start from; they replace those that `init_params` finds.
-    means_init : array-like of shape (n_components, n_features), default=None
-        Means to start from.
-    precisions_init : array-like, default=None
-        Inverse covariances to start from, in the shape of `covariances_`.
+        (n_samples, n_components) or integer labels of shape (n_samples,). Its X has only the rows
+        that have weight; the callable may also return an answer for all rows.
+    weights_init : array-like of shape (n_components,) or None, default=None
+        Weights to start from. They replace those that `init_params` finds.
+    means_init : array-like of shape (n_components, n_features) or None, default=None
+        Means to start from. They replace those that `init_params` finds.
+    precisions_init : array-like in the shape of `covariances_`, or None, default=None
+        Inverse covariances to start from. They replace those that `init_params` finds.
     random_state : int, RandomState or None, default=None
-        Seed of the starts and of `sample`. None is NumPy's global generator.
+        Seed of the starts, of `sample` and of `impute`. None means NumPy's global generator.
     warm_start : bool, default=False
-        Whether `fit` begins with the parameters that the last fit ended with.
-    verbose : int, default=0
-        1 prints the starts and every `verbose_interval`-th iteration; 2 also prints times and
-        changes of the log-likelihood.
+        Whether `fit` begins with the parameters at which the last fit ended.
+    verbose : int or bool, default=0
+        With 1, `fit` prints a line for each start and for every `verbose_interval`-th iteration.
+        With 2, it also prints times and changes of the log-likelihood.
     verbose_interval : int, default=10
-        Number of iterations between two lines of output.
+        Number of iterations from one printed line to the next.
     n_threads : int or None, default=None
         Number of threads. None means as many as the CPU affinity and the container's quota allow,
-        and no more than OMP_NUM_THREADS or a limit of threadpoolctl. Negative numbers count back:
-        -1 is all CPUs, -2 all but one. At most four threads are started for each of these CPUs.
-        Results are bit-identical for any number of threads.
+        but no more than OMP_NUM_THREADS or a limit of threadpoolctl. Negative numbers count back
+        from the number of CPUs: -1 means all CPUs, -2 all but one. At most four threads are started
+        for each of these CPUs. Results are bit-identical for any number of threads.
     missing : {'error', 'marginalize'}, default='error'
-        What NaN in X means: an error, or a value that is missing at random. Such a value is
-        integrated out exactly, in `fit` and in all methods that use the model. A callable
-        `init_params` gets X with the means of the features in place of NaN. Data without NaN are
-        not affected. Masked values of masked arrays count as NaN. `fit_batches`, `partial_fit` and
-        fits of Dask collections do not take NaN yet.
+        The meaning of NaN in X. With 'error', NaN is an error. With 'marginalize', it is a value
+        that is missing at random, which is integrated out exactly in `fit` and in all methods that
+        use the model. A callable `init_params` gets X with the means of the features in place of
+        NaN. Data without NaN are not affected. Masked values of masked arrays count as NaN.
+        `fit_batches`, `partial_fit` and fits of Dask collections do not take NaN yet.
     init_size : int or None, default=None
-        Largest number of rows that `init_params` uses. Larger data are reduced to a subset of this
-        many rows, drawn by weight, one from each of `init_size` equal parts of the data. None means
-        3,000,000 / (n_features + 4), but at least 10 · n_components · n_features.
+        Largest number of rows from which `init_params` finds a start. Larger data are reduced to a
+        subset of this many rows, drawn by weight, one from each of `init_size` equal parts of the
+        data. None means 3,000,000 / (n_features + 4), but at least
+        10 · n_components · n_features.
     checkpoint : str, path or None, default=None
-        File for the state of a fit. It is replaced, in one step, after every
+        Path of a file for the state of a fit. The file is replaced, in one step, after every
         `checkpoint_interval`-th iteration, and deleted when the fit has ended. If it exists when a
         fit of the same model to the same data begins, the fit is resumed from it, and the result
         is bit-identical to that of an uninterrupted fit. `tol` and `max_iter` may be different
         from before as long as the fit still passes through the saved state; `max_iter` can be
         raised during the first start, for instance. Any other file is refused. Data are recognised
-        by a digest, which takes a pass over them; callable starts by their names. One file serves
-        one fit at a time.
+        by a digest, which takes a pass over them, and callable starts by their names. Only one fit
+        at a time may use the file.
     checkpoint_interval : int, default=10
         Number of iterations between two checkpoints.
     learning_decay : float in (0.5, 1], default=0.6
-        α of the step sizes of `partial_fit`.
+        The exponent α of the step sizes of `partial_fit`.
     forget_factor : float in (0, 1] or None, default=None
-        For drifting data: in `partial_fit`, the weight of a sample is multiplied by this factor for
-        each sample after it, so that about 1 / (1 - forget_factor) samples are remembered. It
-        replaces the step sizes.
+        Factor for data that drift. In `partial_fit`, the weight of a sample is multiplied by this
+        factor once for each sample after it, so that about 1 / (1 - forget_factor) samples are
+        remembered. The factor replaces the step sizes that `learning_decay` belongs to.
 
     Attributes
     ----------
     weights_ : ndarray of shape (n_components,)
-        Weights π_k.
+        Weights π_k. Like all fitted arrays, they are float32 after a fit to float32, else float64.
     means_ : ndarray of shape (n_components, n_features)
         Means μ_k.
     covariances_ : ndarray
@@ -133,34 +134,34 @@ default='kmeans'
         (n_features, n_features) for 'tied', (n_components, n_features) for 'diag', and
         (n_components,) for 'spherical'.
     precisions_ : ndarray
-        Inverse covariances, in the same shape.
+        Inverse covariances Σ_k⁻¹, in the shape of `covariances_`.
     precisions_cholesky_ : ndarray
-        Upper triangular U with U Uᵀ = precision (full, tied), or reciprocal standard deviations.
-        Methods use it together with `weights_` and `means_`. The last assignment to one of
-        `covariances_`, `precisions_` and `precisions_cholesky_` wins; the other two are derived
-        from it.
+        Factors of the precisions, in the shape of `covariances_`: upper triangular U_k with
+        U_k U_kᵀ = Σ_k⁻¹ for 'full' and 'tied', reciprocal standard deviations for 'diag' and
+        'spherical'. Methods use these together with `weights_` and `means_`. An assignment to one
+        of `covariances_`, `precisions_` and `precisions_cholesky_` replaces all three: the other
+        two are derived from it.
     n_samples_seen_ : float
-        Total weight of the samples that `fit`, or `partial_fit` since then, has seen.
+        Total weight of the samples in the last `fit` and in all `partial_fit` since then.
     converged_ : bool
         Whether EM converged within `max_iter` iterations.
     n_iter_ : int
         Number of iterations of the start that was kept.
     lower_bound_ : float
-        Mean log-likelihood of the training samples under the fitted parameters.
+        Mean log-likelihood of the training samples under the fitted parameters, in nats.
     lower_bounds_ : list of float, of length n_iter_
-        Mean log-likelihood found by the E-step of each iteration, so under the parameters before
-        that iteration.
+        Mean log-likelihoods that the E-steps found, each under the parameters before its iteration.
     restarts_ : list of Restart
-        What became of each start: its log-likelihood, iterations and failure, and the smallest
-        eigenvalue of its covariances.
+        Results of the starts, with `log_likelihood`, `n_iter`, `converged`, `failure`, and
+        `smallest_eigenvalue`, the smallest eigenvalue of the covariances.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, only if X had column names.
+    feature_names_in_ : ndarray of shape (n_features_in_,), object
+        Names of the features. The attribute exists only if X had column names.
 
     See Also
     --------
-    gmm_core.dask.GaussianMixture : The same for Dask collections.
+    gmm_core.dask.GaussianMixture : The same estimator for Dask collections.
 
     References
     ----------
@@ -170,13 +171,14 @@ default='kmeans'
     --------
     >>> import numpy as np
     >>> from gmm_core import GaussianMixture
-    >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> X = np.array([[0.0, 1], [1, 3], [2, 2], [10, 1], [11, 3], [12, 2]])
     >>> gm = GaussianMixture(n_components=2, random_state=0).fit(X)
     >>> sorted(gm.means_.round(6).tolist())
-    [[1.0, 2.0], [10.0, 2.0]]
+    [[1.0, 2.0], [11.0, 2.0]]
     """
 
-    # What methods have checked last. It is not in vars(self), so it is neither copied nor pickled.
+    # The result of the last check of the fitted attributes. As it is not in vars(self), it is
+    # neither copied nor pickled.
     __slots__ = ("_kept",)
     _kept: Kept | None
 
@@ -250,15 +252,15 @@ default='kmeans'
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
-            float32 is computed and returned in float32, with sums in float64; float64 and all
-            other numbers are computed in float64. C-ordered arrays of these two types are never
-            copied. Other arrays and data frames are copied if the copy takes no more than 32 MB,
-            and larger ones are converted by parts in every pass.
+            A fit to float32 computes in float32, with sums in float64; a fit to float64 or any
+            other numbers computes in float64. C-ordered arrays of these two dtypes are never
+            copied. Other arrays and data frames are copied if the copy takes no more than 32 MB;
+            larger ones are converted by parts in every pass.
         y : object, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights. A row of weight 0 is treated as absent, a row of weight 2 as two
-            equal rows.
+            Non-negative weights; None means a weight of 1 for each sample. A row of weight 0 is
+            treated as absent, and a row of weight 2 as two equal rows.
 
         Returns
         -------
@@ -268,15 +270,23 @@ default='kmeans'
         Raises
         ------
         ValueError, TypeError
-            For bad input, and if all starts fail. The estimator is then as it was before.
+            If an argument or a parameter of the constructor is invalid, or all starts fail. The
+            estimator is then unchanged.
 
         Warns
         -----
         ConvergenceWarning
             If EM has not converged within `max_iter` iterations.
         UserWarning
-            If a component has no samples, or has collapsed onto few samples; for each start that
-            fails, if there are several.
+            If a component has no samples, or has collapsed onto few samples; and for each start
+            that fails, if there are several.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture(2, random_state=0).fit([[0.0], [1.0], [8.0], [9.0]])
+        >>> gm.converged_, sorted(gm.means_.round(3).ravel().tolist())
+        (True, [0.5, 8.5])
         """
         attributes, _ = run.fit_array(self._options(), vars(self), X, sample_weight)
         set_attributes(vars(self), attributes)
@@ -285,18 +295,19 @@ default='kmeans'
     def fit_batches(self, batches: Any) -> Self:
         """Fit the mixture to data that come in batches; batch sizes do not affect the result.
 
-        Every pass over the data goes through the batches once: one pass checks and counts them,
-        one or two find the start, each iteration takes one, and one more is made at the end.
+        Every pass over the data reads each batch once. The first pass checks and counts the
+        samples, one or two passes find the start, each iteration takes one pass, and a last pass
+        computes the final log-likelihood.
 
         Parameters
         ----------
         batches : iterable, callable or dataset of pyarrow
-            An iterable that can be gone through again, such as a list; or a callable that returns
-            an iterable or an iterator for each pass; or an object with a method `to_batches` or
-            `iter_batches`, as datasets, tables and Parquet files of pyarrow have. A batch is an
-            array-like of shape (n_samples, n_features), of any number of samples, or a tuple
-            (array, sample_weight). If all batches are float32, the computation is in float32. The
-            dtypes must be the same in every pass.
+            An iterable that can be iterated over repeatedly, such as a list; or a callable that
+            returns an iterable or an iterator for each pass; or an object with a method
+            `to_batches` or `iter_batches`, as datasets, tables and Parquet files of pyarrow have.
+            A batch is an array-like of shape (n_samples, n_features), with any number of samples,
+            or a tuple (array, sample_weight). If all batches are float32, the computation is in
+            float32. The dtypes must be the same in every pass.
 
         Returns
         -------
@@ -306,9 +317,10 @@ default='kmeans'
         Raises
         ------
         ValueError, TypeError
-            As from `fit`, with the number of the batch. Also if batches have different features, if
-            they can be gone through only once, or if they have another number of samples, other
-            weights or other dtypes in another pass. The estimator is then as it was before.
+            For the same reasons as in `fit`; the message then has the number of the batch. Also if
+            batches have different features, if they can be iterated over only once, or if they have
+            another number of samples, other weights or other dtypes in a later pass. The estimator
+            is then unchanged.
 
         Examples
         --------
@@ -339,12 +351,19 @@ default='kmeans'
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            What `predict` returns for X.
+            The labels that `predict` returns for X after the fit.
 
         Raises
         ------
         ValueError, TypeError
-            As from `fit`. The estimator is then as it was before.
+            For the same reasons as in `fit`. The estimator is then unchanged.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> labels = GaussianMixture(2, random_state=0).fit_predict([[0.0], [1.0], [8.0], [9.0]])
+        >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
+        True
         """
         attributes, rows = run.fit_array(self._options(), vars(self), X, sample_weight)
         fitted = {name: value for name, value in attributes.items() if value is not None}
@@ -356,39 +375,41 @@ default='kmeans'
     def partial_fit(
         self, X: Any, y: object = None, sample_weight: npt.ArrayLike | None = None
     ) -> Self:
-        """Learn from further samples, by stepwise EM, without keeping them.
+        """Learn from further samples by stepwise EM, without keeping them.
 
         The statistics of the mixture are a running mean, s ← (1 − γ) s + γ s(X), from which each
-        call makes the M-step. A sample has the step γ(n) = 1 / n up to n₀ = 10 times the number of
-        free parameters, and n₀^(α − 1) / n^α after that, where n is the number of samples seen and
-        α is `learning_decay`. A batch has the steps of its samples, so the division into batches
-        hardly matters.
+        call makes an M-step. Sample n has the step γ(n) = 1 / n up to n₀ = 10 times the number of
+        free parameters, and γ(n) = n₀^(α − 1) / n^α after that, where α is `learning_decay`. A
+        batch makes the steps of its samples at once, so the division into batches hardly matters.
 
-        The first samples are collected. The mixture is fitted to them once there are as many as
-        components, again whenever they have grown by half, and for the last time, from ten starts
-        at least, at 20 · n_components · n_features. After `fit`, `from_parameters` or `load`, the
-        stream begins at the present mixture.
+        The first samples are collected. The mixture is fitted to them as soon as there are as many
+        samples as components (but at least two), and again whenever their number has grown by half.
+        The last of these fits is made with 20 · n_components · n_features samples, from at least
+        ten starts. After `fit`, `from_parameters` or `load`, the stream begins with the present
+        mixture.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
-            Any number of samples; a call with a single sample is slow.
+            Any number of samples. One call with many samples is faster than many calls with few.
         y : object, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights count relative to the mean weight in the first fit (after `from_parameters`, in
-            the first batch), so that only their proportions matter, as in `fit`.
+            Non-negative weights. They count relative to the mean weight in the first fit (after
+            `from_parameters`, in the first batch), so that only their proportions matter, as in
+            `fit`.
 
         Returns
         -------
         self : GaussianMixture
-            `lower_bound_` is the mean log-likelihood of the last samples under the mixture as it
-            was before it learned from them.
+            The model. Its `lower_bound_` is the mean log-likelihood of the last samples under the
+            mixture before it learned from them.
 
         Raises
         ------
         ValueError, TypeError
-            For bad input. The estimator is then as it was before.
+            If an argument or a parameter of the constructor is invalid, or a fit to the first
+            samples fails. The estimator is then unchanged.
 
         References
         ----------
@@ -425,13 +446,14 @@ default='kmeans'
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
+            Numbers of components, from 0.
 
         Raises
         ------
         NotFittedError
             If the model is not fitted.
         ValueError, TypeError
-            If X is not what `fit` would take, or has other features.
+            If `fit` would not accept X, or X has other features than the training data.
 
         Examples
         --------
@@ -445,8 +467,8 @@ default='kmeans'
     def predict_proba(self, X: Any) -> FloatArray:
         """Return the responsibilities r_nk = π_k N(x_n | μ_k, Σ_k) / Σ_j π_j N(x_n | μ_j, Σ_j).
 
-        A sample that is too far from all components for its density to be more than 0 belongs to
-        the nearest component, which is the limit of the responsibilities.
+        A sample that is so far from all components that its squared distances overflow belongs to
+        the nearest component, as this is the limit of the responsibilities.
 
         Parameters
         ----------
@@ -455,12 +477,20 @@ default='kmeans'
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
-            The probability of each component given the sample.
+            The probability of each component given the sample. The dtype is float32 if both X and
+            `means_` are float32, else float64.
 
         Raises
         ------
         NotFittedError, ValueError, TypeError
-            As from `predict`.
+            For the same reasons as in `predict`.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([0.5, 0.5], [[0.0], [2.0]], covariances=[1.0, 1.0])
+        >>> gm.predict_proba([[1.0], [2.0]]).round(3).tolist()
+        [[0.5, 0.5], [0.119, 0.881]]
         """
         return score.responsibilities(self._rows(X), self._model())
 
@@ -474,19 +504,27 @@ default='kmeans'
         Returns
         -------
         log_likelihood : ndarray of shape (n_samples,)
-            In nats.
+            Log-likelihoods in nats; −inf for a sample whose squared distances from all components
+            overflow. The dtype is float32 if both X and `means_` are float32, else float64.
 
         Raises
         ------
         NotFittedError, ValueError, TypeError
-            As from `predict`.
+            For the same reasons as in `predict`.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[1.0])
+        >>> gm.score_samples([[0.0], [1.0]]).round(3).tolist()
+        [-0.919, -1.419]
         """
         return score.log_likelihood(self._rows(X), self._model())
 
     def score(
         self, X: Any, y: object = None, sample_weight: npt.ArrayLike | None = None
     ) -> float:
-        """Return the mean log-likelihood of the samples, weighted if weights are given.
+        """Return the mean log-likelihood of the samples, Σ w log p(x) / Σ w.
 
         Parameters
         ----------
@@ -494,29 +532,39 @@ default='kmeans'
         y : object, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights w; None means a weight of 1 for each sample.
 
         Returns
         -------
         log_likelihood : float
-            In nats per sample.
+            The mean in nats per sample, computed in float64 for any dtype of X.
 
         Raises
         ------
         NotFittedError, ValueError, TypeError
-            As from `predict`.
+            For the same reasons as in `predict`, and if `sample_weight` is invalid.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[1.0])
+        >>> round(gm.score([[0.0], [1.0]]), 3)
+        -1.169
         """
         return score.score(self._rows(X), self._model(), sample_weight).mean
 
     def bic(self, X: Any, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the Bayesian information criterion, −2 log L + n_parameters · log n.
 
-        The model with the lowest criterion is the best.
+        L is the likelihood of the n samples, and n_parameters the number of free parameters. Of
+        several models, the one with the lowest criterion is preferred.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
         sample_weight : array-like of shape (n_samples,), default=None
-            With weights, n is their sum.
+            Non-negative weights; None means a weight of 1 for each sample. With weights, n is their
+            sum.
 
         Returns
         -------
@@ -525,11 +573,19 @@ default='kmeans'
         Raises
         ------
         NotFittedError, ValueError, TypeError
-            As from `predict`.
+            For the same reasons as in `predict`, and if `sample_weight` is invalid.
 
         References
         ----------
         G. Schwarz, Estimating the dimension of a model, Ann. Statist. 6 (1978).
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> X = [[0.0], [1.0], [8.0], [9.0]]
+        >>> one, two = (GaussianMixture(k, random_state=0).fit(X).bic(X) for k in (1, 2))
+        >>> two < one
+        True
         """
         scored = score.score(self._rows(X), self._model(), sample_weight)
         return scored.bic(self._n_parameters())
@@ -537,12 +593,14 @@ default='kmeans'
     def aic(self, X: Any, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the Akaike information criterion, −2 log L + 2 n_parameters.
 
-        The model with the lowest criterion is the best.
+        L is the likelihood of the samples, and n_parameters the number of free parameters. Of
+        several models, the one with the lowest criterion is preferred.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
         sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; None means a weight of 1 for each sample.
 
         Returns
         -------
@@ -551,34 +609,51 @@ default='kmeans'
         Raises
         ------
         NotFittedError, ValueError, TypeError
-            As from `predict`.
+            For the same reasons as in `predict`, and if `sample_weight` is invalid.
+
+        References
+        ----------
+        H. Akaike, A new look at the statistical model identification, IEEE Trans. Autom. Control
+        19 (1974).
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[1.0])
+        >>> round(gm.aic([[0.0], [1.0]]), 3)    # two free parameters, a mean and a variance
+        8.676
         """
         scored = score.score(self._rows(X), self._model(), sample_weight)
         return scored.aic(self._n_parameters())
 
     def impute(self, X: Any, sample: bool = False) -> FloatArray:
-        """Fill missing values by what the model says of them, given the rest of the sample.
+        """Fill missing values from their distribution given the rest of the sample.
 
-        NaN is a missing value here, whatever the parameter `missing` says.
+        The conditional mean of the missing features is Σ_k r_k (μ_km + Σ_kmo Σ_koo⁻¹ (x_o − μ_ko)),
+        where m are the missing and o the observed features of a sample, and r_k its
+        responsibilities given x_o. NaN is a missing value here for any value of the parameter
+        `missing`.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
+            Samples in which NaN is a missing value.
         sample : bool, default=False
-            False fills by the conditional mean, True by a draw from the conditional distribution,
-            with `random_state`.
+            With False, a missing value is replaced by its conditional mean; with True, by a draw
+            from the conditional distribution, for which `random_state` is the seed.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            A copy, in which only NaN has changed.
+            A copy, in which only NaN has been replaced. The dtype is float32 if both X and `means_`
+            are float32, else float64.
 
         Raises
         ------
         TypeError
             If `sample` is not a bool.
         NotFittedError, ValueError, TypeError
-            As from `predict`.
+            For the same reasons as in `predict`.
 
         Examples
         --------
@@ -600,11 +675,12 @@ default='kmeans'
         Parameters
         ----------
         n_samples : int, default=1
+            Number of samples. A float is accepted if it is a whole number, such as 1e5.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Of the dtype of `means_`.
+            The samples, of the dtype of `means_`.
         y : ndarray of shape (n_samples,), int64
             The component that each sample was drawn from.
 
@@ -614,6 +690,18 @@ default='kmeans'
             If the model is not fitted.
         ValueError, TypeError
             If `n_samples` is not a positive whole number.
+        OverflowError
+            If `n_samples` is more than the number of rows that an array can have.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters(
+        ...     [0.5, 0.5], [[0.0], [9.0]], covariances=[1.0, 1.0], random_state=0
+        ... )
+        >>> X, y = gm.sample(5)
+        >>> X.shape, y.shape
+        ((5, 1), (5,))
         """
         prepared = self._model().prepared
         X, labels = draw(prepared, n_samples, check_random_state(self.random_state))
@@ -632,28 +720,33 @@ default='kmeans'
         covariance_type: CovarianceName | None = None,
         **params: Any,
     ) -> Self:
-        """Make a ready model from its parameters.
+        """Make a fitted model from its parameters.
 
         Parameters
         ----------
         weights : array-like of shape (n_components,)
+            Weights, which must not be negative and must sum to 1.
         means : array-like of shape (n_components, n_features)
+            Means. If they are an array of float32, the model is float32, else float64.
         covariances, precisions : array-like, default=None
-            One of the two, in the shape of the covariance type.
+            Covariances or inverse covariances, in the shape of the covariance type. Exactly one of
+            the two must be given.
         covariance_type : {'full', 'tied', 'diag', 'spherical'} or None, default=None
-            Needed only if the shape fits more than one type.
+            The type of the covariances. None means the type whose shape they have; it has to be
+            given only if more than one type has this shape.
         **params
             Further arguments of the constructor.
 
         Returns
         -------
         model : GaussianMixture
+            A model that methods can use as after `fit`.
 
         Raises
         ------
         ValueError
-            If a shape or value does not fit, or not exactly one of covariances and precisions
-            is given.
+            If an array has a shape or values that it cannot have, or not exactly one of covariances
+            and precisions is given.
 
         Examples
         --------
@@ -688,24 +781,35 @@ default='kmeans'
         return model
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a NumPy .npz file.
+        """Write the model to a NumPy .npz file, which `load` reads.
+
+        A `random_state` that is not an int, and an `init_params` that is a callable, are not saved.
+        A model in a stream of `partial_fit` continues after `load` exactly as the original would.
 
         Parameters
         ----------
         path : str or path
-            Used as it is, without adding a suffix. A `random_state` that is not an int, and an
-            `init_params` that is a callable, are not kept. A model in a `partial_fit` stream
-            continues after `load` exactly as the original would.
+            The name of the file; no suffix is added.
 
         Raises
         ------
         NotFittedError
             If the model is not fitted.
         ValueError, TypeError
-            If a parameter or an attribute is not what `load` would accept.
+            If the model has a parameter or an attribute that `load` would not accept.
         OSError
             If the file cannot be written. An older file of that name is unchanged, unless it had to
             be written in place (a pipe, a device, a file in a read-only folder).
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[4.0])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gm.save(f"{folder}/model.npz")
+        ...     os.listdir(folder)
+        ['model.npz']
         """
         self._model()
         npz.save(self, path)
@@ -717,17 +821,30 @@ default='kmeans'
         Parameters
         ----------
         path : str or path
+            The name of the file.
 
         Returns
         -------
         model : GaussianMixture
+            The model with the parameters and the fitted attributes that were saved.
 
         Raises
         ------
         OSError
             If the file cannot be opened.
         ValueError
-            If it is not such a model, or of a later format version.
+            If the file was not written by `save`, is damaged, or has a later format version.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[4.0])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gm.save(f"{folder}/model.npz")
+        ...     loaded = GaussianMixture.load(f"{folder}/model.npz")
+        >>> loaded.covariances_.tolist()
+        [4.0]
         """
         params, attributes = npz.load(path)
         try:
@@ -740,11 +857,13 @@ default='kmeans'
         return model
 
     def to_sklearn(self) -> SklearnGaussianMixture:
-        """Make the same model as an object of scikit-learn's own class.
+        """Convert the model to scikit-learn's own class.
 
         Returns
         -------
         model : sklearn.mixture.GaussianMixture
+            A fitted model with copies of the arrays. Parameters that scikit-learn's class does not
+            have, and an `init_params` that is a callable, are left out.
 
         Raises
         ------
@@ -752,18 +871,25 @@ default='kmeans'
             If the model is not fitted.
         ImportError
             If scikit-learn is not installed.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[4.0])
+        >>> gm.to_sklearn().predict([[3.0]]).tolist()
+        [0]
         """
         self._model()
         return to_sklearn(self)
 
-    # --- what methods begin with ------------------------------------------------------------
+    # --- checks that the methods make -------------------------------------------------------
 
     def _options(self) -> Options:
-        """Return the parameters of the constructor, checked."""
+        """Check the parameters of the constructor, and return them."""
         return options_of(self)
 
     def _model(self) -> Model:
-        """Return the fitted attributes as they are now, checked, and how they are used."""
+        """Check the fitted attributes as they are now, and return them with their options."""
         attributes = vars(self)
         if "means_" not in attributes or "weights_" not in attributes:
             raise self._not_fitted_error()
@@ -773,16 +899,18 @@ default='kmeans'
         return self._using(prepared)
 
     def _n_parameters(self) -> int:
-        """Return the number of free parameters; scikit-learn's class has this method too."""
+        """Return the number of free parameters, as the same method of scikit-learn's class does."""
         return score.n_parameters(self._model().prepared)
 
     def _using(self, prepared: Prepared) -> Model:
+        """Return a mixture with the options of this estimator that methods use."""
         return Model(prepared, self.missing == "marginalize", self.n_threads)
 
     def _rows(self, X: Any, allow_nan: bool | None = None) -> FloatArray | ForeignRows:
-        """Return the samples that a method is given, checked against the fitted features.
+        """Check the samples of a method against the fitted features, and return them.
 
-        The values of ForeignRows are checked when they are converted, which all methods do once.
+        The values of ForeignRows are checked later, when they are converted. All methods convert
+        them once.
         """
         attributes = vars(self)
         if "means_" not in attributes:
@@ -800,11 +928,12 @@ default='kmeans'
         return rows
 
     def _dtype(self) -> np.dtype[Any]:
-        """Return the dtype of the model: float32 if the means are, else float64."""
+        """Return the dtype of the model: float32 if the means are float32, else float64."""
         single = np.asarray(self.means_).dtype == np.float32
         return np.dtype(np.float32 if single else np.float64)
 
     def _not_fitted_error(self) -> Exception:
+        """Return the error for a model without fitted attributes."""
         collected: stream.Collected | None = vars(self).get("_collected")
         detail = ""
         if collected is not None:
@@ -815,7 +944,7 @@ default='kmeans'
         return not_fitted_error(type(self).__name__, detail)
 
     def __sklearn_tags__(self) -> Tags:
-        """Describe the estimator to scikit-learn, with whether it takes NaN."""
+        """Describe the estimator to scikit-learn, including whether it accepts NaN."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.missing == "marginalize"
         return tags

@@ -1,7 +1,8 @@
 """Gaussian mixtures in plain NumPy, written like the textbook.
 
-The model is  p(x) = Σ_k π_k N(x | μ_k, Σ_k).  The functions here are those of the compiled core;
-tests take them as the truth, and people measure the core's speed against them.
+The model is  p(x) = Σ_k π_k N(x | μ_k, Σ_k).  The functions here have compiled counterparts in
+gmm_core. The tests compare the compiled results with those of this module, and benchmarks compare
+the times. Equations: Bishop, Pattern Recognition and Machine Learning (2006), section 9.2.2.
 
 ==========  ======================  ===========  ====================  ===================
 type        Σ_k                     covariances  precisions_cholesky   U_kᵀ (x - μ_k)
@@ -14,8 +15,8 @@ spherical   σ²_k I                  (K,)         (K,), 1 / σ_k         one sc
 
 U_k, the Cholesky factor of the precision, has Σ_k⁻¹ = U_k U_kᵀ. X is (N, D), weights π (K,), means
 μ (K, D), responsibilities r (N, K); indices are n, k, d. Arrays are float32 or float64, and results
-have the dtype of X; sums over samples are taken in float64 all the same. Samples may carry a
-``sample_weight`` w_n: weight 2 is the sample twice, weight 0 its absence.
+have the dtype of X, although sums over samples are taken in float64. Samples may have a
+``sample_weight`` w_n: weight 2 stands for the sample twice, and weight 0 for no sample.
 """
 
 from typing import Any, NamedTuple
@@ -23,43 +24,43 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.floating]]
-Reg = float | Array  # added to all variances, or to those of each feature
+Reg = float | Array  # one regularisation for all features, or one for each feature
 
 
 class Full:
-    """Σ_k is any positive definite matrix. The other types override what is simpler for them."""
+    """Σ_k is any positive definite matrix. The other types override the methods that differ."""
 
     def factor(self, covariances: Array) -> Array:
-        """U_k for every component."""
+        """Return U_k for every component."""
         return np.stack([_inverse_factor(c, f"component {k}") for k, c in enumerate(covariances)])
 
     def per_component(self, factors: Array, n_components: int) -> list[Array]:
-        """[U_1, ..., U_K]."""
+        """Return the list [U_1, ..., U_K]."""
         return list(factors)
 
     def whiten(self, difference: Array, factor: Array) -> Array:
-        """y = U_kᵀ (x - μ_k) for every row, so that ‖y‖² = (x - μ_k)ᵀ Σ_k⁻¹ (x - μ_k)."""
+        """Return y = U_kᵀ (x - μ_k) for every row; ‖y‖² = (x - μ_k)ᵀ Σ_k⁻¹ (x - μ_k)."""
         return difference @ factor
 
     def log_det(self, factor: Array, n_features: int) -> float:
-        """log |U_k| = -½ log |Σ_k|."""
+        """Return log |U_k| = -½ log |Σ_k|."""
         return float(np.log(np.diagonal(factor)).sum())
 
     def second_moment(self, r: Array, difference: Array) -> Array:
-        """Σ_n r_nk (x_n - c_k)(x_n - c_k)ᵀ, or the part of it that this type needs."""
+        """Return Σ_n r_nk (x_n - c_k)(x_n - c_k)ᵀ, or the part of it that this type needs."""
         return (r[:, np.newaxis] * difference).T @ difference
 
     def gather(self, moments: list[Array]) -> Array:
-        """The second moments of all components as one array."""
+        """Return the second moments of all components as one array."""
         return np.stack(moments)
 
     def covariances(self, moments: Array, counts: Array, n_features: int, reg: Reg) -> Array:
-        """Σ_k = moments_k / N_k, with ``reg`` added to the diagonal."""
+        """Return Σ_k = moments_k / N_k, with ``reg`` added to the diagonal."""
         return moments / counts[:, np.newaxis, np.newaxis] + reg * np.eye(n_features)
 
 
 class Tied(Full):
-    """Σ_k = Σ: the covariances of all components, averaged with weights N_k / N."""
+    """Σ_k = Σ is the average of the covariances of all components, with weights N_k / N."""
 
     def factor(self, covariances: Array) -> Array:
         return _inverse_factor(covariances, "the matrix shared by all components")
@@ -76,7 +77,7 @@ class Tied(Full):
 
 
 class Diag(Full):
-    """Σ_k = diag(σ²_k1 ... σ²_kD): features are uncorrelated within a component."""
+    """Σ_k = diag(σ²_k1 ... σ²_kD), so features are uncorrelated within a component."""
 
     def factor(self, covariances: Array) -> Array:
         for k, variance in enumerate(covariances):
@@ -98,7 +99,7 @@ class Diag(Full):
 
 
 class Spherical(Diag):
-    """Σ_k = σ²_k I: one variance, the mean of the D variances of ``diag``."""
+    """Σ_k = σ²_k I, where σ²_k is the mean of the D variances of ``diag``."""
 
     def log_det(self, factor: Array, n_features: int) -> float:
         return n_features * float(np.log(factor))
@@ -115,6 +116,7 @@ COVARIANCE_TYPES = {"full": Full(), "tied": Tied(), "diag": Diag(), "spherical":
 
 
 def _lookup(covariance_type: str) -> Full:
+    """Return the covariance type of this name."""
     if covariance_type not in COVARIANCE_TYPES:
         expected = list(COVARIANCE_TYPES)
         raise ValueError(f"covariance_type is {covariance_type!r}, expected one of {expected}")
@@ -122,11 +124,12 @@ def _lookup(covariance_type: str) -> Full:
 
 
 def _not_positive_definite(name: str) -> ValueError:
+    """Return the error for a covariance that cannot be factored."""
     return ValueError(f"covariances: {name} is not positive definite, or not finite")
 
 
 def _inverse_factor(covariance: Array, name: str) -> Array:
-    """Upper triangular U with Σ⁻¹ = U Uᵀ: if Σ = L Lᵀ, then U = (Lᵀ)⁻¹."""
+    """Return the upper triangular U with Σ⁻¹ = U Uᵀ: if Σ = L Lᵀ, then U = (Lᵀ)⁻¹."""
     try:
         lower = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
@@ -137,7 +140,29 @@ def _inverse_factor(covariance: Array, name: str) -> Array:
 
 
 def precision_cholesky(covariances: Array, covariance_type: str) -> Array:
-    """U_k with Σ_k⁻¹ = U_k U_kᵀ; a ValueError names the component that is not positive definite."""
+    """Return the factors U_k of the precisions, Σ_k⁻¹ = U_k U_kᵀ.
+
+    Parameters
+    ----------
+    covariances : ndarray in the shape of the covariance type
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+
+    Returns
+    -------
+    ndarray in the same shape
+
+    Raises
+    ------
+    ValueError
+        If a covariance is not positive definite; the message names the component.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import reference
+    >>> reference.precision_cholesky(np.array([4.0, 0.25]), "spherical").tolist()
+    [0.5, 2.0]
+    """
     return _lookup(covariance_type).factor(covariances)
 
 
@@ -145,13 +170,40 @@ def precision_cholesky(covariances: Array, covariance_type: str) -> Array:
 
 
 def log_density(X: Array, means: Array, precisions_cholesky: Array, covariance_type: str) -> Array:
-    """log N(x_n | μ_k, Σ_k) = log |U_k| - ½ (D log 2π + ‖U_kᵀ (x_n - μ_k)‖²), as (N, K)."""
+    """Return log N(x_n | μ_k, Σ_k) = log |U_k| - ½ (D log 2π + ‖U_kᵀ (x_n - μ_k)‖²).
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+    means : ndarray of shape (K, D)
+    precisions_cholesky : ndarray in the shape of the covariance type
+        The factors U_k.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+
+    Returns
+    -------
+    ndarray of shape (N, K), the dtype of X
+        -inf where the squared distance overflows.
+
+    Raises
+    ------
+    ValueError
+        If there is no covariance type of this name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import reference
+    >>> X, means, factors = np.array([[0.0]]), np.array([[0.0], [2.0]]), np.array([1.0, 1.0])
+    >>> reference.log_density(X, means, factors, "spherical").round(3).tolist()
+    [[-0.919, -2.919]]
+    """
     kind = _lookup(covariance_type)
     n_samples, n_features = X.shape
     log_prob = np.empty((n_samples, len(means)), dtype=X.dtype)
     for k, factor in enumerate(kind.per_component(precisions_cholesky, len(means))):
         y = kind.whiten(X - means[k], factor)
-        with np.errstate(over="ignore"):  # a length too large to be squared: log-density -inf
+        with np.errstate(over="ignore"):  # if the square overflows, the log-density is -inf
             distance = (y**2).sum(axis=1)
         log_det = kind.log_det(factor, n_features)
         log_prob[:, k] = log_det - 0.5 * (n_features * np.log(2 * np.pi) + distance)
@@ -161,7 +213,35 @@ def log_density(X: Array, means: Array, precisions_cholesky: Array, covariance_t
 def weighted_log_prob(
     X: Array, weights: Array, means: Array, precisions_cholesky: Array, covariance_type: str
 ) -> Array:
-    """log π_k + log N(x_n | μ_k, Σ_k), as (N, K); -inf for a component of weight 0."""
+    """Return log π_k + log N(x_n | μ_k, Σ_k).
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+    weights : ndarray of shape (K,)
+    means : ndarray of shape (K, D)
+    precisions_cholesky : ndarray in the shape of the covariance type
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+
+    Returns
+    -------
+    ndarray of shape (N, K), the dtype of X
+        -inf for a component of weight 0.
+
+    Raises
+    ------
+    ValueError
+        If there is no covariance type of this name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import reference
+    >>> X, weights, means = np.array([[0.0]]), np.array([1.0, 0.0]), np.array([[0.0], [2.0]])
+    >>> factors = np.array([1.0, 1.0])
+    >>> reference.weighted_log_prob(X, weights, means, factors, "spherical").round(3).tolist()
+    [[-0.919, -inf]]
+    """
     with np.errstate(divide="ignore"):
         log_weights = np.log(weights)
     log_prob = log_density(X, means, precisions_cholesky, covariance_type) + log_weights
@@ -171,11 +251,40 @@ def weighted_log_prob(
 def expectation_step(
     X: Array, weights: Array, means: Array, precisions_cholesky: Array, covariance_type: str
 ) -> tuple[Array, Array]:
-    """log p(x_n) = log Σ_k π_k N(x_n | μ_k, Σ_k) as (N,), and the responsibilities (N, K).
+    """Return log p(x_n) = log Σ_k π_k N(x_n | μ_k, Σ_k), and the responsibilities.
 
-    Both are taken relative to the largest term, m_n = max_k log π_k N(x_n | μ_k, Σ_k): the terms
-    divided by exp(m_n) cannot all underflow. Where all of them are -inf, log p(x_n) is -inf and
-    the responsibilities, 0 / 0, are NaN.
+    Both are computed relative to the largest term, m_n = max_k log π_k N(x_n | μ_k, Σ_k), because
+    the terms divided by exp(m_n) cannot all underflow.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+    weights : ndarray of shape (K,)
+    means : ndarray of shape (K, D)
+    precisions_cholesky : ndarray in the shape of the covariance type
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+
+    Returns
+    -------
+    log_likelihood : ndarray of shape (N,), the dtype of X
+        -inf for a sample whose log-densities are all -inf.
+    responsibilities : ndarray of shape (N, K), the dtype of X
+        NaN, which is 0 / 0, for such a sample.
+
+    Raises
+    ------
+    ValueError
+        If there is no covariance type of this name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import reference
+    >>> X, weights, means = np.array([[1.0]]), np.array([0.25, 0.75]), np.array([[0.0], [2.0]])
+    >>> factors = np.array([1.0, 1.0])
+    >>> log_likelihood, r = reference.expectation_step(X, weights, means, factors, "spherical")
+    >>> log_likelihood.round(3).tolist(), r.round(3).tolist()
+    ([-1.419], [[0.25, 0.75]])
     """
     log_prob = weighted_log_prob(X, weights, means, precisions_cholesky, covariance_type)
     largest = log_prob.max(axis=1, keepdims=True)
@@ -189,14 +298,46 @@ def expectation_step(
 def log_likelihood(
     X: Array, weights: Array, means: Array, precisions_cholesky: Array, covariance_type: str
 ) -> Array:
-    """log p(x_n) = log Σ_k π_k N(x_n | μ_k, Σ_k), as (N,)."""
+    """Return log p(x_n) = log Σ_k π_k N(x_n | μ_k, Σ_k).
+
+    Parameters and errors are those of `expectation_step`.
+
+    Returns
+    -------
+    ndarray of shape (N,), the dtype of X
+        -inf for a sample whose log-densities are all -inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import reference
+    >>> X, weights, means = np.array([[1.0]]), np.array([0.25, 0.75]), np.array([[0.0], [2.0]])
+    >>> reference.log_likelihood(X, weights, means, np.ones(2), "spherical").round(3).tolist()
+    [-1.419]
+    """
     return expectation_step(X, weights, means, precisions_cholesky, covariance_type)[0]
 
 
 def responsibilities(
     X: Array, weights: Array, means: Array, precisions_cholesky: Array, covariance_type: str
 ) -> Array:
-    """r_nk = π_k N(x_n | μ_k, Σ_k) / Σ_j π_j N(x_n | μ_j, Σ_j), as (N, K)."""
+    """Return r_nk = π_k N(x_n | μ_k, Σ_k) / Σ_j π_j N(x_n | μ_j, Σ_j).
+
+    Parameters and errors are those of `expectation_step`.
+
+    Returns
+    -------
+    ndarray of shape (N, K), the dtype of X
+        NaN for a sample whose log-densities are all -inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import reference
+    >>> X, weights, means = np.array([[1.0]]), np.array([0.25, 0.75]), np.array([[0.0], [2.0]])
+    >>> reference.responsibilities(X, weights, means, np.ones(2), "spherical").round(3).tolist()
+    [[0.25, 0.75]]
+    """
     return expectation_step(X, weights, means, precisions_cholesky, covariance_type)[1]
 
 
@@ -204,7 +345,7 @@ def responsibilities(
 
 
 def _weighted(responsibilities: Array, sample_weight: Array | None) -> Array:
-    """w_n r_nk, in float64 so that sums over samples are taken in float64."""
+    """Return w_n r_nk in float64, so that sums over samples are taken in float64."""
     r = responsibilities.astype(np.float64, copy=False)
     return r if sample_weight is None else r * np.asarray(sample_weight)[:, np.newaxis]
 
@@ -216,11 +357,41 @@ def sufficient_statistics(
     shift: Array,
     sample_weight: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Sums over samples, about a point c_k = shift[k] for every component.
+    """Return the counts and the moments of the samples about a point c_k for every component.
 
-    Returns N_k = Σ_n w_n r_nk (K,), Σ_n w_n r_nk (x_n - c_k) (K, D), and the second moments
-    Σ_n w_n r_nk (x_n - c_k)(x_n - c_k)ᵀ: full (K, D, D); tied (D, D), summed over k; diag (K, D),
-    the diagonals; spherical (K,), the traces.
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+    responsibilities : ndarray of shape (N, K)
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    shift : ndarray of shape (K, D)
+        The points c_k.
+    sample_weight : ndarray of shape (N,), default=None
+        None means a weight of 1 for each sample.
+
+    Returns
+    -------
+    counts : ndarray of shape (K,), the dtype of X
+        N_k = Σ_n w_n r_nk.
+    first : ndarray of shape (K, D), the dtype of X
+        Σ_n w_n r_nk (x_n - c_k).
+    second : ndarray, the dtype of X
+        Σ_n w_n r_nk (x_n - c_k)(x_n - c_k)ᵀ. 'full' has these matrices, of shape (K, D, D);
+        'tied' their sum over k, of shape (D, D); 'diag' their diagonals, of shape (K, D);
+        'spherical' their traces, of shape (K,).
+
+    Raises
+    ------
+    ValueError
+        If there is no covariance type of this name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import reference
+    >>> X, r, shift = np.array([[1.0], [3.0]]), np.ones((2, 1)), np.zeros((1, 1))
+    >>> [a.tolist() for a in reference.sufficient_statistics(X, r, "diag", shift)]
+    [[2.0], [[4.0]], [[10.0]]]
     """
     kind = _lookup(covariance_type)
     r = _weighted(responsibilities, sample_weight)
@@ -240,9 +411,39 @@ def maximization_step(
     reg_covar: Reg = 1e-6,
     sample_weight: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    """π_k = N_k / N,  μ_k = Σ_n r_nk x_n / N_k,  Σ_k = Σ_n r_nk (x_n - μ_k)(x_n - μ_k)ᵀ / N_k.
+    """Return the mixture that maximises the expected log-likelihood of the samples.
 
-    Returns (weights, means, covariances). A component with N_k = 0 has no mean: ValueError.
+    π_k = N_k / N,  μ_k = Σ_n r_nk x_n / N_k,  Σ_k = Σ_n r_nk (x_n - μ_k)(x_n - μ_k)ᵀ / N_k.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+    responsibilities : ndarray of shape (N, K)
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    reg_covar : float or ndarray of shape (D,), default=1e-6
+        Regularisation that is added to the diagonal of every covariance.
+    sample_weight : ndarray of shape (N,), default=None
+        None means a weight of 1 for each sample.
+
+    Returns
+    -------
+    weights : ndarray of shape (K,), the dtype of X
+    means : ndarray of shape (K, D), the dtype of X
+    covariances : ndarray in the shape of the covariance type, the dtype of X
+
+    Raises
+    ------
+    ValueError
+        If N_k = 0, as the component then has no mean, or if there is no covariance type of this
+        name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import reference
+    >>> X, r = np.array([[1.0], [3.0]]), np.ones((2, 1))
+    >>> [a.tolist() for a in reference.maximization_step(X, r, "diag", reg_covar=0.0)]
+    [[1.0], [[2.0]], [[1.0]]]
     """
     dtype, X = X.dtype, X.astype(np.float64, copy=False)
     r = _weighted(responsibilities, sample_weight)
@@ -252,7 +453,7 @@ def maximization_step(
             raise ValueError(f"responsibilities: component {k} has a sum of {count}, expected > 0")
     weights = counts / counts.sum()
     means = r.T @ X / counts[:, np.newaxis]
-    for k in range(len(means)):  # what rounding left of the sums: it matters far from the origin
+    for k in range(len(means)):  # correct the rounding of the sums, which is large far from 0
         means[k] += r[:, k] @ (X - means[k]) / counts[k]
     _, _, moments = sufficient_statistics(X, r, covariance_type, shift=means)
     covariances = _lookup(covariance_type).covariances(moments, counts, X.shape[1], reg_covar)
@@ -263,7 +464,19 @@ def maximization_step(
 
 
 class FitResult(NamedTuple):
-    """Where EM ended; ``lower_bounds[i]`` is the mean log-likelihood seen by E-step i."""
+    """The result of `fit`.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (K,)
+    means : ndarray of shape (K, D)
+    covariances : ndarray in the shape of the covariance type
+    lower_bounds : list of float
+        The mean log-likelihoods that the E-steps found, each under the parameters before its
+        iteration.
+    converged : bool
+        Whether the mean log-likelihood stopped changing within the allowed iterations.
+    """
 
     weights: Array
     means: Array
@@ -284,9 +497,46 @@ def fit(
     reg_covar: Reg = 1e-6,
     sample_weight: Array | None = None,
 ) -> FitResult:
-    """E-step, M-step, again, until the mean log-likelihood changes by less than ``tol``."""
+    """Repeat E-step and M-step until the mean log-likelihood changes by less than ``tol``.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+    weights : ndarray of shape (K,)
+    means : ndarray of shape (K, D)
+    covariances : ndarray in the shape of the covariance type
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    tol : float, default=1e-3
+        The tolerance of the stop rule, in nats per sample.
+    max_iter : int, default=100
+        Largest number of iterations.
+    reg_covar : float or ndarray of shape (D,), default=1e-6
+        Regularisation that is added to the diagonal of every covariance.
+    sample_weight : ndarray of shape (N,), default=None
+        None means a weight of 1 for each sample.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ValueError
+        If a covariance is not positive definite, a component has no samples, or a sample has
+        log-density -inf under every component.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import reference
+    >>> X = np.array([[0.0], [1.0], [8.0], [9.0]])
+    >>> start = np.array([0.5, 0.5]), np.array([[0.0], [9.0]]), np.array([1.0, 1.0])
+    >>> result = reference.fit(X, *start, "spherical")
+    >>> result.converged, result.means.round(3).tolist()
+    (True, [[0.5], [8.5]])
+    """
     w = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight)
-    rows = np.flatnonzero(w)  # a row of weight 0 is absent, whatever it holds
+    rows = np.flatnonzero(w)  # a row of weight 0 counts as absent, even if it holds NaN
     X, w = X[rows], w[rows]
     lower_bounds: list[float] = []
     converged = False
@@ -306,7 +556,24 @@ def fit(
 
 
 def squared_distances(X: Array, centers: Array) -> Array:
-    """‖x_n - c_k‖², as (N, K)."""
+    """Return ‖x_n - c_k‖².
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+    centers : ndarray of shape (K, D)
+
+    Returns
+    -------
+    ndarray of shape (N, K), the dtype of X
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import reference
+    >>> reference.squared_distances(np.array([[3.0, 4.0]]), np.zeros((1, 2))).tolist()
+    [[25.0]]
+    """
     distances = [((X - c) ** 2).sum(axis=1) for c in centers]
     return np.stack(distances, axis=1).astype(X.dtype, copy=False)
 
@@ -318,11 +585,44 @@ def lloyd(
     max_iter: int = 300,
     tol: float = 1e-4,
 ) -> tuple[np.ndarray[Any, np.dtype[np.intp]], Array, float, int]:
-    """k-means: each sample to its nearest center, each center to the mean of its samples, again.
+    """Cluster samples by Lloyd's iteration of k-means.
 
-    Stops when the centers move by Σ_k ‖Δc_k‖² ≤ tol · (mean variance of the features). Ties go to
-    the lower k; a center without samples stays where it is. Returns (labels, centers, inertia,
-    n_iter), where labels and inertia = Σ_n w_n min_k ‖x_n - c_k‖² belong to the final centers.
+    Each iteration assigns every sample to its nearest center, and moves every center to the mean of
+    its samples. Of equally near centers, the one with the lower k is chosen. A center without
+    samples does not move.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D)
+    centers : ndarray of shape (K, D)
+        The centers to start from.
+    sample_weight : ndarray of shape (N,), default=None
+        None means a weight of 1 for each sample.
+    max_iter : int, default=300
+        Largest number of iterations.
+    tol : float, default=1e-4
+        The iteration stops when Σ_k ‖Δc_k‖² ≤ tol · (mean variance of the features), where Δc_k is
+        the last move of center k.
+
+    Returns
+    -------
+    labels : ndarray of shape (N,), intp
+        The nearest of the final centers to each sample.
+    centers : ndarray of shape (K, D), the dtype of X
+        The final centers.
+    inertia : float
+        Σ_n w_n min_k ‖x_n - c_k‖² for the final centers.
+    n_iter : int
+        Number of iterations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import reference
+    >>> X = np.array([[0.0], [1.0], [8.0], [9.0]])
+    >>> labels, centers, inertia, n_iter = reference.lloyd(X, X[[0, 3]])
+    >>> labels.tolist(), centers.tolist(), inertia
+    ([0, 0, 1, 1], [[0.5], [8.5]], 1.0)
     """
     w = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight)
     variance = np.average((X - np.average(X, axis=0, weights=w)) ** 2, axis=0, weights=w).mean()

@@ -88,6 +88,7 @@ def check_options(params: Mapping[str, object], class_name: str) -> None:
 
 
 def _check(name: str, value: object, class_name: str) -> None:
+    """Raise InvalidParameterError if a value violates the rule of its option."""
     if not _obeys.__wrapped__(name, value):
         raise InvalidParameterError(
             f"The {name!r} parameter of {class_name} must be {_RULES[name][0]}. "
@@ -95,13 +96,14 @@ def _check(name: str, value: object, class_name: str) -> None:
         )
 
 
-# Hashable types; equal values of the same one of these types obey the same rules.
+# Values of these types are hashable, and equal values of one type obey the same rules.
 _PLAIN = frozenset((int, float, str, bool, type(None)))
 
 
 # Checking the same few values takes a considerable part of a small fit, so the results are cached.
 @functools.lru_cache(maxsize=1024, typed=True)
 def _obeys(name: str, value: Any) -> bool:
+    """Return whether a value obeys the rule of its option, or there is no such option."""
     rule = _RULES.get(name)
     return rule is None or rule[1](value)
 

@@ -44,7 +44,7 @@ class Restart:
     Examples
     --------
     >>> from gmm_core import GaussianMixture
-    >>> gm = GaussianMixture(2, n_init=3, random_state=0).fit([[0.0], [0.1], [5.0], [5.1]])
+    >>> gm = GaussianMixture(2, n_init=3, random_state=0).fit([[0.0], [1.0], [8.0], [9.0]])
     >>> len(gm.restarts_), gm.restarts_[0].converged, gm.restarts_[0].failure
     (3, True, None)
     """

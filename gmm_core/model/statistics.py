@@ -136,7 +136,17 @@ class Statistics:
     def unchecked(
         cls, values: Float64Array, shift: Float64Array, covariance_type: str
     ) -> Statistics:
-        """Make statistics of arrays that a kernel has filled, whose form is known."""
+        """Make statistics from arrays that a kernel has filled, without checking them.
+
+        Parameters
+        ----------
+        values, shift, covariance_type
+            The arguments of the constructor.
+
+        Returns
+        -------
+        Statistics
+        """
         statistics = cls.__new__(cls)
         statistics.values, statistics.shift = values, shift
         statistics.covariance_type = covariance_type
