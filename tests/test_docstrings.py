@@ -1,0 +1,29 @@
+"""The examples in the docstrings of the package run, and print what the docstrings say."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import gmm_core
+
+
+@pytest.fixture(scope="module")
+def docstrings():
+    """All docstrings of the package that have examples."""
+    names = [module.name for module in pkgutil.walk_packages(gmm_core.__path__, "gmm_core.")]
+    names.remove("gmm_core.__main__")   # importing it runs the command line
+    modules = [gmm_core, *map(importlib.import_module, names)]
+    found = [docstring for module in modules for docstring in doctest.DocTestFinder().find(module)]
+    return [docstring for docstring in found if docstring.examples]
+
+
+def test_examples(docstrings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner, report = doctest.DocTestRunner(), []
+    for docstring in docstrings:
+        runner.run(docstring, out=report.append)
+    assert not runner.failures, "".join(report)
+    assert runner.tries > 100
+    assert not list(tmp_path.iterdir())
