@@ -119,7 +119,7 @@ PARAMETERS = {
     "tied precision": Bad("'tied precision' .*it is not positive-definite", covariance_type="tied", precisions_init=[[1, 2], [2, 1]]),
     "diag precision": Bad("'diag precision' should be positive, .*min value 0", covariance_type="diag", precisions_init=np.zeros((2, 2))),
     "spherical precision": Bad("'spherical precision' should be positive", covariance_type="spherical", precisions_init=[1, -1]),
-}  # fmt: skip
+}
 CASES = {**DATA, **PARAMETERS}
 
 

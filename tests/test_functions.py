@@ -11,7 +11,7 @@ import gmm_core
 from gmm_core import GaussianMixture, Statistics, reference
 
 TYPES = ["full", "tied", "diag", "spherical"]
-Make = Callable[..., Any]  # the fixtures
+Make = Callable[..., Any]  # the type of the fixtures that return functions
 both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 all_types = pytest.mark.parametrize("covariance_type", TYPES)
 

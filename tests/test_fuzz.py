@@ -58,7 +58,7 @@ def read_only(X: np.ndarray) -> np.ndarray:
 LAYOUTS: tuple[Callable[[np.ndarray], Any], ...] = (
     np.ascontiguousarray, np.asfortranarray, unaligned, read_only, np.ndarray.tolist,
     lambda X: X[::-1].copy()[::-1], lambda X: np.repeat(X, 2, axis=0)[::2],
-)  # fmt: skip
+)
 
 
 @st.composite
@@ -314,7 +314,7 @@ def fit_from(path: Path, covariance_type: str, contents: list[bytes] | None = No
     model = GaussianMixture(
         2, covariance_type=covariance_type, n_init=2, max_iter=5, tol=0, random_state=0,
         init_params="random_from_data", checkpoint=path, checkpoint_interval=100 if contents is None else 1,
-    )  # fmt: skip
+    )
     if contents is None:
         return model.fit(samples())
     calls, save = iter(range(1, 100)), Checkpoint.save
@@ -359,7 +359,7 @@ def other_arrays(draw: Any, arrays: dict[str, np.ndarray]) -> None:
         arrays[name] = draw(st.sampled_from((
             array[:0], array[:-1], array[None], array.ravel()[:, None], array[..., :1], array[..., :0],
             np.concatenate([array, array]), np.zeros((4_000, 2)), np.zeros(()),
-        )))  # fmt: skip
+        )))
     elif how == "dtype":
         dtype = np.dtype(draw(st.sampled_from([d for d in DTYPES if d not in ("f4", ">f4", "O")])))
         with warnings.catch_warnings(), np.errstate(all="ignore"):

@@ -8,7 +8,7 @@ import pytest
 
 from gmm_core import _build_config, _cpu
 
-Make = Callable[..., Any]  # the fixtures
+Make = Callable[..., Any]  # the type of the fixtures that return functions
 LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
 
 

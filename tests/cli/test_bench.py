@@ -14,7 +14,7 @@ def test_bench_compares_and_times(output, covariance_type):
     out = output(
         "bench", "--n", "500", "--d", "3", "--k", "2", "--iterations", "3",
         "--covariance-type", covariance_type, "--threads", "1",
-    )  # fmt: skip
+    )
     assert "equal to" in out and "processor" in out and np.__version__ in out
     rows = {line[:16].strip(): line[16:].split() for line in out.splitlines()}
     assert rows["gmm_core"][-1] == "1.00"

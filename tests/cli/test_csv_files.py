@@ -122,7 +122,7 @@ def test_empty_columns(write):
     ("option", "between"),
     [(";", ";"), ("|", "|"), (":", ":"), ("tab", "\t"), ("\\t", "\t"), ("\t", "\t"), ("space", " "),
      (" ", "   "), ("space", " \t "), (",", " , ")],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("names", ["", "a,b\n", '"a","b"\n'])
 def test_delimiters(tmp_path, write, option, between, names):
     text = (names + ROWS).replace(",", between)
@@ -131,7 +131,7 @@ def test_delimiters(tmp_path, write, option, between, names):
     drawn = {}
     for name, content, options in (
         ("plain", names + ROWS, []), ("other", text, ["--delimiter", option]),
-    ):  # fmt: skip
+    ):
         path = str(tmp_path / f"{name}.npz")
         assert main(["fit", write(content), "--out", path, *options]) == 0
         drawn[name] = GaussianMixture.load(path)

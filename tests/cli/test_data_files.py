@@ -28,7 +28,7 @@ def test_all_file_types_give_the_same_fit(output, fields, faithful, tmp_path):
     for name in (
         "bare.csv", "comment.csv", "windows.csv", "array.npy", "fortran.npy", "one.npz",
         "several.npz",
-    ):  # fmt: skip
+    ):
         got = fields(output("fit", str(tmp_path / name), "-k", "2"))
         for key in ("log-likelihood", "BIC", "iterations"):
             assert got[key] == expected[key], name

@@ -16,7 +16,7 @@ def test_plot_writes_an_image(output, tmp_path, covariance_type):
     out = output(
         "fit", FAITHFUL, "-k", "2", "--covariance-type", covariance_type,
         "--plot", str(path),
-    )  # fmt: skip
+    )
     assert f"plot saved to {path}" in out
     from matplotlib.image import imread
 

@@ -167,7 +167,7 @@ def as_dask(model: gmm_core.GaussianMixture) -> GaussianMixture:
     return GaussianMixture.from_parameters(
         model.weights_, model.means_, covariances=model.covariances_,
         covariance_type=model.covariance_type,
-    )  # fmt: skip
+    )
 
 
 def test_more_chunks_than_rows(client: Client) -> None:

@@ -24,7 +24,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform h
 needs_posix = pytest.mark.skipif(
     os.name != "posix", reason="Windows has no SIGINT for another process, and no alarm"
 )
-Make = Callable[..., Any]  # the fixtures
+Make = Callable[..., Any]  # the type of the fixtures that return functions
 
 
 # fit() really uses its threads: the data have seven chunks

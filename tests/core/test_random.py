@@ -27,7 +27,7 @@ def test_a_seed_gives_the_numbers_of_randomstate(seed):
     for draw in (
         lambda r: r.uniform(size=700), lambda r: r.standard_normal(size=3), lambda r: r.randint(2**31),
         lambda r: r.permutation(9), lambda r: r.multinomial(5, [0.5, 0.5]),
-    ):  # fmt: skip
+    ):
         np.testing.assert_array_equal(draw(made), draw(expected))
     for other in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
         np.testing.assert_array_equal(other.uniform(size=9), copy.deepcopy(made).uniform(size=9))

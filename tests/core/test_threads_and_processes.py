@@ -21,7 +21,7 @@ OPENMP = _build_config.OPENMP
 needs_openmp = pytest.mark.skipif(
     not OPENMP, reason="built without OpenMP: everything has one thread"
 )
-Make = Callable[..., Any]  # the fixtures
+Make = Callable[..., Any]  # the type of the fixtures that return functions
 
 
 def attributes(model: GaussianMixture) -> dict[str, Any]:

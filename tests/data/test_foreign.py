@@ -143,7 +143,7 @@ def test_a_model_of_float64_converts_float32_by_parts() -> None:
         GaussianMixture.from_parameters(
             model.weights_, model.means_, covariances=model.covariances_
         ).partial_fit(Y) for Y in (X, X.astype(np.float64))
-    )  # fmt: skip
+    )
     np.testing.assert_array_equal(stream.means_, other.means_)
 
 
@@ -179,7 +179,7 @@ def test_errors_of_form_and_names() -> None:
         X = data()
         X[29_000] = 1e200
         GaussianMixture(K, means_init=data()[:K], precisions_init=[np.eye(D)] * K,
-                        weights_init=[0.5, 0.5]).fit(np.asfortranarray(X))  # fmt: skip
+                        weights_init=[0.5, 0.5]).fit(np.asfortranarray(X))
 
 
 def test_checkpoints_are_those_of_the_plain_array(

@@ -478,7 +478,7 @@ BAD_FIELDS = {
     "identity": [None, [], "a"],
     "version": [None, "2", 1.5, True, 1, 3],
     "format": [None, 5, []],
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from gmm_core.data.arrays import ArrayPass
 from gmm_core.fit import kmeans as km
 from gmm_core.model.parameters import Prepared
 
-Make = Callable[..., Any]  # the fixtures
+Make = Callable[..., Any]  # the type of the fixtures that return functions
 EPS = float(np.finfo(np.float64).eps)
 SHAPES = [(1, 1), (2, 2), (5, 3), (3, 4), (17, 7), (2, 8), (3, 9), (5, 33), (17, 65)]  # (K, D)
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -17,7 +17,7 @@ from gmm_core.fit.maximization import maximization_step
 from gmm_core.model.parameters import Mixture, Prepared
 from gmm_core.model.statistics import Statistics
 
-Make = Callable[..., Any]  # the fixtures
+Make = Callable[..., Any]  # the type of the fixtures that return functions
 EPS = float(np.finfo(np.float64).eps)
 TYPES = ["full", "tied", "diag", "spherical"]
 SHAPES = [(1, 1), (3, 2), (5, 4), (2, 7), (17, 9), (3, 33), (2, 65)]  # (K, D)

@@ -180,7 +180,7 @@ BAD_ARRAYS = {
     "position_log_constant": [lambda a: a[:2], lambda a: a + 1, lambda a: a * np.nan],
     "position_statistics": [lambda a: a[:-1], lambda a: a * np.nan, np.negative, lambda a: a * 0],
     "means_init": [lambda a: np.zeros((2, 2), int), lambda a: np.full((2, 2), "a")],
-}  # fmt: skip
+}
 BAD_FIELDS = {
     "params": [None, [], {}, {"covariance_type": 5}, {"covariance_type": "round", "reg_covar": 0}],
     "attributes": [None, [], {"other_": 1}, {"predict": 3}],
@@ -195,7 +195,7 @@ BAD_FIELDS = {
     "version": [None, "1", 1.0, True, 99],
     "format": [None, 5, [], "gmm_core.checkpoint"],
     "collected": [0],       # without the samples
-}  # fmt: skip
+}
 BAD_ATTRIBUTES = {
     "converged_": [None, 1, "true"],
     "n_iter_": [None, -1, 1.5, True, "a"],

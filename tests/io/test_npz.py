@@ -333,7 +333,7 @@ def test_files_of_the_first_format(tmp_path, old_files, name, pickled):
     np.testing.assert_allclose(model.score_samples(probe), of_model["scores"], rtol=tolerance)
     assert len(model.restarts_ if hasattr(model, "restarts_") else []) == {
         "float32": 2, "parameters": 0, "stream": 10
-    }.get(name, 1)  # fmt: skip
+    }.get(name, 1)
     if name == "collecting" or (name == "stream" and pickled):  # its position was not saved
         model.partial_fit(X[50:] if name == "collecting" else X[100:])
         np.testing.assert_allclose(model.means_, of_model["then"], rtol=1e-9)

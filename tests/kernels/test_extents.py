@@ -11,7 +11,7 @@ from gmm_core.core import dispatch
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.fit import kmeans as km
 
-Make = Callable[..., Any]  # the fixtures
+Make = Callable[..., Any]  # the type of the fixtures that return functions
 all_types = pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 pytestmark = pytest.mark.skipif(

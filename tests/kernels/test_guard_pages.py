@@ -38,7 +38,7 @@ from gmm_core.model.covariance import COVARIANCE_TYPES, matrices, variances
 from gmm_core.model.parameters import prepare
 
 LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
-Make = Callable[..., Any]  # the fixtures
+Make = Callable[..., Any]  # the type of the fixtures that return functions
 both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 pytestmark = pytest.mark.skipif(
     os.name != "posix", reason="pages are protected by POSIX's mprotect"

@@ -9,7 +9,7 @@ import pytest
 from gmm_core import GaussianMixture
 from gmm_core.model.parameters import mixture_of, prepare
 
-Make = Callable[..., Any]  # the fixtures
+Make = Callable[..., Any]  # the type of the fixtures that return functions
 OUTPUTS = ["log_prob", "log_likelihood", "responsibilities", "labels"]
 
 all_types = pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])

@@ -23,7 +23,7 @@ from gmm_core import reference
 from gmm_core.model.parameters import Prepared, mixture_of
 from gmm_core.model.statistics import Statistics
 
-Make = Callable[..., Any]  # the fixtures
+Make = Callable[..., Any]  # the type of the fixtures that return functions
 EPS = float(np.finfo(np.float64).eps)
 TYPES = ["full", "tied", "diag", "spherical"]
 OUTPUTS = ["log_prob", "log_likelihood", "responsibilities", "labels"]

@@ -13,7 +13,7 @@ import pytest
 from gmm_core import _build_config, _cpu, kernels, reference
 
 LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
-Make = Callable[..., Any]  # the fixtures
+Make = Callable[..., Any]  # the type of the fixtures that return functions
 SIGNATURES = Path(__file__).parents[1] / "values" / "kernels_api.json"
 TYPES = ("full", "tied", "diag", "spherical")  # in the order of their codes
 CANARY = 0xA5

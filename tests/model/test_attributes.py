@@ -251,7 +251,7 @@ def test_a_derivative_by_assignment(covariance_type):
             X, model.weights_, model.means_,
             reference.precision_cholesky(c, covariance_type), covariance_type,
         ).mean(),
-    ):  # fmt: skip
+    ):
         values = []
         for step in (h, -h):
             moved = covariances.copy()
@@ -309,7 +309,7 @@ def test_values_that_are_no_mixture(covariance_type, name, value, message, tmp_p
     for call in (
         lambda: model.predict(X), lambda: model.score(X), lambda: model.sample(), model.to_sklearn,
         lambda: model.save(tmp_path / "model.npz"), lambda: model.partial_fit(X),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError, match=message):
             call()
     assert not (tmp_path / "model.npz").exists()
@@ -433,7 +433,7 @@ def test_a_change_in_place_leaves_restarts_as_they_are():
 def test_numbers_of_any_type_may_be_assigned(name, dtype, covariance_type):
     """What is derived from them is in float64, but for float32: √5 is no integer."""
     values = {"full": [[[5, 1], [1, 7]]] * K, "tied": [[5, 1], [1, 7]],
-              "diag": [[5, 7]] * K, "spherical": [5] * K}[covariance_type]  # fmt: skip
+              "diag": [[5, 7]] * K, "spherical": [5] * K}[covariance_type]
     models = fitted(covariance_type), fitted(covariance_type)
     setattr(models[0], name, np.array(values, dtype))
     setattr(models[1], name, np.array(values, float))

@@ -58,7 +58,7 @@ def test_neither_units_nor_the_scale_of_the_weights_matter(
     model = GaussianMixture(
         2, covariance_type=covariance_type, reg_covar=1e-6 * scale**2,
         init_params=lambda X, K, random_state: (np.arange(len(X)) < 4).astype(int),
-    )  # fmt: skip
+    )
     assert collapsed(model, X * scale, sample_weight=np.full(100, weight)) == [1]
 
 

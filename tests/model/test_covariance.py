@@ -13,7 +13,7 @@ from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.covariance import matrices as matrix_types
 from gmm_core.model.parameters import mixture_of, prepare
 
-Make = Callable[..., Any]  # the fixtures
+Make = Callable[..., Any]  # the type of the fixtures that return functions
 EPS = float(np.finfo(np.float64).eps)
 
 all_types = pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
