@@ -1,4 +1,4 @@
-"""Fixtures that the tests of the compiled core share."""
+"""Fixtures that the tests share: kernels, problems, and other interpreters."""
 
 import json
 import os
@@ -26,7 +26,7 @@ settings.register_profile("bounded", max_examples=500, deadline=None, derandomiz
 settings.register_profile("long", max_examples=20_000, deadline=None)
 settings.load_profile("bounded")
 
-# A shell starts what runs in its background with Ctrl-C ignored, and so would the children be.
+# A shell lets its background processes ignore Ctrl-C, and the children of the tests would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -35,7 +35,7 @@ LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.L
 
 @pytest.fixture(params=LEVELS)
 def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The test runs on the kernels of each instruction set of the build and this processor."""
+    """Run the test with the kernels of each instruction set that the build and the processor have."""
     level: str = request.param
     by_type = {
         np.dtype(dtype): tuple(
@@ -53,7 +53,7 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 class Problem(NamedTuple):
-    """Samples, of the dtype asked for, of a mixture with overlapping components; its parameters."""
+    """Samples of a mixture with overlapping components, the mixture, and sample weights."""
 
     X: np.ndarray
     parameters: Mixture
@@ -65,25 +65,26 @@ class Problem(NamedTuple):
 
     @property
     def log_constant(self) -> np.ndarray:
-        """Weighted log-densities at the means."""
+        """The weighted log-densities at the means."""
         return np.diagonal(reference.weighted_log_prob(self.parameters.means, *self.mixture))
 
     @property
     def mixture(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-        """What the functions of gmm_core.reference take after X."""
+        """The arguments that the functions of gmm_core.reference take after X."""
         p = self.parameters
         return p.weights, p.means, p.prepared.precisions_cholesky, p.covariance_type
 
 
 @pytest.fixture
 def make_problem() -> Callable[..., Problem]:
-    """(covariance_type, n, K, D, dtype, offset): a well-conditioned problem (cond(Σ) < 50)."""
+    """Return a function that makes a well-conditioned problem (cond(Σ) < 50)."""
 
     def make(
         covariance_type: str, n: int, K: int, D: int, dtype: Any = np.float64, offset: float = 0.0
     ) -> Problem:
         rng = np.random.default_rng([n, K, D])
-        # in any dimension the means lie about two standard deviations apart: nobody has r = 1
+        # The means lie about two standard deviations apart in any dimension, so that no sample
+        # belongs to a single component.
         means = offset + 1.5 / np.sqrt(D) * rng.normal(size=(K, D))
         roots = (rng.normal(size=(D, D)) + 0.2 * rng.normal(size=(K, D, D))) / np.sqrt(D)
         dense = 0.25 * np.eye(D) + roots @ roots.transpose(0, 2, 1)
@@ -117,9 +118,9 @@ def make_problem() -> Callable[..., Problem]:
 
 @pytest.fixture
 def make_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ArrayPass]:
-    """ArrayPass with chunks of few tiles, so that a small array has many of them.
+    """Return a function that makes an ArrayPass with short chunks, so that a small array has many.
 
-    With one_slice=False, every call of a kernel gets one chunk for each thread only.
+    With one_slice=False, every call of a kernel gets only one chunk for each thread.
     """
 
     def make(
@@ -145,7 +146,10 @@ def make_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ArrayPass]:
 
 @pytest.fixture
 def evaluate() -> Callable[..., dict[str, np.ndarray]]:
-    """Makes the named outputs; each has a row too many, to see that this is left alone."""
+    """Return a function that makes the named outputs of `ArrayPass.evaluate`.
+
+    Each array has one row more than needed, and the function checks that this row is not written.
+    """
 
     def make(
         data: ArrayPass, mixture: Mixture | Prepared, names: list[str], n_bad: int = 0
@@ -166,7 +170,7 @@ def evaluate() -> Callable[..., dict[str, np.ndarray]]:
     return make
 
 
-# -P: from the root of a clone, the interpreter would find the uncompiled folder.
+# Without -P, an interpreter in the root of a clone would import the uncompiled folder.
 PYTHON = [sys.executable, "-P", "-W", "error", "-c"]
 PRELUDE = """
 import json, os, sys, time
@@ -180,7 +184,7 @@ def show(value): print(json.dumps(value), flush=True)
 
 @pytest.fixture
 def start_python() -> Callable[..., subprocess.Popen[str]]:
-    """Starts another interpreter, which gets PRELUDE and the code, with pipes for its output."""
+    """Return a function that starts another interpreter, which runs PRELUDE and the code."""
 
     def start(code: str, prelude: str = PRELUDE, **environment: str) -> subprocess.Popen[str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GMM_CORE"))}
@@ -197,7 +201,10 @@ def start_python() -> Callable[..., subprocess.Popen[str]]:
 
 @pytest.fixture
 def run_python(start_python: Callable[..., subprocess.Popen[str]]) -> Callable[..., Any]:
-    """Runs the code in another interpreter; what it showed, or its exit status and its errors."""
+    """Return a function that runs code in another interpreter.
+
+    It returns what the code passed to `show`, or the exit status and the text of stderr.
+    """
 
     def run(code: str, timeout: float = 60, prelude: str = PRELUDE, **environment: str) -> Any:
         with start_python(code, prelude, **environment) as child:

@@ -1,4 +1,4 @@
-"""What the tests of the command line share."""
+"""Fixtures that the tests of the command line share."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ FAITHFUL = str(Path(__file__).parents[2] / "examples" / "old_faithful.csv")
 
 @pytest.fixture
 def faithful():
-    """The samples in FAITHFUL."""
+    """Return the samples in FAITHFUL."""
     return np.loadtxt(FAITHFUL, delimiter=",", skiprows=1)
 
 
@@ -21,7 +21,7 @@ def faithful():
 def failure(capsys):
     """Return a function that runs a command which must fail, and returns its error.
 
-    The exit code is 2, nothing is on stdout, and one line is on stderr.
+    The exit code must be 2, stdout must be empty, and stderr must have one line.
     """
 
     def run(*argv):
@@ -37,7 +37,10 @@ def failure(capsys):
 
 @pytest.fixture
 def output(capsys):
-    """Return a function that runs a command which must succeed without a word on stderr."""
+    """Return a function that runs a command which must succeed, and returns what it prints.
+
+    Nothing may be on stderr.
+    """
 
     def run(*argv):
         assert main(list(argv)) == 0
@@ -60,7 +63,7 @@ def fields():
 
 @pytest.fixture
 def model_path(tmp_path, output):
-    """A file that holds a fitted model."""
+    """Return the path of a file that holds a fitted model."""
     path = str(tmp_path / "model.npz")
     output("fit", FAITHFUL, "-k", "2", "--out", path)
     return path
@@ -68,7 +71,7 @@ def model_path(tmp_path, output):
 
 @pytest.fixture
 def on_a_terminal(monkeypatch):
-    """Return a function after which stdout seems to be a terminal of so many columns."""
+    """Return a function that makes stdout look like a terminal with a number of columns."""
 
     def pretend(columns):
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)

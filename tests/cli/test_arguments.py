@@ -1,4 +1,4 @@
-"""Arguments that are wrong, and the help."""
+"""Tests of wrong arguments, and of the help."""
 
 import re
 from pathlib import Path
@@ -47,7 +47,7 @@ COMMANDS = [[], ["fit"], ["predict"], ["score"], ["sample"], ["info"], ["bench"]
 
 
 def shown_by(capsys, *argv):
-    """Run what argparse answers itself, and return its output."""
+    """Return what argparse prints for arguments that it answers itself, such as --help."""
     with pytest.raises(SystemExit) as stop:
         main(list(argv))
     assert stop.value.code == 0

@@ -1,4 +1,4 @@
-"""The benchmark of the command line."""
+"""Tests of the benchmark of the command line."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Tables in text files: headers, delimiters, and what is said of other texts."""
+"""Tests of tables in text files: headers, delimiters, and the errors for other texts."""
 
 import csv
 import warnings
@@ -39,11 +39,11 @@ def test_a_first_line_that_may_be_a_header_is_a_sample_with_a_warning(write):
     [
         ROWS,
         "1,2\n3.5,4\n5,6\n",  # another line of whole numbers
-        "1.0,2.0\n3.5,4\n5.5,6\n",  # pandas writes numbers of a column of floats so
-        "1,2\n3.5,4\n",  # too few to tell
+        "1.0,2.0\n3.5,4\n5.5,6\n",  # this is how pandas writes columns of floats
+        "1,2\n3.5,4\n",  # there are too few lines to compare with
     ],
 )
-def test_no_warning_of_an_ordinary_first_line(write, text):
+def test_an_ordinary_first_line_gives_no_warning(write, text):
     assert read_data(write(text)).names is None  # a warning would be an error
 
 
@@ -53,7 +53,7 @@ def test_header_no_silences_the_warning(write):
 
 def test_quotes_make_a_header_of_numbers(write):
     check(read_data(write('"2019","2020"\n' + ROWS)), ["2019", "2020"])
-    # Where all is quoted, the quotes say nothing.
+    # If all fields are quoted, the quotes do not tell a header from a sample.
     quoted = "".join(f'"{a}","{b}"\n' for a, b in NUMBERS)
     check(read_data(write(quoted)), None)
     check(read_data(write('"2019","2020"\n' + quoted), header="yes"), ["2019", "2020"])
@@ -61,13 +61,13 @@ def test_quotes_make_a_header_of_numbers(write):
 
 
 @pytest.mark.parametrize("header", ["auto", "yes"])
-def test_columns_that_are_called_nan_or_inf(write, header):
+def test_columns_may_be_named_nan_or_inf(write, header):
     check(read_data(write("nan,x\n" + ROWS), header=header), ["nan", "x"])
     check(read_data(write("inf,Infinity\n" + ROWS), header="yes"), ["inf", "Infinity"])
 
 
-def test_a_first_line_of_nan_is_no_header_without_being_asked(write):
-    # It may be a missing value: taken as a header, the sample would be lost in silence.
+def test_a_first_line_of_nan_is_a_header_only_on_request(write):
+    # It may be a missing value. If it were taken as a header, a sample would be lost silently.
     with pytest.raises(ValueError, match="line 1: 'nan' is not a finite number.*--header yes"):
         read_data(write("nan\n1\n2\n"))
     with pytest.raises(ValueError, match="sample 1, column 1 is nan"):
@@ -126,7 +126,7 @@ def test_empty_columns(write):
 @pytest.mark.parametrize("names", ["", "a,b\n", '"a","b"\n'])
 def test_delimiters(tmp_path, write, option, between, names):
     text = (names + ROWS).replace(",", between)
-    if option in (" ", "space"):  # such tables are often right-aligned
+    if option in (" ", "space"):  # tables that are separated by spaces are often right-aligned
         text = "".join(f"  {line} \n" for line in text.splitlines())
     drawn = {}
     for name, content, options in (
@@ -147,7 +147,7 @@ def test_delimiters(tmp_path, write, option, between, names):
 @pytest.mark.parametrize("names", ["", "a,b\n"])
 @pytest.mark.parametrize("rows", [ROWS, "1.5,2\n", "1.5,2,label\n", "2,5:3,5\n4,5:5,5\n"])
 def test_another_delimiter_is_suggested(failure, write, between, name, names, rows):
-    mark = ":" if ":" in rows else ","  # the last rows have decimal commas
+    mark = ":" if ":" in rows else ","  # in the last case the commas are decimal commas
     text = (names.replace(",", mark) + rows).replace(mark, between)
     err = failure("fit", write(text))
     assert "is not a number" in err or "columns, expected 1" in err
@@ -186,11 +186,11 @@ def test_options_of_csv_files_are_for_csv_files(failure, tmp_path, options):
     assert "--delimiter and --header are for .csv files" in err
 
 
-def test_underscores_are_of_python_not_of_numbers(write):
+def test_numbers_have_no_underscores(write):
     with pytest.raises(ValueError, match="line 2, column 1: '1_0' is not a number"):
         read_data(write("1,2\n1_0,2\n"))
 
 
-def test_a_field_longer_than_the_csv_module_takes(failure, write):
+def test_a_field_that_is_too_long_for_the_csv_module(failure, write):
     text = "x" * (csv.field_size_limit() + 1)
     assert "field larger than field limit" in failure("fit", write(text))

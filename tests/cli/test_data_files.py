@@ -1,4 +1,4 @@
-"""The files that may hold samples, and what is said of other files."""
+"""Tests of the files that may hold samples, and of the errors for other files."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Fit mixtures by the command line, and choose the number of components by BIC."""
+"""Tests of fits by the command line, and of the choice of the number of components by BIC."""
 
 from pathlib import Path
 
@@ -71,18 +71,18 @@ def test_options_reach_the_estimator(capsys, faithful, tmp_path):
             3, init_params="random", n_init=2, max_iter=4, tol=1e-9, reg_covar=0.01, random_state=5
         ).fit(faithful)
     np.testing.assert_array_equal(GaussianMixture.load(path).means_, expected.means_)
-    # The ConvergenceWarning is one line, without the source line that Python adds.
+    # The ConvergenceWarning takes one line; the source line that Python adds is left out.
     assert err.startswith("gmm-core: warning: 3 components: ") and err.count("\n") == 1
 
 
 def table_of(out):
-    """Return the figures of each model that was tried, by the text that names it."""
+    """Return a dict with the figures of each model that was tried; the keys name the models."""
     lines = out.split("\n\n")[1].splitlines()[1:]
     return {line.split()[0]: line.split()[1:] for line in lines if not line.startswith("* ")}
 
 
 def collapse(monkeypatch, components):
-    """Let the models of so many components have collapsed ones."""
+    """Make the command find collapsed components: `components` lists them by the model's size."""
     monkeypatch.setattr(
         "gmm_core.cli.fit._collapsed", lambda model, X: components.get(len(model.weights_), [])
     )
@@ -104,7 +104,7 @@ def test_a_collapsed_model_is_marked_and_does_not_win(output, tmp_path, monkeypa
 
 
 def test_three_samples_are_not_three_components(capsys, output, tmp_path):
-    """The likelihood of a component for each sample is the largest, and means nothing."""
+    """A model with a component for each sample has the largest likelihood, but is not chosen."""
     (tmp_path / "three.csv").write_text("a,b\n0,1\n2,5\n7,3\n")
     path = str(tmp_path / "three.csv")
     out = output("fit", path, "-k", "1:3")

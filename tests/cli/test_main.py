@@ -1,4 +1,4 @@
-"""The command line as a process."""
+"""Tests of the command line as a process."""
 
 import os
 import re
@@ -17,7 +17,7 @@ FAITHFUL = str(Path(__file__).parents[2] / "examples" / "old_faithful.csv")
 
 
 def command(*argv):
-    # "-P" keeps the uncompiled folder of a clone from being imported instead of the package.
+    # Without "-P", Python would import the uncompiled folder of a clone instead of the package.
     return [sys.executable, "-P", "-m", "gmm_core", *argv]
 
 
@@ -75,7 +75,7 @@ def test_progress_on_a_terminal_and_ctrl_c(tmp_path):
         start = time.perf_counter()
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=20)
-        assert time.perf_counter() - start < 5  # Python's own exit included
+        assert time.perf_counter() - start < 5  # this includes the exit of Python
     finally:
         process.kill()
         process.wait()

@@ -1,4 +1,4 @@
-"""The plot of a mixture."""
+"""Tests of the plot of a mixture."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_plot_writes_an_image(output, tmp_path, covariance_type):
 
     image = imread(path)[..., :3]
     assert min(image.shape[:2]) > 400
-    # Both components' colours are there: the first two of matplotlib's cycle, blue and orange.
+    # The components have the first two colours of matplotlib's cycle, blue and orange.
     for colour in ((31, 119, 180), (255, 127, 14)):
         assert np.any(np.all(np.abs(image * 255 - colour) < 2, axis=-1))
 
@@ -37,5 +37,5 @@ def test_plot_of_one_feature_is_refused(failure, faithful, tmp_path):
 def test_plot_without_matplotlib_says_what_to_install(failure, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     err = failure("fit", FAITHFUL, "--plot", str(tmp_path / "plot.png"))
-    # The package is on no index, so its extras are named from within a clone.
+    # The package is on no index, so the message names the extra as one installs it in a clone.
     assert 'pip install ".[plot]"' in err

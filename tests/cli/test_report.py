@@ -1,4 +1,4 @@
-"""The tables that the command line prints."""
+"""Tests of the tables that the command line prints."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_tables_fit_the_terminal(output, tmp_path, on_a_terminal, columns, n_sho
     X = np.random.default_rng(0).uniform(100, 101, (400, 9))
     path = tmp_path / "wide.npy"
     np.save(path, X)
-    # A mean and a standard deviation take up to 16 characters, as "100.503 (0.2871)".
+    # A mean and a standard deviation take up to 16 characters, such as "100.503 (0.2871)".
     on_a_terminal(columns)
     out = output("fit", str(path), "-k", "1")
     table = next(line for line in out.splitlines() if line.startswith("component"))
@@ -43,7 +43,7 @@ def test_long_names_are_shortened_on_a_terminal_alone(output, tmp_path, on_a_ter
     table = [line for line in lines if "component" in line or "(" in line]
     assert max(map(len, table)) <= 80
     header = table[0].split()[2:]
-    # Both ends are left, so that names which differ in the last character still do.
+    # The middle is cut, so that names which differ only in the last character stay different.
     assert len(set(header)) == 3 and all(len(name) <= 16 and "..." in name for name in header)
     assert "more features" not in table[-1]
     on_a_terminal(200)

@@ -1,4 +1,4 @@
-"""Use a saved model: predict, score, sample, info."""
+"""Tests of the commands that use a saved model: predict, score, sample and info."""
 
 import csv
 import io
@@ -41,12 +41,13 @@ def test_score_agrees_with_fit(output, fields, model_path):
     assert figures["samples"] == "272"
     assert figures["log-likelihood"] == fitted["log-likelihood"]
     assert figures["BIC"] == fitted["BIC"]
-    # AIC and BIC differ by n_parameters (log n - 2); a full mixture of two in two has 11.
+    # AIC and BIC differ by n_parameters (log n - 2). A full mixture with two components and two
+    # features has 11 parameters.
     difference = float(figures["BIC"]) - float(figures["AIC"])
     assert difference == pytest.approx(11 * (np.log(272) - 2), abs=0.02)
 
 
-def test_sample_is_data_again(output, faithful, model_path, tmp_path):
+def test_the_output_of_sample_can_be_scored(output, faithful, model_path, tmp_path):
     out = output("sample", model_path, "-n", "2000", "--seed", "3")
     assert out == output("sample", model_path, "-n", "2000", "--seed", "3")
     assert out != output("sample", model_path, "-n", "2000", "--seed", "4")
@@ -54,7 +55,7 @@ def test_sample_is_data_again(output, faithful, model_path, tmp_path):
     assert header == ["eruptions", "waiting"]
     X = np.array(rows, dtype=float)
     assert X.shape == (2000, 2)
-    # Means of 2000 draws are within five standard errors of those of the data.
+    # The means of 2000 draws are within five standard errors of the means of the data.
     error = 5 * faithful.std(axis=0) / np.sqrt(2000)
     assert np.all(np.abs(X.mean(axis=0) - faithful.mean(axis=0)) < error)
     drawn = tmp_path / "drawn.csv"
@@ -76,6 +77,6 @@ def test_columns_must_be_those_of_the_fit(failure, faithful, model_path, tmp_pat
     np.savetxt(swapped, faithful[:, ::-1], delimiter=",", header="waiting,eruptions", comments="")
     err = failure("predict", model_path, str(swapped))
     assert "columns are waiting, eruptions" in err
-    # Without names there is nothing to compare but the number.
+    # Without names only the number of columns can be compared.
     np.save(tmp_path / "wide.npy", np.ones((5, 3)))
     assert "3 features" in failure("predict", model_path, str(tmp_path / "wide.npy"))

@@ -1,6 +1,6 @@
-"""A Dask cluster of two worker processes, some of which are killed.
+"""Fixtures that start a Dask cluster of two worker processes, some of which are killed.
 
-Every test has a minute, and is then ended by an alarm: whatever waits for a worker may wait for ever.
+An alarm ends every test after a minute, because code that waits for a worker may wait for ever.
 """
 
 import signal
@@ -20,13 +20,13 @@ def _start_cluster(n_workers: int) -> LocalCluster:
 
 @pytest.fixture
 def start_cluster() -> Callable[[int], LocalCluster]:
-    """Starts another cluster of so many workers."""
+    """Return a function that starts another cluster with a number of workers."""
     return _start_cluster
 
 
 @pytest.fixture(scope="module", autouse=True)
 def short_timeouts() -> Iterator[None]:
-    """A dead worker is called for 30 seconds by default."""
+    """Shorten the time for which Dask tries to reach a dead worker; the default is 30 seconds."""
     with dask.config.set({"distributed.comm.timeouts.connect": "10s"}):
         yield
 
@@ -46,7 +46,7 @@ def client(cluster: LocalCluster) -> Iterator[Client]:
 
 @pytest.fixture
 def doomed_client() -> Iterator[Client]:
-    """Of a cluster that loses a worker, which does not always come back."""
+    """Return the client of a cluster that a test may damage: a killed worker may not come back."""
     with _start_cluster(2) as owner, Client(owner) as made:
         made.wait_for_workers(2, timeout=30)
         yield made
@@ -55,7 +55,7 @@ def doomed_client() -> Iterator[Client]:
 @pytest.fixture(autouse=True)
 def time_out() -> Iterator[None]:
     def stop(*_: object) -> None:
-        pytest.fail("the test has had its minute")
+        pytest.fail("the test took longer than a minute")
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(60)
@@ -72,6 +72,6 @@ def X() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def weight() -> np.ndarray:
-    """With zeros, and many more in the first chunks than in the others."""
+    """Return weights, many of which are 0, most of these in the first chunks."""
     rng = np.random.default_rng(1)
     return rng.uniform(0, 3, size=N) * (rng.uniform(size=N) < np.linspace(0.1, 1, N))

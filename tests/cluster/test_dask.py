@@ -1,4 +1,4 @@
-"""Fits and lazy results of Dask collections, compared with those of arrays."""
+"""Tests that fits and lazy results of Dask collections equal those of arrays."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ from gmm_core.fit import run
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="Windows has no alarm, and no SIGKILL"),
     pytest.mark.filterwarnings("ignore:Best performing"),
-    # distributed leaves one open where it looks for its own address
+    # distributed leaves a socket open when it looks for its own address
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 all_types = pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
@@ -70,7 +70,7 @@ def test_same_as_fit(
 
 @all_types
 def test_float32_stays_float32(covariance_type: str, X: np.ndarray, client: Client) -> None:
-    """The chunks' sums differ in their order: by a few roundings of the float32 in a tile."""
+    """The results differ by a few roundings in float32, because sums have another order."""
     small = X.astype(np.float32)
     model = GaussianMixture(K, covariance_type=covariance_type, **EXACT)
     model.fit(da.from_array(small, chunks=(2500, D)))
@@ -79,14 +79,14 @@ def test_float32_stays_float32(covariance_type: str, X: np.ndarray, client: Clie
 
 
 def test_other_numbers_become_float64(client: Client) -> None:
-    whole = np.random.default_rng(0).integers(0, 50, size=(900, 2)).astype(np.int16)
-    model = GaussianMixture(2, **EXACT).fit(da.from_array(whole, chunks=(200, 2)))
-    assert_close(model, gmm_core.GaussianMixture(2, **EXACT).fit(whole))
+    integers = np.random.default_rng(0).integers(0, 50, size=(900, 2)).astype(np.int16)
+    model = GaussianMixture(2, **EXACT).fit(da.from_array(integers, chunks=(200, 2)))
+    assert_close(model, gmm_core.GaussianMixture(2, **EXACT).fit(integers))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("size", [2, 7, 500])
-def test_subsample_is_that_of_fit(
+def test_the_subset_for_the_start_is_that_of_fit(
     weighted: bool,
     size: int,
     X: np.ndarray,
@@ -94,17 +94,20 @@ def test_subsample_is_that_of_fit(
     client: Client,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The rows that a start is found from, bit for bit; 1e-300 is lost beside other weights."""
+    """The rows from which the start is found are bit-identical to those of an array.
+
+    Weights of 1e-300 are so small beside the others that they round to 0.
+    """
     w = weight * np.where(np.arange(N) % 5 == 0, 1e-300, 1) * 1e10 if weighted else None
     drawn: list[np.ndarray] = []
     for owner in (run.ArrayPass, DaskPass):
         original = owner.rows_for_start
 
-        def sample(self: Any, *arguments: Any, original: Any = original) -> Any:
+        def record(self: Any, *arguments: Any, original: Any = original) -> Any:
             drawn.append(original(self, *arguments).X)
             return original(self, *arguments)
 
-        monkeypatch.setattr(owner, "rows_for_start", sample)
+        monkeypatch.setattr(owner, "rows_for_start", record)
     params = {"init_size": size, "random_state": 3, "max_iter": 0}
     chunks = ((1, 0, 5000, 4999, 2000), D)
     gmm_core.GaussianMixture(1, **params).fit(X, sample_weight=w)
@@ -133,7 +136,7 @@ def test_other_starts(init_params: str, n_init: int, X: np.ndarray, client: Clie
     params = {"init_params": init_params, "n_init": n_init, "init_size": 2000, **EXACT}
     expected = gmm_core.GaussianMixture(K, **params).fit(X)
     model = GaussianMixture(K, **params).fit(da.from_array(X, chunks=(5000, D)))
-    # a start far from the end: iterations amplify roundings
+    # these starts are far from the optimum, so that the iterations amplify rounding errors
     assert_close(model, expected, 1e-10)
     assert len(model.restarts_) == n_init
 
@@ -178,7 +181,7 @@ def test_more_chunks_than_rows(client: Client) -> None:
 
 
 def test_chunks_of_unknown_length(X: np.ndarray, weight: np.ndarray, client: Client) -> None:
-    """A filter leaves chunks of lengths that nobody knows; the user's array stays as it is."""
+    """After a filter the lengths of the chunks are unknown, also in the user's array after a fit."""
     keep = X[:, 0] > 1
     all_rows, all_weights = da.from_array(X, chunks=(2500, D)), da.from_array(weight, chunks=1700)
     rows, weights = all_rows[all_rows[:, 0] > 1], all_weights[da.from_array(keep, chunks=1700)]
@@ -212,10 +215,10 @@ def test_persisted_data_stay_where_they_are(X: np.ndarray, client: Client) -> No
     rows = client.persist(da.from_array(X, chunks=(5000, D)))
     before = set(client.futures)
     model = GaussianMixture(K, **EXACT).fit(rows)
-    end = time.monotonic() + 10  # the client's own thread drops them
+    end = time.monotonic() + 10  # a thread of the client drops the futures of the fit
     while set(client.futures) != before and time.monotonic() < end:
         time.sleep(0.02)
-    assert set(client.futures) == before  # neither copies are kept nor the user's are dropped
+    assert set(client.futures) == before  # no copy is kept, and no data of the user are dropped
     assert model.predict(rows).compute().shape == (N,)
 
 
@@ -257,16 +260,16 @@ def test_data_frame_of_float32_and_of_mixed_columns(X: np.ndarray, client: Clien
 
 
 def test_results_are_lazy_and_need_no_client(X: np.ndarray) -> None:
-    asked: list[int] = []
+    loaded: list[int] = []
 
     def load(block: np.ndarray) -> np.ndarray:
-        asked.append(len(block))
+        loaded.append(len(block))
         return block
 
     model = as_dask(gmm_core.GaussianMixture(K, **EXACT).fit(X))
     rows = da.from_array(X, chunks=(5000, D)).map_blocks(load, dtype=X.dtype, meta=X[:0])
     lazy = [model.predict(rows), model.predict_proba(rows), model.score_samples(rows)]
-    assert not asked
+    assert not loaded
     assert [type(a) for a in lazy] == [da.Array] * 3
     assert [a.shape for a in lazy] == [(N,), (N, K), (N,)]
     assert [a.chunks[0] for a in lazy] == [rows.chunks[0]] * 3
@@ -425,11 +428,14 @@ def test_missing_values_are_refused_by_fit(missing: str, X: np.ndarray, client: 
 
 
 def test_bad_rows_in_lazy_results(X: np.ndarray) -> None:
-    """Scores and lazy results name the chunk; masked values are NaN where these are missing."""
+    """Errors of scores and of lazy results name the chunk.
+
+    With missing="marginalize", masked values are treated like NaN.
+    """
     model = as_dask(gmm_core.GaussianMixture(K, **EXACT).fit(X))
     hidden = np.zeros(X.shape, bool)
     hidden[5001, 2] = True
-    holed = np.where(hidden, np.nan, X)
+    incomplete = np.where(hidden, np.nan, X)
     masked = da.ma.masked_array(
         da.from_array(X, chunks=(5000, D)), mask=da.from_array(hidden, chunks=(5000, D))
     )
@@ -441,7 +447,7 @@ def test_bad_rows_in_lazy_results(X: np.ndarray) -> None:
             with pytest.raises(ValueError, match="chunk 1 of X: X has masked values"):
                 np.asarray(method(masked))
             with pytest.raises(ValueError, match="chunk 1 of X: Input X contains NaN"):
-                np.asarray(method(da.from_array(holed, chunks=(5000, D))))
+                np.asarray(method(da.from_array(incomplete, chunks=(5000, D))))
             np.testing.assert_allclose(method(unmasked), method(X), rtol=1e-12)
         weights = da.ma.masked_array(da.ones(N, chunks=5000), mask=masked_weights(hidden))
         for rows in (unmasked, unmasked[unmasked[:, 0] > -np.inf]):
@@ -450,8 +456,8 @@ def test_bad_rows_in_lazy_results(X: np.ndarray) -> None:
         model.set_params(missing="marginalize")
         for name in methods:
             method = getattr(model, name)
-            np.testing.assert_allclose(method(masked), method(holed), rtol=1e-12)
-        np.testing.assert_array_equal(model.impute(masked), model.impute(holed))
+            np.testing.assert_allclose(method(masked), method(incomplete), rtol=1e-12)
+        np.testing.assert_array_equal(model.impute(masked), model.impute(incomplete))
 
 
 def masked_weights(hidden: np.ndarray) -> Any:
@@ -475,7 +481,7 @@ def test_score_of_no_rows(X: np.ndarray) -> None:
 def test_weight_0_is_absence(
     covariance_type: str, absent: str, X: np.ndarray, weight: np.ndarray, client: Client
 ) -> None:
-    """Rows of weight 0, wherever they are, do not change the fit from a given start."""
+    """Rows of weight 0 do not change the fit from a given start, wherever they stand."""
     row = np.arange(N)
     gone = {
         "scattered": row % 3 == 0,
@@ -502,7 +508,7 @@ def test_weight_0_is_absence(
 
 
 def test_failing_numerics_name_the_row(X: np.ndarray, client: Client) -> None:
-    """A row without density is named by its number in X, not in its chunk."""
+    """The error names a row without density by its number in X, not by that in its chunk."""
     far = X.copy()
     far[9000] = 1e200
     means = X[:K].copy()
@@ -518,7 +524,7 @@ def test_failing_numerics_name_the_row(X: np.ndarray, client: Client) -> None:
 
 
 def test_rows_and_checksum_of_chunks(X: np.ndarray, weight: np.ndarray, client: Client) -> None:
-    """All rows brought here are those of X, and their checksum is that of one array."""
+    """`rows` collects all rows of X in order, and the checksum equals that of one array."""
     rows = da.from_array(X, chunks=(2500, D))
     for w in (None, weight):
         chunks = DaskChunks(client, rows, w, X.dtype)
@@ -537,6 +543,6 @@ def test_import_of_the_package_imports_no_dask(run_python: Any) -> None:
 
 
 def test_import_without_dask(run_python: Any) -> None:
-    """The package is on no index, so the advice is for a clone."""
+    """The message says how to install Dask in a clone, because the package is on no index."""
     status, errors = run_python("sys.modules['dask'] = None; import gmm_core.dask")
     assert status == 1 and 'run pip install ".[dask]" in a clone' in errors

@@ -1,4 +1,4 @@
-"""Fits on a Dask cluster: bits, threads, traffic, and what happens to workers and clients."""
+"""Tests of fits on a Dask cluster: bits, threads, traffic, and the loss of workers and clients."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ from gmm_core.data.cluster import DaskPass
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="Windows has no alarm, and no SIGKILL"),
     pytest.mark.filterwarnings("ignore:Best performing"),
-    # distributed leaves one open where it looks for its own address
+    # distributed leaves a socket open when it looks for its own address
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 all_types = pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
@@ -54,7 +54,7 @@ def bits(model: Any) -> list[bytes]:
 def test_same_bits_in_every_run_and_for_one_worker(
     X: np.ndarray, weight: np.ndarray, client: Client, start_cluster: Any
 ) -> None:
-    """Twenty chunks: a tree of three levels."""
+    """The statistics of twenty chunks are added in a tree of three levels."""
     rows = da.from_array(X, chunks=(600, D))
     runs = [GaussianMixture(K, **EXACT).fit(rows, sample_weight=weight) for _ in range(2)]
     with start_cluster(1) as other, Client(other):
@@ -71,15 +71,20 @@ def count_threads() -> int:
     not gmm_core.build_info()["openmp"], reason="built without OpenMP: everything has one thread"
 )
 def test_workers_are_not_oversubscribed(X: np.ndarray, client: Client) -> None:
-    """Data of several chunks of the kernels. OpenMP keeps its threads: those that a fit had started would still be there."""
+    """A fit starts no threads of OpenMP in the workers.
+
+    The data have several chunks of the kernels, so that several threads could be used. OpenMP keeps its
+    threads, so those that a fit had started would still be there after the fit.
+    """
     rows = client.persist(da.from_array(np.tile(X, (8, 1)), chunks=(N * 4, D)))
-    client.gather(client.map(lambda i: time.sleep(0.2), range(4), pure=False))  # executors begin
+    # this makes the workers start the threads of their executors
+    client.gather(client.map(lambda i: time.sleep(0.2), range(4), pure=False))
     before = client.run(count_threads)
     GaussianMixture(32, n_threads=3, **EXACT).fit(rows)
     assert client.run(count_threads) == before
 
     def fit_with_threads(block: np.ndarray) -> int:
-        """Such threads would be seen."""
+        """Fit with threads of OpenMP, to show that such threads are counted."""
         gmm_core.GaussianMixture(32, n_threads=3, **EXACT).fit(block)
         return count_threads()
 
@@ -89,7 +94,7 @@ def test_workers_are_not_oversubscribed(X: np.ndarray, client: Client) -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_no_warning_of_large_graphs(weighted: bool, client: Client) -> None:
-    """Parameters of 33 MB, weights of 16 MB: neither is part of a graph."""
+    """Neither parameters of 33 MB nor weights of 16 MB are part of a task graph."""
     if weighted:
         n, features, components = 2_000_000, 1, 1
     else:
@@ -106,8 +111,8 @@ def test_no_warning_of_large_graphs(weighted: bool, client: Client) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(rows, sample_weight=np.linspace(0, 1, n) if weighted else None)
-    told = [str(w.message) for w in caught if "did not converge" not in str(w.message)]
-    assert not told
+    messages = [str(w.message) for w in caught if "did not converge" not in str(w.message)]
+    assert not messages
     assert weighted or model.precisions_cholesky_.nbytes > 33_000_000
 
 
@@ -115,7 +120,7 @@ def test_no_warning_of_large_graphs(weighted: bool, client: Client) -> None:
 
 
 def counting(X: np.ndarray, path: Path) -> Any:
-    """The rows in six chunks, each of which adds a byte to a file whenever it is computed."""
+    """Return the rows in six chunks. A chunk adds a byte to a file whenever it is computed."""
 
     def load(block: np.ndarray) -> np.ndarray:
         with open(path, "a") as file:
@@ -136,7 +141,7 @@ def test_weights_derived_from_chunks_of_known_length(
 
 
 def filtered(X: np.ndarray, path: Path, weighted: str | None) -> tuple[Any, Any]:
-    """Rows of unknown number that are computed from six chunks, and weights for them."""
+    """Return an unknown number of rows, which are computed from six chunks, and their weights."""
     loaded = counting(X, path)
     if weighted == "frame":
         columns = ["a", "b", "c"]
@@ -195,7 +200,10 @@ def test_fit_computes_data_once(
 def at_iteration(
     monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None], delay: float = 0.03
 ) -> list[int]:
-    """Act after the beginning of an iteration, in seconds; the list counts the iterations."""
+    """Call `act` when `delay` seconds of iteration `number` have passed.
+
+    The list that is returned has one entry: the number of iterations that have begun.
+    """
     original, begun = DaskPass.expectation, [0]
 
     def expectation(self: DaskPass, *arguments: Any) -> Any:
@@ -216,7 +224,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("delay", [0, 0.01, 0.03])      # before the iteration's tasks, and during them
+@pytest.mark.parametrize("delay", [0, 0.01, 0.03])  # before the tasks of the iteration, and during them
 def test_survives_sigkill(
     delay: float, X: np.ndarray, weight: np.ndarray, doomed_client: Client, monkeypatch: Any
 ) -> None:
@@ -233,8 +241,8 @@ def test_survives_sigkill(
     assert bits(model) == bits(expected)
 
 
-def test_data_that_nobody_can_make_again(doomed_client: Client, monkeypatch: Any) -> None:
-    """Scattered arrays die with their worker; the model stays as it was."""
+def test_data_that_cannot_be_computed_again(doomed_client: Client, monkeypatch: Any) -> None:
+    """Scattered arrays are lost with their worker. The fit fails, and leaves the model unchanged."""
     monkeypatch.setattr(cluster, "_ATTEMPTS", 3)
     blocks = np.random.default_rng(0).normal(size=(8, 20_000, 2))
     parts = doomed_client.scatter(list(blocks), hash=False)
@@ -266,7 +274,7 @@ def test_ctrl_c_ends_the_tasks(X: np.ndarray, client: Client, monkeypatch: Any) 
     assert np.isfinite(model.set_params(n_components=2).fit(rows).lower_bound_)
 
 
-def test_goes_on_from_a_checkpoint(
+def test_resumes_from_a_checkpoint(
     X: np.ndarray, weight: np.ndarray, client: Client, monkeypatch: Any, tmp_path: Path
 ) -> None:
     params = EXACT | {"checkpoint": tmp_path / "state", "checkpoint_interval": 1}
@@ -317,20 +325,20 @@ def test_client_closed_or_restarted(
 
 
 def test_no_workers(X: np.ndarray, start_cluster: Any, monkeypatch: Any) -> None:
-    """The fit waits, with a warning, and goes on when a worker has come."""
+    """The fit gives a warning, waits, and continues when there is a worker."""
     monkeypatch.setattr(cluster, "_PATIENCE", 1)
     rows = da.from_array(X, chunks=(5000, D))
     with start_cluster(0) as other, Client(other):
         threading.Timer(3, other.scale, [1]).start()
-        with pytest.warns(UserWarning, match="the cluster has no workers: the fit waits") as told:
+        with pytest.warns(UserWarning, match="the cluster has no workers: the fit waits") as warned:
             model = GaussianMixture(K, **EXACT).fit(rows)
-    assert sum("no workers" in str(w.message) for w in told) == 1
-    assert told[0].filename == __file__
+    assert sum("no workers" in str(w.message) for w in warned) == 1
+    assert warned[0].filename == __file__
     assert np.isfinite(model.lower_bound_)
 
 
 def test_adaptive_cluster(X: np.ndarray, start_cluster: Any) -> None:
-    """It has no workers until there are tasks."""
+    """An adaptive cluster has no workers until there are tasks."""
     with start_cluster(0) as other, Client(other):
         other.adapt(minimum=0, maximum=1, interval="100ms")
         model = GaussianMixture(K, **EXACT).fit(da.from_array(X, chunks=(5000, D)))

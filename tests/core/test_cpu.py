@@ -1,4 +1,4 @@
-"""Which instruction sets the processor is found to have (src/cpu.h)."""
+"""Tests that the instruction sets of the processor are recognised (src/cpu.h)."""
 
 import os
 import platform
@@ -13,7 +13,8 @@ from gmm_core import _cpu
 
 SRC = Path(__file__).parents[2] / "src"
 CPUINFO = Path("/proc/cpuinfo")
-# What -march=x86-64-v3 and -v4 let a compiler use, in Linux's names, by the System V ABI.
+# The instruction sets that a compiler may use with -march=x86-64-v3 and -v4, from the System V ABI, by the names that
+# Linux gives them.
 V3 = set(
     "cx16 lahf_lm popcnt pni ssse3 sse4_1 sse4_2 avx avx2 bmi1 bmi2 f16c fma abm movbe xsave".split()
 )
@@ -35,7 +36,7 @@ def test_levels_are_those_that_linux_reports() -> None:
     assert _cpu.supported_levels() == tuple(expected)
 
 
-# A processor that lacks one bit of cpuid; the functions of the compiler's <cpuid.h> are replaced.
+# This replaces the compiler's <cpuid.h>, and pretends that the processor lacks one bit of cpuid.
 FAKE = """
 static unsigned missing_leaf, missing_bit;
 static int __get_cpuid(unsigned leaf, unsigned *a, unsigned *b, unsigned *c, unsigned *d) {
@@ -63,7 +64,7 @@ int main(void) {
 @x86_64
 @pytest.mark.skipif("v3" not in _cpu.supported_levels(), reason="this processor has no level v3")
 def test_every_instruction_set_of_a_level_is_needed(tmp_path: Path) -> None:
-    """A virtual machine may hide any of them, and the compiler may use any of them."""
+    """A level is refused if one of its instruction sets is missing, as on some virtual machines."""
     compiler = os.environ.get("CC", "cc").split()
     if shutil.which(compiler[0]) is None:
         pytest.skip(f"no C compiler ({compiler[0]})")

@@ -1,6 +1,6 @@
-"""Forks, other processes, joblib and Ctrl-C: each test runs an interpreter that it may spoil.
+"""Tests of forks, other processes, joblib and Ctrl-C. Each test runs in an interpreter of its own.
 
-Whatever may hang is ended: an interpreter by run_python, a process that this one starts by an alarm.
+Nothing hangs for ever: run_python ends an interpreter, and an alarm ends the processes that it starts.
 """
 
 import json
@@ -27,7 +27,7 @@ needs_posix = pytest.mark.skipif(
 Make = Callable[..., Any]  # the type of the fixtures that return functions
 
 
-# fit() really uses its threads: the data have seven chunks
+# fit() really uses its threads, because the data have seven chunks
 SETUP = """
 import hashlib, signal
 rng = np.random.default_rng(0)
@@ -54,7 +54,7 @@ def bits(model):
         pytest.param("", 1, {}, 1, id="n_threads=1"),
         pytest.param("", None, {}, 3, id="n_threads=None"),
         pytest.param("", None, {"OMP_NUM_THREADS": "2"}, 2, id="OMP_NUM_THREADS"),
-        pytest.param("_threads._quota = lambda: 2", None, {}, 2, id="quota"),
+        pytest.param("threads._quota = lambda: 2", None, {}, 2, id="quota"),
         pytest.param("os.sched_getaffinity = lambda _: {1, 7}", None, {}, 2, id="affinity"),
         pytest.param("threadpool_limits(2)", None, {}, 2, id="threadpoolctl"),
     ],
@@ -66,9 +66,9 @@ def test_threads_that_a_fit_starts(
     expected: int,
     run_python: Make,
 ) -> None:
-    """On a machine that says it has three processors."""
+    """The number of threads is right on a machine that seems to have three processors."""
     code = f"""
-from gmm_core.core import threads as _threads
+from gmm_core.core import threads
 from threadpoolctl import threadpool_limits
 os.sched_getaffinity = lambda _: {{0, 1, 2}}
 threadpool_limits(3, user_api="openmp")
@@ -84,14 +84,14 @@ show(1 + count() - before)
 @needs_openmp
 @pytest.mark.parametrize("limit", ["1", "2"])
 def test_fewer_threads_than_asked_for(limit: str, run_python: Make) -> None:
-    """Neither a deadlock nor other bits if the OpenMP runtime gives fewer."""
+    """If the OpenMP runtime gives fewer threads, there is no deadlock and the bits are the same."""
     one, seven = run_python(SETUP + "show([bits(fit(1)), bits(fit(7))])", OMP_THREAD_LIMIT=limit)
     assert one == seven
 
 
 # ---- processes -----------------------------------------------------------------------------------
 
-# Newer versions of Python warn of forks while there are threads.
+# Newer versions of Python warn if a process with several threads forks.
 PARENT = (
     SETUP
     + """
@@ -123,7 +123,7 @@ show([n_threads, bits(model), [bits(m) for m in fitted]])
 @needs_fork
 @pytest.mark.parametrize("busy", [False, True])
 def test_workers_forked_from_a_parent_that_goes_on(busy: bool, run_python: Make) -> None:
-    """As a web server does it; also from a thread while another one is within a parallel fit."""
+    """Workers can be forked after a fit, as web servers do it, and during a fit in another thread."""
     code = """
 stop = threading.Event()
 def keep_fitting():
@@ -158,9 +158,9 @@ show([effective_n_threads(3), bits(model), meanwhile, statuses, answers])
 @needs_posix
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
 def test_joblib(backend: str, run_python: Make) -> None:
-    """Same bits; workers that are processes do not start more threads than there are CPUs.
+    """Results are bit-identical, and worker processes do not start more threads than there are CPUs.
 
-    Those that are threads get no limit from joblib: n_threads=1 is for them.
+    joblib sets no limit for workers that are threads, so users have to set n_threads=1 for them.
     """
     code = f"""
 import joblib
@@ -181,7 +181,7 @@ show([n_threads, bits(model), [bits(m) for m in fitted]])
 
 # ---- Ctrl-C --------------------------------------------------------------------------------------
 
-# One pass over X takes seconds, of the E-step and of Lloyd's iteration alike.
+# One pass over X takes seconds, in the E-step as in Lloyd's iteration.
 INTERRUPTED = """
 import signal, warnings
 signal.alarm(100)
@@ -195,7 +195,7 @@ model = GaussianMixture(K, random_state=0, tol=0, max_iter=2, reg_covar=1.0, n_t
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     model.fit(np.random.default_rng(0).normal(size=(2 * K, D)))
-# how much slower a pass is here than the slicing of calls assumes
+# how many times slower a pass is on this machine than the estimate by which calls are sliced
 data = ArrayPass(X[:5000], None, K, "full", 1)
 start = time.perf_counter()
 data.evaluate(model._model().prepared, labels=np.empty(5000, np.int64))
@@ -235,7 +235,10 @@ SKIP_SEEDING = (
     ],
 )
 def test_interrupt(setup: str, action: str, n_threads: int, start_python: Make) -> None:
-    """Answered within 0.5 s, or on a very slow machine in that of two slices, meant to be 0.1 s."""
+    """Ctrl-C is answered within 0.5 s, or on a very slow machine within the time of two slices.
+
+    A slice is meant to take 0.1 s.
+    """
     code = INTERRUPTED.format(setup=setup, action=action, n_threads=n_threads)
     with start_python(code) as child:
         try:

@@ -1,4 +1,4 @@
-"""Random number generators from seeds."""
+"""Tests of the random number generators that are made from seeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_random_state():
 
 
 @pytest.mark.parametrize("seed", [0, 1, 42, 2**31, 2**32 - 1])
-def test_a_seed_gives_the_numbers_of_randomstate(seed):
+def test_a_seed_gives_the_numbers_of_numpy_randomstate(seed):
     made, expected = check_random_state(seed), np.random.RandomState(seed)
     for draw in (
         lambda r: r.uniform(size=700), lambda r: r.standard_normal(size=3), lambda r: r.randint(2**31),

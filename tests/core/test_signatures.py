@@ -1,4 +1,4 @@
-"""What type checkers are told of the compiled modules is what these have, in every build."""
+"""Tests that core/signatures.py declares the functions of the compiled modules, in every build."""
 
 import inspect
 from importlib import import_module
