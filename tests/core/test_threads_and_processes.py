@@ -50,7 +50,7 @@ def assert_same(a: dict[str, Any], b: dict[str, Any]) -> None:
         (1, "", 1),
         (5, "3", 5),
         (24, "", 24),
-        (40, "", 24),       # four for each CPU at most
+        (40, "", 24),  # at most four threads for each CPU
         (2**40, "3", 24),
         (-1, "", 6),
         (-1, "3", 6),
@@ -62,7 +62,7 @@ def assert_same(a: dict[str, Any], b: dict[str, Any]) -> None:
 def test_rule(
     n_threads: int | None, environment: str, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """None: OMP_NUM_THREADS and the CPUs allowed are bounds; negatives count back from these."""
+    """None takes all allowed CPUs, at most OMP_NUM_THREADS; negative numbers count back from these."""
     monkeypatch.setattr(threads, "available", lambda: 6)
     monkeypatch.setattr(threads, "max_threads", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", environment)
@@ -75,7 +75,7 @@ def test_limit_of_threadpoolctl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with threadpoolctl.threadpool_limits(3, user_api="openmp"):
         assert effective_n_threads() == 3
-        assert (effective_n_threads(4), effective_n_threads(-1)) == (4, 6)  # explicit
+        assert (effective_n_threads(4), effective_n_threads(-1)) == (4, 6)  # a number ignores the limit
         with threadpoolctl.threadpool_limits(1):
             assert effective_n_threads() == 1
         assert effective_n_threads() == 3
@@ -110,7 +110,7 @@ show([before, [effective_n_threads(), effective_n_threads(-1), gmm_core.build_in
 def test_openmp_that_binds_its_threads_leaves_all_processors(
     binding: dict[str, str], run_python: Make
 ) -> None:
-    """The runtime binds the main thread to one processor before Python asks for the affinity."""
+    """All processors are counted, though OpenMP binds the main thread to one before Python asks."""
     code = "show([effective_n_threads(), effective_n_threads(-1)])"
     assert run_python(code, **binding) == run_python(code)
     one = f"os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})"
@@ -143,7 +143,7 @@ OTHER_MOUNTS = (
         (2, "/", "/", {"cpu.max": "max 100000\n"}, None),
         (2, "/", "/", {}, None),
         (2, "/", "/user.slice/job", {"user.slice/job/cpu.max": "300000 100000\n"}, 3),
-        # the smallest of all that contain the process
+        # the smallest quota counts, of all groups that contain the process
         (2, "/", "/a/b", {"a/cpu.max": "200000 100000\n", "a/b/cpu.max": "max 100000\n"}, 2),
         (2, "/", "/a/b", {"a/cpu.max": "400000 100000", "a/b/cpu.max": "300000 100000"}, 3),
         (2, "/", "/a", {"b/cpu.max": "100000 100000\n"}, None),
@@ -159,7 +159,7 @@ OTHER_MOUNTS = (
 def test_quota(
     version: int, root: str, path: str, files: dict[str, str], expected: int | None, tmp_path: Path
 ) -> None:
-    """The files of a kernel's hierarchy of control groups, in a folder with a space in its name."""
+    """The quota is read from the files of control groups, here in a folder with a space in its name."""
     top = tmp_path / "control groups"
     top.mkdir()
     for name, text in files.items():
@@ -192,7 +192,7 @@ def test_zero_threads_are_refused() -> None:
 
 @pytest.fixture
 def _many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks of one tile, and several calls of a kernel for a pass."""
+    """Make chunks of one tile, and several calls of a kernel for a pass."""
     monkeypatch.setattr(passes, "_CHUNK_TIME", 0.0)
     monkeypatch.setattr(passes, "_SLICE_TIME", 1e6)
 
@@ -247,7 +247,7 @@ def test_python_threads_share_a_model() -> None:
 
 
 def test_slices_do_not_grow_with_threads_that_have_no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a slice Python sees Ctrl-C: half a second of two CPUs at most."""
+    """A slice takes half a second of two CPUs at most, because Python sees Ctrl-C only after it."""
     X = np.zeros((10_000_000, 1), np.float32)
     monkeypatch.setattr(passes, "available", lambda: 2)
     data = ArrayPass(X, None, 64, "full", 400)

@@ -1,4 +1,4 @@
-"""Warnings point at the line of the user's file, whatever path leads to them."""
+"""Tests that a warning names the line of the user's file, whichever method gives it."""
 
 import pickle
 import warnings

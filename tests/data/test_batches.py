@@ -1,4 +1,4 @@
-"""fit_batches: the bits of `fit` on the concatenation, whatever the batches are."""
+"""Tests that fit_batches is bit-identical to `fit` on all batches together."""
 
 import tracemalloc
 
@@ -15,7 +15,7 @@ from gmm_core import GaussianMixture
 PARAMETERS = ("weights_", "means_", "covariances_", "precisions_cholesky_")
 TYPES = ("full", "tied", "diag", "spherical")
 pytestmark = pytest.mark.filterwarnings("ignore:Best performing")
-N, D, K = 30_000, 3, 3      # some 2 chunks of rows, the length of which depends on K and D
+N, D, K = 30_000, 3, 3  # about two chunks of rows
 
 
 def data(dtype=np.float64, n=N):
@@ -24,7 +24,7 @@ def data(dtype=np.float64, n=N):
 
 
 def cut(array, sizes):
-    """Parts of these sizes in turn, until there is nothing left."""
+    """Cut an array into parts of these sizes, which are repeated until the array ends."""
     parts, start = [], 0
     while start < len(array):
         size = sizes[len(parts) % len(sizes)]
@@ -53,16 +53,16 @@ def test_the_bits_are_those_of_one_array(covariance_type, sizes, init_size):
     assert_same(model(**params).fit_batches(cut(X, sizes)), model(**params).fit(X))
 
 
-@pytest.mark.parametrize("n_components", [2, 200])     # chunks of many rows, and of few
+@pytest.mark.parametrize("n_components", [2, 200])  # chunks of many rows, and of few
 def test_batches_are_cut_and_joined_at_the_chunks(n_components):
     X = data(n=5_000)
     params = {"n_components": n_components, "max_iter": 1, "init_params": "random_from_data"}
     for n_threads in (1, 2):
-        whole = model(**params, n_threads=n_threads).fit(X)
+        expected = model(**params, n_threads=n_threads).fit(X)
         for sizes in ([1], [511, 1], [4_999, 1]):
             if sizes == [1] and n_components > 2:
                 continue
-            assert_same(model(**params, n_threads=n_threads).fit_batches(cut(X, sizes)), whole)
+            assert_same(model(**params, n_threads=n_threads).fit_batches(cut(X, sizes)), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -106,7 +106,8 @@ def test_a_callable_opens_the_batches_for_each_pass():
             yield part
 
     fitted = model(max_iter=3, tol=0).fit_batches(read)
-    # checks, the start, three iterations, the log-likelihood at the end
+    # one pass checks the data, one finds the start, three are iterations, and one finds the
+    # log-likelihood at the end
     assert passes == [N] * 6
     assert_same(fitted, model(max_iter=3, tol=0).fit(X))
 
@@ -117,17 +118,17 @@ def test_datasets_of_pyarrow(tmp_path, dtype):
     table = pa.table({name: X[:, d] for d, name in enumerate("abc")})
     pa.parquet.write_table(table.slice(0, 20_000), tmp_path / "0.parquet", row_group_size=3_000)
     pa.parquet.write_table(table.slice(20_000), tmp_path / "1.parquet")
-    whole = model().fit(X)
+    expected = model().fit(X)
     with pa.parquet.ParquetFile(tmp_path / "0.parquet") as file:
         assert_same(model().fit_batches(file), model().fit(X[:20_000]))
     for source in (pa.dataset.dataset(tmp_path), table):
         fitted = model().fit_batches(source)
-        assert_same(fitted, whole)
+        assert_same(fitted, expected)
         assert list(fitted.feature_names_in_) == list("abc")
         assert fitted.means_.dtype == dtype
 
 
-def test_progress_is_told_by_rows(capsys, monkeypatch):
+def test_progress_is_printed_in_rows(capsys, monkeypatch):
     clock = iter(range(10**6))
     monkeypatch.setattr("gmm_core.data.batches.time.monotonic", lambda: next(clock))
     model(verbose=2, max_iter=1).fit_batches(cut(data(), [10_000]))
@@ -135,9 +136,9 @@ def test_progress_is_told_by_rows(capsys, monkeypatch):
 
 
 def test_memory_is_that_of_a_batch():
-    """A callable that makes its batches can give more than any array could hold."""
+    """The memory does not grow with the number of batches, which may be made one by one."""
     part = data(n=100_000)
-    tracemalloc.start()     # NumPy tells it of its arrays
+    tracemalloc.start()  # it counts the arrays of NumPy, too
     try:
         model(max_iter=2, tol=0, init_size=5_000).fit_batches(
             lambda: (part.copy() for _ in range(40))
@@ -145,16 +146,16 @@ def test_memory_is_that_of_a_batch():
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # the buffer, of 8 MB at most, and two batches: one in use, and the next
+    # the buffer takes 8 MB at most; one batch is in use while the next is made
     assert peak < 8 * 2**20 + 3 * part.nbytes < 40 * part.nbytes / 4
 
 
-def test_empty_batches_are_nothing():
+def test_empty_batches_do_not_count():
     X = data(np.float32)
-    weight = np.full(N, 1e-60)      # in float32 only if scaled
-    whole = model().fit(X, sample_weight=weight)
+    weight = np.full(N, 1e-60)  # unless it is scaled, it is 0 in float32
+    expected = model().fit(X, sample_weight=weight)
     for batches in ([(X, weight), X[:0]], [(X[:0], weight[:0]), (X, weight)], [X[:0], (X, weight)]):
-        assert_same(model().fit_batches(batches), whole)
+        assert_same(model().fit_batches(batches), expected)
 
 
 # --- bad input ------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ def test_more_components_than_memory():
             call(GaussianMixture(10**9))
 
 
-def test_batches_that_are_others_in_another_pass():
+def test_batches_that_change_between_passes():
     X = data()
     sizes = iter([N, N, N // 2])
     fitted = model().fit(X)
@@ -251,7 +252,8 @@ def test_batches_of_another_dtype_in_another_pass():
         with pytest.raises(ValueError, match=message):
             fitted.fit_batches(lambda passes=passes: next(passes))
         assert all(vars(fitted)[name] is value for name, value in before.items())
-    cuts = iter([[9], [5000], [1, 20_000], [N]])     # of both types, divided in another way
+    # each pass may divide the same rows, of both dtypes, in another way
+    cuts = iter([[9], [5000], [1, 20_000], [N]])
 
     def mixed():
         halves = single[:15_000], X[15_000:]

@@ -1,4 +1,4 @@
-"""The digest by which the data of a checkpoint are recognised."""
+"""Tests of the digest by which a checkpoint recognises its data."""
 
 import pickle
 
@@ -9,7 +9,7 @@ from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.blocks import Block
 from gmm_core.data.digest import DataDigest, Digest, digest_of
 
-N, D = 30_000, 3     # 11 pieces of X in float64, 3 and a part of the weights
+N, D = 30_000, 3  # X has 11 pieces in float64, the weights have 3 and a part of one
 
 
 def data(dtype=np.float64):
@@ -32,8 +32,8 @@ def test_parts_do_not_matter(dtype):
     rng = np.random.default_rng(1)
     for n in (1, 2, 7, 40):
         assert digest(X, weight, np.sort(rng.integers(0, N + 1, n))) == expected
-    whole = 1 << 16    # cuts at the ends of pieces, and beside them
-    for row in (whole // (D * X.itemsize), whole // 8):
+    piece = 1 << 16  # bytes; cuts at the ends of pieces, and beside them, make no difference
+    for row in (piece // (D * X.itemsize), piece // 8):
         for cut in (row - 1, row, row + 1):
             assert digest(X, weight, [cut]) == expected
     blocks = [Block(slice(0, 100), X[:100], weight[:100]), Block(slice(100, N), X[100:], weight[100:])]
@@ -44,7 +44,7 @@ def test_every_byte_and_every_place_matters():
     X, weight = data()
     seen = {digest(X, weight), digest(X, weight[:0]), digest(X, np.ones(N)), digest(X[::-1].copy(), weight)}
     assert len(seen) == 4
-    for row in (0, 2729, 2731, N - 1):     # the first piece of X ends within row 2730
+    for row in (0, 2729, 2731, N - 1):  # the first piece of X ends within row 2730
         for array in (X, weight):
             array.reshape(N, -1).view("u1")[row, -1] ^= 1
             seen.add(digest(X, weight))

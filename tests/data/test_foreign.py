@@ -1,4 +1,4 @@
-"""Data that are converted part by part: the bits and errors of the plain array, without a copy of it."""
+"""Tests that data which are converted part by part give the results and errors of a plain array."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from gmm_core.data.foreign import ForeignRows, check_rows
 from gmm_core.data.validation import check_X
 
 pytestmark = pytest.mark.filterwarnings("ignore:Best performing")
-N, D, K = 30_000, 3, 2      # some chunks of rows, the length of which depends on K and D
+N, D, K = 30_000, 3, 2  # a few chunks of rows
 NAMES = ["a", "b", "c"]
 MB = 1 << 20
 
 
-def data(dtype: Any = np.float64, holes: bool = False) -> np.ndarray:
+def data(dtype: Any = np.float64, missing: bool = False) -> np.ndarray:
     rng = np.random.RandomState(0)
     X = np.round(10 * (rng.randn(N, D) + 6 * rng.randint(0, K, (N, 1))))
-    if holes:
+    if missing:
         X[rng.rand(N, D) < 0.1] = np.nan
     return X.astype(dtype)
 
@@ -74,7 +74,7 @@ INTEGERS: dict[str, Callable[[np.ndarray], Any]] = {
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the data of these tests large."""
+    """Lower the limits, so that the data of these tests are large enough to be converted in parts."""
     monkeypatch.setattr(foreign, "_MAX_COPY_BYTES", 200_000)
     monkeypatch.setattr(foreign, "_PART_BYTES", 100_000)
     monkeypatch.setattr(passes, "_BUFFER_BYTES", 0)
@@ -111,7 +111,7 @@ def test_the_bits_are_those_of_the_plain_array(name: str, weighted: bool) -> Non
     given = {**FOREIGN, **INTEGERS}[name](data())
     X = np.array(check_X(given)[0])
     weight = np.random.RandomState(1).rand(N) if weighted else None
-    is_ready = name == "masked"     # without a masked value
+    is_ready = name == "masked"  # a masked array without a masked value is not converted
     assert isinstance(check_rows(given)[0], ForeignRows) != is_ready
     assert_same(given, X, weight)
     if not weighted and not is_ready:
@@ -122,7 +122,7 @@ def test_the_bits_are_those_of_the_plain_array(name: str, weighted: bool) -> Non
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", FOREIGN)
 def test_missing_values(name: str, weighted: bool) -> None:
-    given = FOREIGN[name](data(holes=True))
+    given = FOREIGN[name](data(missing=True))
     X = np.array(check_X(given, allow_nan=True)[0])
     weight = np.random.RandomState(1).rand(N) if weighted else None
     rows, _ = check_rows(given, allow_nan=True)
@@ -189,7 +189,7 @@ def test_checkpoints_are_those_of_the_plain_array(
     options = {"checkpoint": tmp_path / "state", "checkpoint_interval": 2, "max_iter": 4, "tol": 0}
     expected = GaussianMixture(K, random_state=0, max_iter=4, tol=0).fit(X)
     for given, other in ((X, np.asfortranarray(X)), (np.asfortranarray(X), X)):
-        with monkeypatch.context() as patch:     # it fails after the last iteration
+        with monkeypatch.context() as patch:  # the first fit fails after the last iteration
             patch.setattr(passes.KernelPass, "mean_log_likelihood", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 GaussianMixture(K, random_state=0, **options).fit(given)
@@ -211,14 +211,14 @@ def watch():
 
 from gmm_core import GaussianMixture
 
-kind, limit, holes = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "holes"
+kind, limit, missing = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "missing"
 n = 192 * 2**20 // 64
 X = np.empty((8, n)).T
 rng = np.random.RandomState(0)
 for start in range(0, n, 100_000):
     part = X[start : start + 100_000]
     part[:] = np.round(100 * (rng.standard_normal(part.shape) + 5 * rng.randint(0, 3, (len(part), 1))))
-if holes:
+if missing:
     X[::10, 3] = np.nan
 if kind == "big-endian":
     X = X.astype(">f8", order="C")
@@ -254,8 +254,8 @@ print("PEAK", peak[0] - before)
 """
 
 
-def limited(kind: str, limit: int, holes: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-c", LIMITED, kind, str(limit), holes]
+def limited(kind: str, limit: int, missing: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-c", LIMITED, kind, str(limit), missing]
     return subprocess.run(command, capture_output=True, text=True, timeout=200)
 
 
@@ -269,28 +269,28 @@ needs_proc = pytest.mark.skipif(
     "kind", ["columns first", "big-endian", "int32", "strides", "pandas", "pyarrow"]
 )
 def test_large_data_are_not_copied(kind: str) -> None:
-    # 192 MB, and a limit of 128 more, of which stacks and arenas of threads are a part
+    # The data have 192 MB. The limit allows 128 MB more, which include the stacks and arenas of threads.
     made = limited(kind, 128 * MB)
     assert made.returncode == 0, made.stderr
     assert int(re.search(r"PEAK (\d+)", made.stdout)[1]) < 64 * MB  # type: ignore[index]
 
 
 @needs_proc
-def test_large_data_with_holes_are_copied_once() -> None:
-    made = limited("columns first", 1024 * MB, "holes")
+def test_large_data_with_missing_values_are_copied_once() -> None:
+    made = limited("columns first", 1024 * MB, "missing")
     assert made.returncode == 0, made.stderr
     peak = int(re.search(r"PEAK (\d+)", made.stdout)[1])  # type: ignore[index]
     assert 192 * MB < peak < 300 * MB
 
 
 @needs_proc
-def test_the_limit_is_one() -> None:
+def test_a_copy_exceeds_the_limit() -> None:
     made = limited("copy", 128 * MB)
     assert made.returncode == 1 and "MemoryError" in made.stderr
 
 
-def test_what_is_below_the_limit_of_a_copy_and_above_it_is_the_same(monkeypatch):
-    """Small integers with nulls, which NumPy makes float32 of; and a single sample."""
+def test_data_are_treated_alike_below_and_above_the_limit_of_a_copy(monkeypatch):
+    """Integers with nulls, which NumPy converts to float32, become float64; one sample is refused."""
     values = np.random.default_rng(0).integers(-99, 99, size=(3000, 2)).astype(np.int16)
     frame = pl.DataFrame({"a": [*values[:-4, 0].tolist(), *[None] * 4], "b": values[:, 1]})
     frame = frame.with_columns(pl.col("a").cast(pl.Int16))

@@ -1,4 +1,4 @@
-"""Fits of files that are larger than the memory that a process may have."""
+"""Tests of fits to files that are larger than the memory that a process may have."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def test_rows_are_read_once_an_iteration_and_not_copied(tmp_path, monkeypatch):
     passes, blocks = [], ArrayPass.blocks
 
     def counted(self):
-        if self.n_samples == len(X):    # not the subsample
+        if self.n_samples == len(X):  # passes over the subset are not counted
             passes.append(0)
         for block in blocks(self):
             if self.n_samples == len(X):
@@ -56,7 +56,7 @@ def test_rows_are_read_once_an_iteration_and_not_copied(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ArrayPass, "blocks", counted)
     model = GaussianMixture(3, max_iter=7, tol=0, random_state=0, init_size=1_000).fit(X)
-    # one pass draws the subsample, one finds the log-likelihood at the end
+    # one pass draws the subset for the start, and one finds the log-likelihood at the end
     assert passes == [len(X)] * (1 + 7 + 1)
     given = {"weights_init": model.weights_, "means_init": model.means_}
     passes.clear()
@@ -75,7 +75,7 @@ def test_missing_values(tmp_path, dtype):
         model.set_params(missing="error").fit(X)
 
 
-def test_errors_and_warnings_speak_of_the_map(tmp_path):
+def test_errors_and_warnings_for_a_map(tmp_path):
     X = np.load(write(tmp_path / "X.npy", 600_000, 2, ">f8"), mmap_mode="r+")
     with pytest.warns(UserWarning, match="did not converge") as caught:
         GaussianMixture(3, max_iter=1, random_state=0).fit(X)
@@ -103,7 +103,7 @@ from gmm_core.__main__ import main
 np.linalg.eigvalsh(np.eye(50))      # NumPy's BLAS takes its own memory when it is first used
 warnings.simplefilter("ignore")
 before, peak, done = status("RssAnon"), [0], threading.Event()
-# Memory that is not a map of a file: a copy of the data would not fit.
+# The limit is on memory that is not a map of a file. A copy of the data would exceed it.
 resource.setrlimit(resource.RLIMIT_DATA, (status("VmData") + int(sys.argv[2]),) * 2)
 thread = threading.Thread(target=watch)
 thread.start()
@@ -147,7 +147,8 @@ needs_proc = pytest.mark.skipif(
     ],
 )
 def test_a_file_larger_than_the_memory_allowed(tmp_path, dtype, d, options):
-    # 192 MB beside a limit of 128, of which stacks, arenas and BLAS's buffers are part (not all touched)
+    # The file has 192 MB. The limit is 128 MB, which include stacks, arenas and the buffers of BLAS, though not all of
+    # these are touched.
     path = write(tmp_path / "X.npy", 192 * MB // (d * np.dtype(dtype).itemsize), d, dtype)
     made = limited(path, 128 * MB, "fit", **options)
     assert made.returncode == 0, made.stderr
@@ -156,7 +157,7 @@ def test_a_file_larger_than_the_memory_allowed(tmp_path, dtype, d, options):
 
 
 @needs_proc
-def test_the_limit_is_one(tmp_path):
+def test_a_copy_exceeds_the_limit(tmp_path):
     path = write(tmp_path / "X.npy", 192 * MB // 64, 8)
     made = limited(path, 128 * MB, "copy")
     assert made.returncode == 1 and "MemoryError" in made.stderr

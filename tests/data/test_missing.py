@@ -1,4 +1,4 @@
-"""Missing values: the E-step, fits and scores of data with NaN, against the textbook row by row."""
+"""Tests of missing values: E-step, fits and scores of data with NaN, against the textbook, row by row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ both_dtypes = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
 
 def dense(covariances, covariance_type, K, D):
-    """Covariances of any type as matrices, one for each component."""
+    """Return covariances of any type as matrices, one for each component."""
     if covariance_type == "diag":
         return np.array([np.diag(variance) for variance in covariances])
     if covariance_type == "spherical":
@@ -38,7 +38,10 @@ def dense(covariances, covariance_type, K, D):
 
 
 def completed(x, weights, means, covariances):
-    """Log-likelihood and responsibilities of a sample, and mean and covariance of all of it."""
+    """Return log-likelihood and responsibilities of a sample, and its mean and covariance in each component.
+
+    The observed features have the mean x and the covariance 0; the missing ones have those given the observed.
+    """
     K, D = means.shape
     m = np.isnan(x)
     o = ~m
@@ -60,7 +63,7 @@ def completed(x, weights, means, covariances):
 
 
 def textbook_step(X, sample_weight, weights, means, covariances, covariance_type, reg_covar=0.0):
-    """An iteration of EM: mean log-likelihood before it, and weights, means, covariances after."""
+    """Return the mean log-likelihood before an iteration of EM, and weights, means and covariances after it."""
     K, D = means.shape
     matrices = dense(covariances, covariance_type, K, D)
     rows = [completed(x, weights, means, matrices) for x in X.astype(np.float64)]
@@ -81,10 +84,10 @@ def textbook_step(X, sample_weight, weights, means, covariances, covariance_type
     return log_likelihood, N / N.sum(), new, S
 
 
-def with_holes(X, share=0.3, seed=0, empty_rows=(3,)):
-    holes = np.random.default_rng(seed).random(X.shape) < share
+def with_missing_values(X, share=0.3, seed=0, empty_rows=(3,)):
+    missing = np.random.default_rng(seed).random(X.shape) < share
     X = X.copy()
-    X[holes] = np.nan
+    X[missing] = np.nan
     X[list(empty_rows)] = np.nan
     return X
 
@@ -112,7 +115,7 @@ def test_an_iteration_is_that_of_the_textbook(
     make_problem, covariance_type, dtype, shifted, weighted, isa
 ):
     problem = make_problem(covariance_type, 200, 3, 5, dtype)
-    p, X = problem.parameters, with_holes(problem.X)
+    p, X = problem.parameters, with_missing_values(problem.X)
     weight = problem.weight if weighted else np.ones(len(X))
     shift = p.means + np.random.default_rng(1).normal(size=p.means.shape) if shifted else None
     data = MissingPass(X, weight if weighted else None, 3, covariance_type, 2)
@@ -121,7 +124,7 @@ def test_an_iteration_is_that_of_the_textbook(
     log_likelihood, *expected = textbook_step(
         X, weight, p.weights, p.means, p.covariances, covariance_type
     )
-    # a few hundred roundings of what is below 100, in the dtype of X
+    # a few hundred roundings of numbers below 100, in the dtype of X
     tolerance = 1e3 * float(np.finfo(dtype).eps)
     assert statistics.weight == pytest.approx(weight.sum(), rel=tolerance)
     mean = statistics.log_likelihood / statistics.weight
@@ -135,16 +138,16 @@ def test_an_iteration_is_that_of_the_textbook(
 def test_statistics_of_complete_data_are_those_of_the_ordinary_pass(make_problem, covariance_type):
     problem = make_problem(covariance_type, 300, 3, 4)
     arguments = (problem.X, problem.weight, 3, covariance_type, 1)
-    ours = MissingPass(*arguments).expectation(problem.parameters)
+    statistics = MissingPass(*arguments).expectation(problem.parameters)
     np.testing.assert_array_equal(
-        ours.values, ArrayPass(*arguments).expectation(problem.parameters).values
+        statistics.values, ArrayPass(*arguments).expectation(problem.parameters).values
     )
 
 
 @all_types
 def test_scores_are_those_of_the_textbook(make_problem, covariance_type):
     problem = make_problem(covariance_type, 100, 3, 5)
-    p, X = problem.parameters, with_holes(problem.X)
+    p, X = problem.parameters, with_missing_values(problem.X)
     model = from_mixture(p)
     rows = [completed(x, p.weights, p.means, dense(p.covariances, covariance_type, 3, 5)) for x in X]
     log_likelihood, r = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
@@ -179,8 +182,8 @@ def test_rows_without_density_belong_to_the_nearest_component(make_problem, cova
     X = np.array([[1e200, np.nan, 0], [0, 0, np.nan]])
     assert model.score_samples(X)[0] == -np.inf
     S = dense(p.covariances, covariance_type, 3, 3)[:, [0, 2]][:, :, [0, 2]]
-    # far along the first feature the distance is x² times this, and the largest is nearest if
-    # all are equal
+    # Far along the first feature the squared distance is x² times the entry of the inverse. Several
+    # components are nearest if their entries are equal.
     distance = np.linalg.inv(S)[:, 0, 0]
     near = np.flatnonzero(np.isclose(distance, distance.min()))
     assert model.predict(X)[0] in near
@@ -213,7 +216,7 @@ def test_patterns():
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_fit_is_that_of_the_textbook(make_problem, covariance_type, dtype, weighted):
     problem = make_problem(covariance_type, 150, 2, 3, dtype)
-    X, p, n_iter = with_holes(problem.X), problem.parameters, 8
+    X, p, n_iter = with_missing_values(problem.X), problem.parameters, 8
     precisions = {
         "full": np.linalg.inv, "tied": np.linalg.inv, "diag": np.reciprocal, "spherical": np.reciprocal
     }[covariance_type](p.covariances)
@@ -230,7 +233,7 @@ def test_a_fit_is_that_of_the_textbook(make_problem, covariance_type, dtype, wei
             X, np.ones(len(X)) if weight is None else weight, *state, covariance_type, 1e-3
         )
         bounds.append(bound)
-    tolerance = 1e4 * float(np.finfo(dtype).eps)      # an iteration may double the differences
+    tolerance = 1e4 * float(np.finfo(dtype).eps)  # each iteration may double the differences
     np.testing.assert_allclose(model.lower_bounds_, bounds, rtol=tolerance)
     for name, expected in zip(("weights_", "means_", "covariances_"), state, strict=True):
         assert getattr(model, name).dtype == dtype
@@ -240,11 +243,11 @@ def test_a_fit_is_that_of_the_textbook(make_problem, covariance_type, dtype, wei
     assert model.lower_bound_ == pytest.approx(model.score(X, sample_weight=weight), rel=tolerance)
 
 
-def test_a_pattern_of_hardly_any_weight():
+def test_a_pattern_with_a_tiny_weight():
     X = np.random.RandomState(0).randn(500, 2).astype(np.float32)
     X[0, 0] = np.nan
     weight = np.ones(500)
-    weight[0] = 1e-60       # 0 in float32
+    weight[0] = 1e-60  # this is 0 in float32
     model = GaussianMixture(2, missing="marginalize", random_state=0).fit(X, sample_weight=weight)
     plain = GaussianMixture(2, random_state=0).fit(X[1:])
     assert model.lower_bound_ == pytest.approx(plain.lower_bound_, rel=1e-5)
@@ -253,7 +256,7 @@ def test_a_pattern_of_hardly_any_weight():
 @all_types
 @pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data"])
 def test_the_likelihood_never_falls(make_problem, covariance_type, init_params):
-    X = with_holes(make_problem(covariance_type, 400, 3, 4).X)
+    X = with_missing_values(make_problem(covariance_type, 400, 3, 4).X)
     model = marginalizing(3, covariance_type, init_params=init_params, reg_covar=0, tol=1e-6)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Best performing init")
@@ -299,7 +302,7 @@ def test_threads_change_no_bit(make_problem, covariance_type, monkeypatch):
 @all_types
 def test_the_order_of_rows_and_features_changes_only_rounding(make_problem, covariance_type):
     problem = make_problem(covariance_type, 300, 3, 4)
-    X, p = with_holes(problem.X), problem.parameters
+    X, p = with_missing_values(problem.X), problem.parameters
     rows = np.random.default_rng(0).permutation(len(X))
     made = [
         MissingPass(np.ascontiguousarray(X[order]), problem.weight[order], 3, covariance_type, 1)
@@ -319,7 +322,7 @@ def test_the_order_of_rows_and_features_changes_only_rounding(make_problem, cova
 @all_types
 def test_rows_of_weight_zero_are_absent(make_problem, covariance_type):
     problem = make_problem(covariance_type, 300, 2, 3)
-    X, weight = with_holes(problem.X), problem.weight.copy()
+    X, weight = with_missing_values(problem.X), problem.weight.copy()
     weight[::3] = 0
     X[0], X[6, 1] = np.nan, 1e30
     present = weight > 0
@@ -332,13 +335,14 @@ def test_rows_of_weight_zero_are_absent(make_problem, covariance_type):
 
 @all_types
 def test_rows_without_values_leave_the_optimum_where_it_is(make_problem, covariance_type):
-    X = with_holes(make_problem(covariance_type, 500, 2, 3).X, share=0.1, empty_rows=())
+    X = with_missing_values(make_problem(covariance_type, 500, 2, 3).X, share=0.1, empty_rows=())
     params = {"reg_covar": 0, "tol": 1e-13, "max_iter": 5000}
     model = marginalizing(2, covariance_type, **params).fit(X)
     assert model.converged_
     before = model.means_, model.covariances_, model.weights_
     model.set_params(warm_start=True).fit(np.concatenate([X, np.full((200, 3), np.nan)]))
-    # the likelihood is quadratic about the optimum: at 1e-13 of it, 3e-7 times the condition
+    # The likelihood is quadratic about the optimum. Where it is lower by 1e-13, the parameters are
+    # off by 3e-7 times the condition.
     for array, other in zip((model.means_, model.covariances_, model.weights_), before, strict=True):
         np.testing.assert_allclose(array, other, rtol=1e-4, atol=1e-4)
 
@@ -350,14 +354,14 @@ def test_one_component_and_one_feature(covariance_type):
     model = marginalizing(1, covariance_type, reg_covar=0, tol=0, max_iter=40)
     with pytest.warns(UserWarning, match="did not converge"):
         model.fit(X)
-    # every iteration leaves 10 / 60 of the distance
+    # every iteration reduces the distance to the optimum to 10 / 60 of it
     assert model.means_[0, 0] == pytest.approx(x.mean(), rel=1e3 * EPS)
     assert model.covariances_.ravel()[0] == pytest.approx(x.var(), rel=1e3 * EPS)
     assert model.score(X) == pytest.approx(model.score(x[:, None]) * 50 / 60)
 
 
 @all_types
-def test_a_cluster_that_never_has_a_feature(covariance_type):
+def test_a_cluster_in_which_a_feature_is_always_missing(covariance_type):
     rng = np.random.default_rng(0)
     X = np.concatenate([rng.normal(size=(200, 3)), 20 + rng.normal(size=(200, 3))])
     X[200:, 1] = np.nan
@@ -372,7 +376,7 @@ def test_a_cluster_that_never_has_a_feature(covariance_type):
 @all_types
 def test_more_features_than_bits_in_a_word(make_problem, covariance_type):
     problem = make_problem(covariance_type, 40, 2, 70)
-    p, X = problem.parameters, with_holes(problem.X, share=0.4)
+    p, X = problem.parameters, with_missing_values(problem.X, share=0.4)
     made, _ = maximization_step(MissingPass(X, None, 2, covariance_type, 1).expectation(p), 0.1)
     _, *expected = textbook_step(
         X, np.ones(40), p.weights, p.means, p.covariances, covariance_type, 0.1
@@ -383,9 +387,9 @@ def test_more_features_than_bits_in_a_word(make_problem, covariance_type):
 
 def test_a_large_offset_costs_no_digits_of_the_covariances(make_problem):
     problem = make_problem("full", 400, 2, 3)
-    X = with_holes(np.round(problem.X * 1024) / 1024)     # exact with the offset, too
+    X = with_missing_values(np.round(problem.X * 1024) / 1024)  # these are exact with the offset, too
     near, far = (marginalizing(2, tol=1e-3).fit(data) for data in (X, X + 2.0**20))
-    # means keep eps · 2²⁰ / σ = 2e-10 of a deviation
+    # the rounding of the means is eps · 2²⁰ / σ = 2e-10 standard deviations
     np.testing.assert_allclose(near.covariances_, far.covariances_, rtol=1e-6, atol=1e-7)
 
 
@@ -427,7 +431,7 @@ def test_methods_refuse_nan_again_when_told_to(make_problem):
 @all_types
 def test_fit_predict_pandas_and_callables(make_problem, covariance_type):
     problem = make_problem(covariance_type, 200, 2, 3)
-    X = with_holes(problem.X)
+    X = with_missing_values(problem.X)
     seen = []
 
     def start(X, n_components, random_state):
@@ -442,7 +446,7 @@ def test_fit_predict_pandas_and_callables(make_problem, covariance_type):
     np.testing.assert_allclose(
         seen[0][~known], np.broadcast_to(np.nanmean(X, axis=0), X.shape)[~known], rtol=1e-12
     )
-    frame = pd.DataFrame(X, columns=list("abc")).astype("Float64")      # NaN becomes pandas.NA
+    frame = pd.DataFrame(X, columns=list("abc")).astype("Float64")  # NaN becomes pandas.NA
     other = marginalizing(2, covariance_type, init_params=start, tol=1e-2).fit(frame)
     np.testing.assert_array_equal(other.means_, model.means_)
     np.testing.assert_array_equal(other.predict(frame), labels)
@@ -460,6 +464,6 @@ def test_tags_and_files(tmp_path):
     with np.load(tmp_path / "model.npz") as archive:
         arrays = dict(archive)
     header = json.loads(str(arrays.pop("header")))
-    del header["params"]["missing"]         # as files were before there was the parameter
+    del header["params"]["missing"]  # older files do not have this parameter
     np.savez(tmp_path / "old.npz", header=np.array(json.dumps(header)), **arrays)
     assert GaussianMixture.load(tmp_path / "old.npz").missing == "error"

@@ -1,4 +1,4 @@
-"""The checks of the arrays that users give; scikit-learn's answers are the oracle where it has one."""
+"""Tests of the checks of arrays that users give, compared with scikit-learn where it has such a check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The subset of rows that starts of large data are found from."""
+"""Tests of the subset of rows from which the starts of a fit to large data are found."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_one_row_of_each_part():
     n, size = 100_003, 1_000
     found = drawn(n, size)
     assert len(found) == size
-    # part i of the rows is from i n / size to (i + 1) n / size
+    # the rows are divided into `size` parts; part i goes from i n / size to (i + 1) n / size
     np.testing.assert_array_equal((found + 1) * size // n >= np.arange(size), True)
     np.testing.assert_array_equal(found * size // n <= np.arange(size), True)
 
@@ -39,9 +39,9 @@ def test_one_row_of_each_part():
 def test_blocks_do_not_matter(weighted):
     n = 200_000
     weight = np.random.RandomState(1).exponential(size=n) if weighted else None
-    whole = drawn(n, 500, weight)
+    expected = drawn(n, 500, weight)
     for cuts in ([1], [65_536, 65_537], range(999, n, 7_777), [0, 0, 5]):
-        np.testing.assert_array_equal(drawn(n, 500, weight, cuts), whole)
+        np.testing.assert_array_equal(drawn(n, 500, weight, cuts), expected)
 
 
 def test_a_weight_is_a_number_of_copies():
@@ -59,7 +59,8 @@ def test_draws_are_in_proportion_to_weight():
     counts = np.zeros(1_000)
     for seed in range(200):
         np.add.at(counts, drawn(1_000, 100, weight, seed=seed), 1)
-    # 20,000 draws, of which half are expected here; stratified, they vary less than a binomial
+    # Half of the 20,000 draws are expected among these rows. The draws are stratified, so their number
+    # varies less than a binomial one.
     assert abs(counts[300:400].sum() - 10_000) < 4 * np.sqrt(20_000 / 4)
 
 
@@ -70,7 +71,7 @@ def test_rows_without_weight_are_never_drawn(weight):
     assert len(found) == 1_000 and (weight[found] > 0).all()
 
 
-def test_the_last_position_is_within():
+def test_the_last_position_is_within_the_rows():
     positions = np.full(1, 1 - 2.0**-53)
     for n in (1, 3, 10**6):
         assert Cursor(positions, NO_ROWS.and_rows(n, NONE)).advance(n, NONE) == [n - 1]
@@ -78,8 +79,8 @@ def test_the_last_position_is_within():
     assert (np.diff(draw_positions(10**6, np.random.RandomState(0))) > 0).all()
 
 
-@pytest.mark.filterwarnings("ignore:component . collapsed")     # the start of ten rows
-def test_small_data_are_used_whole():
+@pytest.mark.filterwarnings("ignore:component . collapsed")  # with a start from ten rows
+def test_all_rows_of_small_data_are_used():
     X = np.random.RandomState(0).randn(2_000, 2)
     seen = []
 
@@ -96,7 +97,7 @@ def test_small_data_are_used_whole():
             np.testing.assert_array_equal(seen[-1], X)
 
 
-def test_the_same_rows_for_one_seed_and_others_for_another():
+def test_the_seed_determines_the_rows():
     X = np.random.RandomState(0).randn(5_000, 2)
     params = {"init_size": 300, "init_params": "random_from_data", "tol": 1e3}
     one, same, other = (
@@ -108,7 +109,7 @@ def test_the_same_rows_for_one_seed_and_others_for_another():
 
 def test_the_default_size():
     assert subset_size(None, 8, 3) == 3_000_000 // 7
-    assert subset_size(None, 100, 512) == 10 * 100 * 512      # for each component and feature, ten
+    assert subset_size(None, 100, 512) == 10 * 100 * 512  # ten rows for each component and feature
     assert subset_size(77, 8, 3) == 77
 
 
@@ -124,7 +125,7 @@ def test_a_subset_has_a_sample_for_each_component(init_params):
         GaussianMixture(5, init_size=2, init_params=init_params).fit(np.eye(9))
 
 
-def test_a_callable_is_told_of_the_subset():
+def test_the_error_for_a_callable_mentions_the_subset():
     X = np.random.RandomState(0).randn(100, 2)
     model = GaussianMixture(2, init_params=lambda *_: np.zeros(100, int), init_size=50)
     with pytest.raises(ValueError, match=r"subset \(init_size\), got shape \(100,\)"):

@@ -1,4 +1,4 @@
-"""The checks of data; scikit-learn's answers are the oracle where it has one."""
+"""Tests of the checks of data, compared with scikit-learn where it has such a check."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def put(value, dtype=float):
     return X
 
 
-# --- check_X: what passes -------------------------------------------------------------------
+# --- check_X: data that it accepts ----------------------------------------------------------
 
 ACCEPTED = {
     "float64": DATA,
@@ -118,7 +118,7 @@ def test_object_with_array_method():
     np.testing.assert_array_equal(check_X(Container())[0], DATA)
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e306])  # 1e306: the sum overflows, the values do not
+@pytest.mark.parametrize("scale", [1.0, 1e306])  # with 1e306 the sum overflows, but no value does
 def test_looking_for_nan_allocates_no_copy_of_the_data(scale):
     X = np.full((200_000, 5), scale)
     tracemalloc.start()
@@ -128,7 +128,7 @@ def test_looking_for_nan_allocates_no_copy_of_the_data(scale):
     assert peak < X.nbytes / 20
 
 
-# --- check_X: what is refused ---------------------------------------------------------------
+# --- check_X: data that it refuses ----------------------------------------------------------
 
 REFUSED = {
     "NaN": (put(np.nan), "Input X contains NaN"),
