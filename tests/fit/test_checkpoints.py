@@ -1,4 +1,4 @@
-"""Checkpoints: a fit that was killed goes on, and ends with the bits of one that was not."""
+"""Tests of checkpoints: a fit that was killed resumes, with the result of an uninterrupted fit."""
 
 import errno
 import json
@@ -44,7 +44,7 @@ class Interrupt(Exception):
 
 @pytest.fixture
 def interrupted(tmp_path, monkeypatch):
-    """A function that runs a fit up to its n-th E-step, and returns the checkpoint's path."""
+    """Return a function that stops a fit after `n_steps` E-steps, and returns the checkpoint's path."""
     from gmm_core.data.passes import KernelPass
 
     def run(n_steps, fit):
@@ -92,12 +92,12 @@ def test_a_fit_that_is_killed_again_and_again(tmp_path):
         assert process.returncode in (0, -signal.SIGKILL)
     assert kills >= 2
     assert_same(GaussianMixture.load(saved), model().fit(data()))
-    assert sorted(os.listdir(tmp_path)) == ["model.npz"]    # the checkpoint is gone
+    assert sorted(os.listdir(tmp_path)) == ["model.npz"]  # the checkpoint has been deleted
 
 
-@pytest.mark.parametrize("n_steps", [1, 4, 45])     # before any writing, in the first start, in the second
+@pytest.mark.parametrize("n_steps", [1, 4, 45])  # before the first checkpoint, in the first start, in the second
 @pytest.mark.parametrize("by_batches", [False, True])
-def test_it_goes_on_with_the_same_bits(interrupted, n_steps, by_batches):
+def test_a_resumed_fit_is_bit_identical(interrupted, n_steps, by_batches):
     X = data()
 
     def fit(path):
@@ -111,7 +111,7 @@ def test_it_goes_on_with_the_same_bits(interrupted, n_steps, by_batches):
     assert_same(resumed, model(init_size=5_000).fit(X))
 
 
-def test_only_the_rest_is_done(interrupted, monkeypatch):
+def test_a_resumed_fit_does_only_the_remaining_iterations(interrupted, monkeypatch):
     X = data()
     path = interrupted(30, lambda path: model(checkpoint=path, n_init=1).fit(X))
     from gmm_core.data.passes import KernelPass
@@ -124,15 +124,15 @@ def test_only_the_rest_is_done(interrupted, monkeypatch):
     assert len(calls) == 10 and resumed.n_iter_ == 40
 
 
-def test_a_longer_fit_may_go_on(interrupted):
-    """max_iter and tol are not part of what makes a fit the same."""
+def test_a_longer_fit_may_resume(interrupted):
+    """A fit may resume with another max_iter or tol."""
     X = data()
     path = interrupted(30, lambda path: model(checkpoint=path, n_init=1).fit(X))
     longer = model(checkpoint=path, n_init=1, max_iter=50).fit(X)
     assert_same(longer, model(n_init=1, max_iter=50).fit(X))
 
 
-def test_a_generator_that_the_user_gave_goes_on_too(interrupted):
+def test_a_generator_of_the_user_resumes_too(interrupted):
     X = data()
 
     def fit(path, random_state):
@@ -144,7 +144,7 @@ def test_a_generator_that_the_user_gave_goes_on_too(interrupted):
 
 
 def test_writing_replaces_the_file_in_one_step(interrupted, monkeypatch):
-    """A failure in the middle of a writing leaves the file of before."""
+    """If writing fails halfway, the older file stays."""
     X = data()
     path = interrupted(4, lambda path: model(checkpoint=path, checkpoint_interval=3).fit(X))
     before = path.read_bytes()
@@ -208,7 +208,7 @@ def test_another_seed_start_or_callable_is_refused(interrupted):
         fit(path, second)
 
 
-def test_a_warm_start_goes_on_and_is_not_taken_for_a_cold_one(interrupted):
+def test_a_warm_start_resumes_and_is_told_apart_from_a_cold_one(interrupted):
     X = data()
 
     def fit(path, **params):
@@ -228,16 +228,16 @@ def test_the_global_generator_is_left_alone(interrupted):
         return model(checkpoint=path, checkpoint_interval=2, random_state=None).fit(X)
 
     path = interrupted(5, fit)
-    np.random.seed(7)                   # noqa: NPY002
+    np.random.seed(7)  # noqa: NPY002
     fit(path)
-    after = np.random.rand()            # noqa: NPY002
-    np.random.seed(7)                   # noqa: NPY002
-    fit(path)       # anew: there is no file
-    assert np.random.rand() == after    # noqa: NPY002
+    after = np.random.rand()  # noqa: NPY002
+    np.random.seed(7)  # noqa: NPY002
+    fit(path)  # a new fit, because the file has been deleted
+    assert np.random.rand() == after  # noqa: NPY002
 
 
 def test_short_starts_are_saved_together(interrupted):
-    """Each start of three iterations, a writing after every fifth."""
+    """Each start has three iterations, and a checkpoint is written after every fifth iteration."""
     X = data()[:5_000]
 
     def fit(path):
@@ -289,7 +289,7 @@ def test_other_data_are_refused(interrupted):
     assert_same(model(checkpoint=path).fit(X), model().fit(X))
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path):
+def test_other_files_are_refused(tmp_path):
     X, path = data()[:100], tmp_path / "state"
     model(n_init=1).fit(X).save(tmp_path / "model.npz")
     later = {"format": "gmm_core.checkpoint", "version": 99}
@@ -320,7 +320,7 @@ def test_bad_parameters(tmp_path):
     ("by_batches", "missing"), [(False, "error"), (True, "error"), (False, "marginalize")]
 )
 def test_samples_and_weights_are_told_apart(interrupted, by_batches, missing):
-    """Also where the bytes of samples and weights are the same, or change places."""
+    """Other data are refused even if samples and weights have the same bytes, or are exchanged."""
     rng = np.random.default_rng(0)
     one, other = rng.uniform(0.5, 1, size=(2, 4_000))
     if missing == "marginalize":
@@ -364,7 +364,7 @@ def test_a_shorter_fit_is_refused(interrupted):
 
 
 def test_any_tol_and_max_iter_give_the_same_bits_or_an_error(interrupted):
-    """Whatever a fit of several starts is stopped by, and with whatever it is gone on with."""
+    """A fit of several starts, stopped anywhere, either resumes bit-identically or is refused."""
     X = np.random.default_rng(0).normal(size=(300, 2))
     params = {"n_components": 3, "n_init": 4, "random_state": 5, "init_params": "random_from_data"}
     schedules = [(tol, max_iter) for tol in (0, 1e-4, 1e-3, 1e-2) for max_iter in (0, 3, 18, 40)]
@@ -375,7 +375,7 @@ def test_any_tol_and_max_iter_give_the_same_bits_or_an_error(interrupted):
 
     expected = {schedule: fit(None, *schedule) for schedule in schedules}
     steps = sum(restart.n_iter for restart in expected[1e-4, 18].restarts_)
-    went_on = refused = 0
+    n_resumed = n_refused = 0
     for n_steps in (2, 9, steps // 3, steps // 2, steps - 3):
         path = interrupted(n_steps, lambda path: fit(path, 1e-4, 18))
         state = path.read_bytes()
@@ -385,16 +385,16 @@ def test_any_tol_and_max_iter_give_the_same_bits_or_an_error(interrupted):
                 resumed = fit(path, *schedule)
             except ValueError as error:
                 assert "or delete the file" in str(error)
-                refused += 1
+                n_refused += 1
             else:
                 assert_same(resumed, expected[schedule])
-                went_on += 1
+                n_resumed += 1
         path.unlink(missing_ok=True)
-    assert went_on >= 10 and refused >= 10
+    assert n_resumed >= 10 and n_refused >= 10
 
 
 def test_a_start_that_ended_is_not_taken_for_one_of_another_schedule(interrupted):
-    """Two starts: the first ends by convergence, or by max_iter."""
+    """A start that ended by convergence or by max_iter is used only if it would end there again."""
     X = data()[:5_000]
 
     def fit(path, **params):
@@ -407,7 +407,7 @@ def test_a_start_that_ended_is_not_taken_for_one_of_another_schedule(interrupted
         fit(path, tol=1e-4, max_iter=200)
     longer = {"tol": 1e-3, "max_iter": 300}
     assert_same(fit(path, **longer), fit(None, **longer))
-    path = interrupted(43, fit)     # of 40 iterations each
+    path = interrupted(43, fit)  # each start has 40 iterations, so this is in the second one
     with pytest.raises(ValueError, match="has start 0, which ended with tol=0.0 and max_iter=40"):
         fit(path, max_iter=50)
     assert_same(fit(path), fit(None))
@@ -433,7 +433,7 @@ def test_a_warm_start_that_another_previous_bound_would_end(interrupted):
 
 
 def rewrite(path, change):
-    """Change what is in a checkpoint; `change` gets the header as a dict, and the arrays."""
+    """Change the contents of a checkpoint; `change` gets the header and the arrays as dicts."""
     with np.load(path) as archive:
         arrays = dict(archive)
     header = json.loads(str(arrays.pop("header")))
@@ -488,7 +488,7 @@ def X3():
 
 @pytest.fixture
 def state3(interrupted, X3):
-    """A checkpoint of K = 3, D = 2 in its second start; the fit, which takes its path."""
+    """Return the path of a checkpoint in the second start (K = 3, D = 2), and a function that resumes it."""
 
     def fit(path):
         random_state = np.random.RandomState(4)
@@ -555,12 +555,12 @@ def test_a_refusal_leaves_the_generator_alone(state3, X3):
         with pytest.raises(ValueError, match="state"):
             gm.set_params(**params).fit(X3)
     fresh = np.random.RandomState(4)
-    fresh.randint(2**31), fresh.randint(2**31)      # the seeds of the subsamples
+    fresh.randint(2**31), fresh.randint(2**31)  # each fit draws the seed of its subset
     assert generator.uniform() == fresh.uniform()
 
 
 def test_a_checkpoint_of_the_first_format_is_refused():
-    """Its checksum could not tell the data apart, and it does not say what starts ended by."""
+    """The first format is refused, because it identifies neither the data nor how starts ended."""
     with tarfile.open(Path(__file__).parents[1] / "values" / "version_1.tar.xz") as files:
         content = {name: files.extractfile(name).read() for name in ("checkpoint", "expected.json")}
     X = np.array(json.loads(content["expected.json"])["X"])
@@ -574,7 +574,7 @@ def test_a_checkpoint_of_the_first_format_is_refused():
         fit(X)
 
 
-def test_a_generator_whose_state_cannot_be_kept(tmp_path):
+def test_a_generator_whose_state_cannot_be_saved(tmp_path):
     gm = model(checkpoint=tmp_path / "state", random_state=np.random.RandomState(np.random.PCG64(0)))
     with pytest.raises(ValueError, match="random_state has the bit generator PCG64"):
         gm.fit(data()[:100])

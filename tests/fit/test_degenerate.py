@@ -1,4 +1,4 @@
-"""Data and starts that leave a component without a proper covariance, and numbers at the ends of the range."""
+"""Tests of data and starts that make a covariance singular, and of very large and very small numbers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_degenerate_data_with_the_default_regularisation(name: str, covariance_t
 @all_types
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_degenerate_data_without_regularisation(name: str, covariance_type: str) -> None:
-    """A valid model, or an error that names the component and the remedy and leaves nothing behind."""
+    """A fit gives a valid model, or an error that names component and remedy and changes nothing."""
     X, K = DEGENERATE[name]
     model = GaussianMixture(K, covariance_type=covariance_type, reg_covar=0, random_state=0)
     before = dict(vars(model))
@@ -84,7 +84,7 @@ def test_reg_covar_of_each_feature_adds_to_its_variance(covariance_type: str) ->
 
 
 def test_reg_covar_relative_to_the_data_makes_the_fit_independent_of_units() -> None:
-    """The default adds 1e-6 in squared units of the data: to variances of 1e-12, that is everything."""
+    """An absolute reg_covar depends on the units: the default, 1e-6, exceeds variances of 1e-12."""
     X = np.vstack([rng().randn(100, 2), rng().randn(100, 2) + 6])
     units = np.array([2.0**-20, 2.0**20])
     for n_components, data in ((2, X), (3, np.repeat(X[:4], 50, axis=0))):
@@ -103,7 +103,7 @@ def test_reg_covar_relative_to_the_data_makes_the_fit_independent_of_units() -> 
 
 @all_types
 def test_a_component_that_empties(covariance_type: str) -> None:
-    """It keeps its mean, has weight 0 and the pooled covariance, and a warning names it."""
+    """An empty component keeps its mean and has weight 0 and the pooled covariance; a warning names it."""
     X = rng().randn(200, 2)
     far = [[1e5, 1e5], [0.0, 0.0]]
     model = GaussianMixture(
@@ -137,7 +137,7 @@ def test_extreme_but_representable_scales(covariance_type: str, scale: float) ->
     X = rng().randn(200, 2) + np.repeat([[0.0], [6.0]], 100, axis=0)
     params: dict[str, Any] = {"covariance_type": covariance_type, "random_state": 0, "reg_covar": 0}
     plain, scaled = GaussianMixture(2, **params).fit(X), GaussianMixture(2, **params).fit(X * scale)
-    # log p changes by the Jacobian; scaling by a number that is no power of 2 rounds the data once
+    # log p changes by the logarithm of the Jacobian. The data are rounded once, as the scale is no power of 2.
     assert scaled.lower_bound_ == pytest.approx(plain.lower_bound_ - 2 * np.log(scale), rel=1e-12)
     assert np.array_equal(scaled.predict(X * scale), plain.predict(X))
 
@@ -149,7 +149,7 @@ def test_extreme_but_representable_scales(covariance_type: str, scale: float) ->
 def test_parameters_beyond_the_range_of_their_type_are_refused(
     covariance_type: str, dtype: Any, scale: float, advice: str
 ) -> None:
-    """The covariance may just be a number, its inverse is not."""
+    """The inverse of a covariance may overflow even if the covariance does not underflow."""
     X = (rng().randn(50, 2) * scale).astype(dtype)
     model = GaussianMixture(covariance_type=covariance_type, reg_covar=0)
     before = dict(vars(model))
@@ -168,7 +168,7 @@ def test_points_infinitely_far_from_all_components(covariance_type: str) -> None
         proba = model.predict_proba(far)
         assert proba.sum(axis=1).tolist() == [1, 1, 1]
         if covariance_type == "tied" and size < 1e300:
-            # equal covariances: as far as float64 can tell, the distances tie, and weights decide
+            # the covariances are equal, so the distances are equal in float64, and the weights decide
             assert set(model.predict(far)[:2]) <= {high, low}
         assert np.array_equal(model.predict(far), proba.argmax(axis=1))
         assert (model.score_samples(far) == -np.inf).tolist() == [True, True, False]
@@ -199,7 +199,7 @@ def test_a_point_infinitely_far_away_ends_a_fit_with_its_row(covariance_type: st
 
 
 def test_restarts_succeed_where_single_starts_fail() -> None:
-    """About one start in ten leaves a component on a single sample, which fails without regularisation."""
+    """About one start in ten gives a component a single sample, and fails without regularisation."""
     X = np.vstack([rng().randn(40, 2), [[30.0, 30.0]]])
 
     def labels(X: np.ndarray, K: int, random_state: np.random.RandomState) -> np.ndarray:
@@ -222,10 +222,10 @@ def test_restarts_succeed_where_single_starts_fail() -> None:
         assert model.score(X) == pytest.approx(model.lower_bound_, rel=1e-14)
         eigenvalue = np.linalg.eigvalsh(model.covariances_).min()
         assert best.smallest_eigenvalue == pytest.approx(eigenvalue, rel=1e-12)
-    assert 20 <= n_failed <= 60     # 40 expected of 400, sd 6
+    assert 20 <= n_failed <= 60  # 40 of 400 are expected, with a standard deviation of 6
 
 
-def test_the_most_likely_start_is_called_degenerate_if_it_is() -> None:
+def test_a_warning_if_the_most_likely_start_is_degenerate() -> None:
     X = rng().randn(60, 2)
     X[:3] = X[0] + 1e-6 * rng().randn(3, 2)
     starts = iter([(np.arange(60) < 3), (np.arange(60) % 2 == 0), (np.arange(60) % 3 == 0)])

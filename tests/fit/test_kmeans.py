@@ -1,7 +1,8 @@
-"""k-means: the kernels against the NumPy baseline, and the draws of the seeding.
+"""Tests of k-means: the kernels against the NumPy baseline, and the draws of the seeding.
 
-A squared distance is a sum of D squares of differences: it errs by (D + 3) eps of itself. Sums over
-samples of w (x - center) are made in float64 from float32 data too; the weights are of that dtype.
+A squared distance is a sum of D squares of differences, so its relative error is at most (D + 3) eps.
+Sums of w (x - center) over samples are in float64 even if the data are float32; the weights have the
+dtype of the data.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 @pytest.fixture
 def make_data(make_pass: Make) -> Make:
-    """An ArrayPass as k-means gets it, with small chunks: (X, weight, K, n_threads, one_slice)."""
+    """Return a function that makes an ArrayPass with short chunks, as k-means uses it."""
 
     def make(
         X: np.ndarray, weight: np.ndarray | None, K: int, n_threads: int = 1, one_slice: bool = True
@@ -56,7 +57,7 @@ def test_lloyd_step(
     eps = float(np.finfo(dtype).eps) + EPS
     distances = reference.squared_distances(X.astype(np.float64), centers)
     bound = (D + 3) * eps * ((abs(X[:, None] - centers) + eps * abs(centers)) ** 2).sum(axis=2)
-    # The first step's sums are of all rows, the second's follow from the labels that change.
+    # The first step sums over all rows; the second one updates the sums by the labels that change.
     elsewhere = centers[::-1] + np.linspace(0, 1, D)
     chunk_rows = make_data(X, None, K).chunk_rows
     for n in (
@@ -83,7 +84,8 @@ def test_lloyd_step(
             assert (chosen <= least + 2 * bound[rows, labels]).all()
             assert (abs(found[:n] - chosen) <= bound[rows, labels]).all() and found[n] == -1
             assert n_changed == (labels != before).sum()
-            # A term that came and went leaves an error of its size: the bound counts both steps' terms.
+            # A term that was added and subtracted leaves an error of its size, so the bound counts the terms
+            # of both steps.
             now, then = (
                 np.eye(K)[index] * (1 if w is None else w[:, None]) for index in (labels, before)
             )
@@ -102,7 +104,7 @@ def test_lloyd_step(
 
 @both_dtypes
 def test_a_cluster_that_loses_its_weight_is_summed_anew(dtype: Any, isa: str, make_data: Make) -> None:
-    """Else 1e16 + 1 - 1e16, which is 0 in double precision, would be what is left."""
+    """Updating the sum would give 1e16 + 1 - 1e16, which is 0 in float64, so the sum is made anew."""
     X, none = np.array([[0.0], [1.0], [5.0]], dtype), np.empty(0, dtype)
     lloyd = km._Lloyd(make_data(X, np.array([1e16, 1.0, 1.0]), 2), np.array([[1.0], [99.0]]))
     for centers, expected in (((1, 99), [0, 0, 0]), ((5, 0), [1, 1, 0]), ((99, 0), [1, 1, 1])):
@@ -113,7 +115,7 @@ def test_a_cluster_that_loses_its_weight_is_summed_anew(dtype: Any, isa: str, ma
     assert (weights[0], means[0]) == (0, 99)
 
 
-def test_lloyd_takes_the_first_of_equals(isa: str, make_data: Make) -> None:
+def test_lloyd_takes_the_first_of_equally_near_centers(isa: str, make_data: Make) -> None:
     X = np.array([[0.0], [1], [2], [3], [4]])
     centers = np.array([[1.0], [3], [1]])
     lloyd = km._Lloyd(make_data(X, None, 3), centers)
@@ -151,7 +153,7 @@ def test_bits_do_not_depend_on_threads_and_slices(
     dtype: Any, isa: str, make_data: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(km, "_MAX_ITER", 2)
-    for K, D in ((3, 2), (9, 33)):  # with few and with many sums to be added up
+    for K, D in ((3, 2), (9, 33)):  # with few sums and with many sums
         X, _, weight = clusters(6000, K, D, dtype)
         n = 10 * make_data(X, None, K).chunk_rows + 7
         results = []
@@ -165,7 +167,10 @@ def test_bits_do_not_depend_on_threads_and_slices(
 
 @both_dtypes
 def test_kmeans_follows_the_baseline(dtype: Any, make_data: Make) -> None:
-    """From the same seeds to the same fixed point; a center is a mean of at most n samples."""
+    """k-means reaches the fixed point of the baseline from the same seeds.
+
+    The tolerance is the rounding of a mean of at most n samples.
+    """
     for K, D in ((2, 1), (3, 2), (5, 8)):
         X, _, weight = clusters(1500, K, D, dtype)
         for w in (None, weight):
@@ -179,13 +184,16 @@ def test_kmeans_follows_the_baseline(dtype: Any, make_data: Make) -> None:
 
 
 def test_draws_are_those_of_the_whole_cumulative_sum(make_data: Make) -> None:
-    """Integers, whose sums are exact: the draw by chunk and by row is that by row."""
+    """Drawing a chunk and then a row gives the same row as drawing from the sum over all rows.
+
+    The data are integers, whose sums are exact.
+    """
     rng = np.random.default_rng(0)
     X = rng.integers(-3, 4, size=(3000, 2)).astype(np.float64)
     weight = rng.integers(3, size=3000).astype(np.float64)
     seeding = km._Seeding(make_data(X, weight, 1))
     first, second = np.intp(0), np.array([100, 2000])
-    chunk_sums = seeding.step(first, second)[:, 1]     # `nearest` does not know of row 2000 yet
+    chunk_sums = seeding.step(first, second)[:, 1]  # `nearest` does not include row 2000 yet
     assert len(chunk_sums) > 10
     mass = weight * np.minimum(*(((X - X[row]) ** 2).sum(axis=1) for row in (0, 2000)))
     cumulative = np.cumsum(mass)
@@ -211,7 +219,7 @@ def test_extreme_draws_have_weight(uniform: float, make_data: Make) -> None:
 
 
 def test_weights_are_repetitions(make_data: Make) -> None:
-    """Exactly: from integer samples, whose sums are exact, the same seeds and the same labels."""
+    """Integer weights give the seeds and labels of repeated rows. The sums of integers are exact."""
     rng = np.random.default_rng(1)
     X = rng.integers(-50, 50, size=(900, 2)).astype(np.float64)
     times = rng.integers(4, size=900)
@@ -228,7 +236,7 @@ def test_weights_are_repetitions(make_data: Make) -> None:
 
 
 def test_seeds_are_spread(make_data: Make) -> None:
-    """With clusters far apart, greedy k-means++ has a seed in each, whatever the random numbers."""
+    """If clusters are far apart, greedy k-means++ finds a seed in each, for any random numbers."""
     X = np.concatenate(
         [c + np.random.default_rng(2).normal(size=(100, 2)) for c in (0, 1e3, 2e3, 3e3, 4e3)]
     )
@@ -241,7 +249,7 @@ def test_an_empty_cluster_moves_to_the_farthest_sample(
     make_data: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X = np.array([[200.0], [50], [0], [1], [10], [11], [300]])
-    weight = np.array([0.0, 1, 1, 1, 1, 1, 0])  # the farthest are absent
+    weight = np.array([0.0, 1, 1, 1, 1, 1, 0])  # the farthest samples have weight 0
     monkeypatch.setattr(km, "seed_rows", lambda *args: np.array([2, 2, 4]))
     labels, centers = km.kmeans(make_data(X, weight, 3), 3, np.random.RandomState(0), 0.0)
     assert labels[1:6].tolist() == [1, 0, 0, 2, 2]
@@ -255,7 +263,7 @@ def test_fewer_points_than_clusters(make_data: Make) -> None:
 
 
 def test_a_run_of_weight_zero_is_never_drawn(make_data: Make) -> None:
-    """The kernel leaves `nearest` infinite in a tile without weight: 0 times infinity is no number."""
+    """Rows in a tile without weight are not drawn, though `nearest` stays infinite and 0 · inf is NaN."""
     rng = np.random.default_rng(0)
     X = np.vstack([rng.normal(size=(3000, 2)) + 1000, rng.normal(size=(3000, 2))])
     weight = np.repeat([0.0, 1.0], 3000)

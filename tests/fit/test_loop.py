@@ -1,4 +1,4 @@
-"""EM: iterates like scikit-learn's, stopping, warm starts."""
+"""Tests of the EM loop: iterates like scikit-learn's, the stop rule, warm starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAITHFUL = Path(__file__).parents[2] / "examples" / "old_faithful.csv"
 
 
 def blobs(n, K, D, seed=0, spread=3.0):
-    """Groups with covariances AAᵀ + I/4, means `spread` apart."""
+    """Return groups with covariances AAᵀ + I/4, whose means are normal with the scale `spread`."""
     rng = np.random.default_rng(seed)
     roots = rng.normal(size=(K, D, D)) / np.sqrt(D)
     means = rng.normal(scale=spread, size=(K, D))
@@ -49,7 +49,7 @@ DATA = {
 
 
 def by_hand(X, K, covariance_type):
-    """Arguments for a start at K samples with the variances of the data."""
+    """Return arguments for a start at K samples, with the variances of all data."""
     D = X.shape[1]
     v = 1 / X.var(axis=0)
     precisions = {
@@ -71,7 +71,7 @@ def parameters_of(model):
 
 
 def assert_same_parameters(ours, theirs, rtol):
-    """Within rtol of the largest entry of each parameter."""
+    """Assert that parameters differ by at most `rtol` of their largest entry."""
     for name, expected in parameters_of(theirs).items():
         atol = rtol * abs(expected).max()
         np.testing.assert_allclose(getattr(ours, name), expected, rtol=0, atol=atol, err_msg=name)
@@ -85,8 +85,8 @@ def assert_same_parameters(ours, theirs, rtol):
 @pytest.mark.parametrize("start", ["given", "random"])
 @pytest.mark.parametrize("name", DATA)
 def test_iterates_are_those_of_sklearn(name, start, covariance_type):
-    # cond(Σ) is at most about 1e3 here. scikit-learn's moments Σ r x² − μ² err by eps (μ/σ)², up to
-    # 4e-13 on faithful, and where EM has not converged an error grows by the iteration.
+    # cond(Σ) is at most about 1e3 here. scikit-learn's moments Σ r x² − μ² have an error of eps (μ/σ)², up
+    # to 4e-13 on faithful, which grows with every iteration until EM has converged.
     X, K = DATA[name]
     how = by_hand(X, K, covariance_type) if start == "given" else {"init_params": "random"}
     for max_iter, tol in ((1, 1e-3), (2, 0.0), (7, 0.0), (100, 1e-3), (100, 1e-5)):
@@ -99,7 +99,7 @@ def test_iterates_are_those_of_sklearn(name, start, covariance_type):
             "random_state": 3,
         }
         ours = GaussianMixture(**params).fit(X)
-        with threadpool_limits(1):  # threads of BLAS only cost time here
+        with threadpool_limits(1):  # threads of BLAS would take more time here
             theirs = SklearnMixture(**params).fit(X)
         assert (ours.n_iter_, ours.converged_) == (theirs.n_iter_, theirs.converged_)
         np.testing.assert_allclose(ours.lower_bounds_, theirs.lower_bounds_, rtol=1e-8)
@@ -112,14 +112,15 @@ def test_iterates_are_those_of_sklearn(name, start, covariance_type):
 @all_types
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_lower_bounds_are_scores(covariance_type, dtype):
-    """lower_bounds_[i] is the score of the parameters after i iterations, lower_bound_ of the last."""
+    """lower_bounds_[i] is the score after i iterations, and lower_bound_ that of the last parameters."""
     X = DATA["blobs"][0].astype(dtype)
     eps = np.finfo(dtype).eps
     params = {"n_components": 5, "covariance_type": covariance_type, "random_state": 0, "tol": 0}
     models = [GaussianMixture(**params, max_iter=m).fit(X) for m in range(6)]
     assert [len(model.lower_bounds_) for model in models] == list(range(6))
     assert [model.n_iter_ for model in models] == list(range(6))
-    # Rounding the attributes to float32 moves a whitened x, below 20 here, by eps · cond: d ‖y‖² < 1e4 eps
+    # Rounding the attributes to float32 moves a whitened x, which is below 20 here, by eps · cond, so that
+    # ‖y‖² changes by less than 1e4 eps.
     rtol = 1e4 * eps
     np.testing.assert_allclose([m.score(X) for m in models], [m.lower_bound_ for m in models], rtol)
     np.testing.assert_allclose(models[5].lower_bounds_, [m.lower_bound_ for m in models[:5]], rtol)
@@ -142,7 +143,7 @@ def test_a_weighted_iteration_is_that_of_the_reference(covariance_type):
         )
     r *= weight[:, np.newaxis]
     counts = r.sum(axis=0)
-    # Sums of N terms, of which most have one sign: N · eps
+    # the relative error of a sum of N terms, most of which have the same sign, is at most N · eps
     np.testing.assert_allclose(model.weights_, counts / weight.sum(), rtol=len(X) * EPS)
     np.testing.assert_allclose(
         model.means_, r.T @ X / counts[:, np.newaxis], rtol=1e-12, atol=1e-12
@@ -155,7 +156,7 @@ def test_a_weighted_iteration_is_that_of_the_reference(covariance_type):
 
 @all_types
 def test_float32_is_near_float64(covariance_type):
-    # A statistic of float32 terms with sums in float64 errs by about eps32 · (x/σ)², (x/σ)² < 1e3 here.
+    # A sum in float64 of float32 terms has an error of about eps32 · (x/σ)², and (x/σ)² < 1e3 here.
     X, K = DATA["blobs"]
     params = {
         "n_components": K,
@@ -214,7 +215,7 @@ assert ("sklearn" in sys.modules) == {loads_sklearn}
 def test_no_iteration_gives_the_start():
     X, K = DATA["iris"]
     start = by_hand(X, K, "full")
-    model = GaussianMixture(K, max_iter=0, **start).fit(X)  # nothing to converge: no warning
+    model = GaussianMixture(K, max_iter=0, **start).fit(X)  # there is no warning
     np.testing.assert_array_equal(model.means_, start["means_init"])
     np.testing.assert_array_equal(model.weights_, start["weights_init"])
     np.testing.assert_allclose(model.precisions_, start["precisions_init"], rtol=8 * EPS)
@@ -244,22 +245,23 @@ def test_verbose_prints_what_sklearn_prints(capsys, verbose):
 
 @unconverged
 @all_types
-def test_two_warm_fits_are_one_long_fit(covariance_type):
+def test_short_warm_fits_are_like_one_long_fit(covariance_type):
     X, K = DATA["blobs"]
     params = {"n_components": K, "covariance_type": covariance_type, "random_state": 0, "tol": 1e-3}
-    whole = GaussianMixture(**params, max_iter=3).fit(X)
+    long = GaussianMixture(**params, max_iter=3).fit(X)
     parts = GaussianMixture(**params, max_iter=1, warm_start=True)
     bounds = [bound for _ in range(3) for bound in parts.fit(X).lower_bounds_]
-    assert bounds == whole.lower_bounds_ and parts.n_iter_ == 1
+    assert bounds == long.lower_bounds_ and parts.n_iter_ == 1
     for name in PARAMETERS:
-        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+        np.testing.assert_array_equal(getattr(parts, name), getattr(long, name))
     parts.set_params(max_iter=100).fit(X)
-    assert parts.converged_ and parts.fit(X).n_iter_ == 1  # compares with the iteration before
+    # the next fit compares its first bound with the last one of this fit
+    assert parts.converged_ and parts.fit(X).n_iter_ == 1
 
 
 @unconverged
 @all_types
-def test_a_warm_fit_of_no_iteration_changes_nothing(covariance_type):
+def test_a_warm_fit_without_iterations_changes_nothing(covariance_type):
     X, K = DATA["blobs"]
     model = GaussianMixture(K, covariance_type=covariance_type, random_state=0, warm_start=True).fit(X)
     before = parameters_of(model)
@@ -269,14 +271,14 @@ def test_a_warm_fit_of_no_iteration_changes_nothing(covariance_type):
 
 
 @unconverged
-def test_warm_start_goes_on_from_assigned_parameters():
+def test_warm_start_continues_from_assigned_parameters():
     X, K = DATA["blobs"]
     other = GaussianMixture(K, random_state=1, init_params="random", max_iter=4).fit(X)
     expected = GaussianMixture(K, random_state=1, init_params="random", max_iter=5).fit(X)
     made = GaussianMixture.from_parameters(
         other.weights_, other.means_, covariances=other.covariances_, warm_start=True, max_iter=1
     ).fit(X)
-    # the covariances went through a second factorisation: eps · cond, growing by the iteration
+    # the covariances were factored again, with an error of eps · cond that grows with every iteration
     assert_same_parameters(made, expected, rtol=1e-11)
 
 

@@ -1,8 +1,9 @@
-"""The M-step and the factorisations against the NumPy baseline and against what defines them.
+"""Tests of the M-step and its factors against the NumPy baseline, and against their definitions.
 
-Moments are sums over samples, see test_kernels.py: they err by `sum_error` of the sums of absolute
-values. With a shift c, the covariance S / N - d dᵀ (d = μ - c) errs by the error of S / N, of which
-d dᵀ is a part: 1 + d² / σ² times as much, of the variance (Chan, Golub & LeVeque 1983).
+Moments are sums over samples (see test_kernels.py). Their error is at most `sum_error` times the sums of
+absolute values. With a shift c, the covariance S / N - d dᵀ (d = μ - c) has the error of S / N, which
+contains d dᵀ. So the error relative to the variance is 1 + d² / σ² times as large (Chan, Golub & LeVeque
+1983).
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def near(got: Any, expected: Any, atol: Any) -> None:
-    """Elementwise, with an array of tolerances."""
+    """Assert that arrays are equal within an array of absolute tolerances."""
     assert np.shape(got) == np.shape(expected)
     assert (abs(np.asarray(got) - expected) <= atol).all(), abs(np.asarray(got) - expected).max()
 
@@ -37,7 +38,7 @@ def sum_error(dtype: Any, n: int, K: int, D: int) -> float:
 
 
 def covariance_size(covariances: np.ndarray, move: np.ndarray, covariance_type: str) -> np.ndarray:
-    """σ_i σ_j + d_i d_j or an upper bound of it, in the shape of the type: the size of S / N."""
+    """Return the size of S / N, σ_i σ_j + d_i d_j, or an upper bound, in the shape of the type."""
     if covariance_type in ("full", "tied"):
         root = np.sqrt(np.diagonal(covariances, axis1=-2, axis2=-1) + move**2)
         root = root.max(axis=0) if covariance_type == "tied" else root
@@ -57,7 +58,7 @@ def test_maximization_step(
     make_problem: Make,
     make_pass: Make,
 ) -> None:
-    """From given responsibilities and a shift one or two standard deviations from the means."""
+    """The M-step equals the baseline's, with a shift one or two standard deviations from the means."""
     K, D = shape
     problem = make_problem(covariance_type, 900, K, D, dtype)
     rng = np.random.default_rng(0)
@@ -93,7 +94,7 @@ def variance_of_features(
 
 
 def check_factors(p: Mixture) -> None:
-    """The factors are those of the covariances (see test_covariance.py), the constants theirs."""
+    """Assert that the factors are those of the covariances, and that the constants follow from them."""
     D = p.means.shape[1]
     factors = p.kind.factor_covariances(p.covariances, D)
     assert np.array_equal(p.prepared.precisions_cholesky, factors)
@@ -108,7 +109,7 @@ def with_means(p: Mixture, means: np.ndarray) -> Mixture:
 
 
 def log_constant(p: Mixture) -> np.ndarray:
-    """Weighted log-densities at the means: each component's own part, and the common one."""
+    """Return the weighted log-densities at the means, each of which is stored in two parts."""
     return p.prepared.log_constant[:-1] + p.prepared.log_constant[-1]
 
 
@@ -136,7 +137,7 @@ def test_shift_does_not_matter(
 def test_offset_does_not_matter(
     covariance_type: str, isa: str, make_problem: Make, make_pass: Make
 ) -> None:
-    """Multiples of 2**-20 at offset 1e8: every difference from a mean is exact, and so the same."""
+    """The data are multiples of 2**-20, so that differences from a mean are exact at offset 1e8, too."""
     problem = make_problem(covariance_type, 900, 3, 5)
     X, means = np.rint(problem.X * 2**20) / 2**20, np.rint(problem.parameters.means * 2**20) / 2**20
     p = with_means(problem.parameters, means)
@@ -144,9 +145,7 @@ def test_offset_does_not_matter(
     here, _ = maximization_step(make_pass(X, None, p).expectation(p), 1e-6)
     there, _ = maximization_step(make_pass(X + 1e8, None, far).expectation(far), 1e-6)
     near(there.means, here.means + 1e8, 1e8 * EPS)
-    if (
-        covariance_type == "tied"
-    ):  # the center of the means, from which distances are taken, is rounded
+    if covariance_type == "tied":  # distances are taken from the center of the means, which is rounded
         near(there.covariances, here.covariances, sum_error(np.float64, 900, 3, 5) * 10)
     else:
         assert np.array_equal(there.covariances, here.covariances)
@@ -157,7 +156,7 @@ def test_offset_does_not_matter(
 def test_empty_component(
     covariance_type: str, isa: str, make_problem: Make, make_pass: Make
 ) -> None:
-    """N_k ≤ 10 eps N: weight 0, the mean stays, the covariance is the others' weighted mean."""
+    """A component with N_k ≤ 10 eps N has weight 0, its old mean and the mean covariance of the others."""
     problem = make_problem(covariance_type, 1000, 4, 3)
     data, shift = make_pass(problem.X, None, problem.parameters), problem.parameters.means
     r = np.random.default_rng(0).dirichlet([1, 1, 1, 1], size=1000)
@@ -186,7 +185,7 @@ def test_empty_component(
 
 @all_types
 def test_nearly_empty_component(covariance_type: str, make_problem: Make, make_pass: Make) -> None:
-    """Above 10 eps N it has a weight and the mean of its sample."""
+    """A component with N_k > 10 eps N has a weight, and the mean of its one sample."""
     problem = make_problem(covariance_type, 1000, 2, 3)
     r = np.tile([1.0, 0.0], (1000, 1))
     r[5] = 1 - 20 * EPS * 1000, 20 * EPS * 1000
@@ -200,11 +199,11 @@ def test_nearly_empty_component(covariance_type: str, make_problem: Make, make_p
 
 @all_types
 def test_not_positive_definite(covariance_type: str, isa: str, make_pass: Make) -> None:
-    """Components 1 and 2 sit on a point at the origin, and have variance 0: the first is named."""
+    """Components 1 and 2 are at the origin with variance 0, and the error names the first of them."""
     X = np.concatenate([np.random.default_rng(0).normal(size=(20, 2)), np.zeros((20, 2))])
     labels = np.repeat([0, 0, 1, 2], 10)
     if covariance_type == "tied":
-        X[:, 1] = 2 * X[:, 0]  # all samples on a line
+        X[:, 1] = 2 * X[:, 0]  # all samples are on a line
     none = np.empty(0)
     mixture = Prepared(none, np.zeros((3, 2)), none, none, covariance_type)
     statistics = make_pass(X, None, mixture).statistics(mixture.means, labels=labels)
@@ -218,9 +217,9 @@ def test_not_positive_definite(covariance_type: str, isa: str, make_pass: Make) 
 
 @pytest.mark.parametrize("covariance_type", ["diag", "spherical"])
 def test_component_on_one_point(covariance_type: str, isa: str, make_pass: Make) -> None:
-    """Away from the origin a variance of 0 cannot be told from rounding.
+    """A variance of 0 away from the origin is replaced, because it cannot be told from rounding.
 
-    It becomes what 10 eps samples of all the data, which rounding may have added, contribute.
+    Rounding may have added 10 eps samples from all data; the variance becomes their contribution.
     """
     rng = np.random.default_rng(0)
     X = np.concatenate([rng.normal(size=(40, 2)), np.full((10, 2), 1e-3)])

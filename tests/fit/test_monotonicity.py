@@ -1,4 +1,4 @@
-"""The log-likelihood never falls from one iteration to the next by more than rounding, on hard data."""
+"""Tests that an iteration lowers the log-likelihood by no more than rounding, on hard data."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def groups(n, K, D, spread=4.0):
 
 
 def ill_conditioned():
-    """Standard deviations from 1e-6 to 1 along rotated axes: cond(Σ) is 1e12."""
+    """Return data with standard deviations from 1e-6 to 1 along rotated axes, so that cond(Σ) is 1e12."""
     rotation = np.linalg.qr(np.random.RandomState(0).randn(4, 4))[0]
     return groups(600, 3, 4) * np.logspace(-6, 0, 4) @ rotation
 
 
 def with_a_speck():
-    """A group of ten that is a thousand times smaller than the others."""
+    """Return data with a group of ten samples that is a thousand times smaller than the others."""
     X = groups(400, 2, 2)
     X[:10] = X[0] + 1e-3 * np.random.RandomState(1).randn(10, 2)
     return X
@@ -42,15 +42,15 @@ HARD = {
 
 
 def rounding_error(model, X):
-    """Bound on the error of the mean log-likelihood, and of an M-step's effect on it.
+    """Bound the rounding error of the mean log-likelihood, and the effect of that of an M-step.
 
-    y = Uᵀ(x − μ) errs by (D + 1) eps |U|ᵀ|x − μ|; with that log N = log |U| − ‖y‖²/2 errs by
+    y = Uᵀ(x − μ) has an error of (D + 1) eps |U|ᵀ|x − μ|, so log N = log |U| − ‖y‖²/2 has one of
 
-        e = eps ((D + 1) Σ_j |y_j| (|U|ᵀ|x − μ|)_j + (D + 1) ‖y‖²/2 + 4 |log constant| + 2),
+        e = eps ((D + 1) Σ_j |y_j| (|U|ᵀ|x − μ|)_j + (D + 1) ‖y‖²/2 + 4 |log constant| + 2).
 
-    log Σ exp by the e of the components, in proportion to the responsibilities, and sums in double
-    add N eps |log p| at most. An error of the M-step counts in the second order, since it is made at a
-    maximum: for a covariance that errs by D eps ‖Σ‖, by (D eps cond(Σ))².
+    log Σ exp has the errors e of the components, in proportion to the responsibilities. Sums in double
+    add at most N eps |log p|. An error of the M-step has an effect of the second order only, because the
+    M-step ends at a maximum: if a covariance has an error of D eps ‖Σ‖, the effect is (D eps cond(Σ))².
     """
     D = X.shape[1]
     factors = model.precisions_cholesky_
@@ -91,7 +91,7 @@ def test_log_likelihood_never_falls(name, covariance_type, weighted):
     ).fit(X, sample_weight=weight)
     bounds = np.array([*model.lower_bounds_, model.lower_bound_])
     error = rounding_error(model, X)
-    assert error < 1e-3  # or the bound says nothing
+    assert error < 1e-3  # a larger bound would mean nothing
     falls = np.maximum(bounds[:-1] - bounds[1:], 0)
     assert falls.max() <= 2 * error, (falls.argmax(), falls.max(), error)
     assert bounds[-1] >= bounds[0]

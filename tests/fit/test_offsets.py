@@ -1,4 +1,4 @@
-"""Data far from 0, and float32: what the moments of Σ r x² − μ² would lose."""
+"""Tests of float32 and of data far from 0, where moments Σ r x² − μ² would lose digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TYPES = ("full", "tied", "diag", "spherical")
 
 
 def clusters(dtype: Any = np.float64) -> np.ndarray:
-    """Two groups of unit scale, on a grid of 2**-10, so that shifts of up to 1e8 are exact in float64."""
+    """Return two groups of about unit scale on a grid of 2**-10, which float64 shifts exactly by up to 1e8."""
     rng = np.random.RandomState(0)
     X = np.vstack([rng.randn(300, 3) * [1, 0.5, 2], rng.randn(200, 3) + 4])
     return (np.round(X * 1024) / 1024).astype(dtype)
@@ -49,7 +49,7 @@ def test_covariances_do_not_depend_on_the_offset(
 def test_means_that_start_at_zero_far_from_the_data(
     covariance_type: str, dtype: Any, offset: float
 ) -> None:
-    """All samples are equally far from all components: what is left is one Gaussian, exactly known."""
+    """Both components start at the same place, so the result is the one Gaussian, which is known exactly."""
     X = (clusters() + offset).astype(dtype)
     model = GaussianMixture(
         2, covariance_type=covariance_type, means_init=np.zeros((2, 3)), random_state=0, reg_covar=0,
@@ -58,8 +58,8 @@ def test_means_that_start_at_zero_far_from_the_data(
     Z = X.astype(np.float64) - offset
     S = np.cov(Z.T, bias=True)
     expected = {"full": S, "tied": S, "diag": S.diagonal(), "spherical": S.trace() / 3}[covariance_type]
-    # The first pass takes moments about 0, the second about the means found: eps (1 + 1) and what the
-    # data themselves lose at the offset, eps offset / sd twice.
+    # The first pass takes moments about 0, the second about the means found. Its error is eps (1 + 1), and
+    # twice what the data themselves lose by the offset, eps offset / sd.
     eps = float(np.finfo(dtype).eps)
     bound = 100 * eps * (1 + (offset * np.finfo(np.float64).eps / eps))
     covariances = model.covariances_ if covariance_type == "tied" else model.covariances_[model.weights_ > 0]
@@ -72,7 +72,8 @@ def test_means_that_start_at_zero_far_from_the_data(
 def test_float32_at_an_offset_beyond_its_digits_is_fitted_or_refused(
     covariance_type: str, offset: np.float32
 ) -> None:
-    X = (clusters() + offset).astype(np.float32)  # a grid of 8: the features are constant or nearly so
+    # float32 has a grid of 8 here, so the features are constant or nearly so
+    X = (clusters() + offset).astype(np.float32)
     try:
         model = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
     except ValueError as error:
@@ -91,7 +92,7 @@ def test_float32_points_far_apart(covariance_type: str) -> None:
 @pytest.mark.parametrize("covariance_type", TYPES)
 def test_float32_log_likelihoods_agree_with_float64(covariance_type: str) -> None:
     rng = np.random.RandomState(0)
-    scale = np.array([1, 10, 0.1, 1])  # a condition of 1e4
+    scale = np.array([1, 10, 0.1, 1])  # so the condition is 1e4
     X = ((rng.randn(1_000_000, 4) + 3 * rng.randint(0, 3, (1_000_000, 1))) * scale).astype(np.float32)
     start = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(X[:2000].astype(float))
     params = {

@@ -1,4 +1,4 @@
-"""The rules of the options of a fit; scikit-learn's answers are the oracle where it has one."""
+"""Tests of the rules for parameters of the constructor, compared with scikit-learn where it has them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRIED = [
 
 
 def sklearn_message(name, value):
-    """What scikit-learn says to a parameter, None if it accepts it."""
+    """Return the message with which scikit-learn refuses a parameter, or None if it accepts it."""
     model = sklearn.mixture.GaussianMixture(**{name: value})
     try:
         model._validate_params()
@@ -37,21 +37,22 @@ def test_parameters_are_accepted_and_refused_as_by_sklearn(name):
     for value in TRIED:
         expected = sklearn_message(name, value)
         if name == "n_components" and value is True:
-            assert expected is None  # its fit then fails: "an integer is required"
+            assert expected is None  # scikit-learn's fit then fails with "an integer is required"
             expected = "must be an int in the range"
         if name == "reg_covar" and not np.isscalar(value) and hasattr(value, "__len__"):
-            continue  # an array is ours: see below
+            continue  # scikit-learn takes no array; see test_parameters.py
         if expected is None:
             check_options({name: value}, "GaussianMixture")
             continue
         with pytest.raises(InvalidParameterError) as error:
             check_options({name: value}, "GaussianMixture")
+        # the strings of a set are printed in any order, so messages with a set are not compared
         if name not in ("covariance_type", "init_params", "n_components"):
             ours = str(error.value).replace(" or an array-like of them, one a feature", "")
-            assert ours == expected  # sets of strings print in any order
+            assert ours == expected
 
 
-def test_parameters_of_our_own():
+def test_parameters_that_sklearn_does_not_have():
     check_options({"init_params": lambda X, n_components, random_state: X}, "GaussianMixture")
     with pytest.raises(
         InvalidParameterError,

@@ -1,4 +1,4 @@
-"""Several starts: the best is kept, what fails is skipped; and what a failed fit leaves behind."""
+"""Tests of several starts: the best is kept and failures are skipped. A failed fit changes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARAMETERS = ["weights_", "means_", "covariances_", "precisions_", "precisions_c
 
 
 def data():
-    """Three round groups in the plane, 500 samples."""
+    """Return 500 samples of three round groups in the plane."""
     rng = np.random.default_rng(0)
     return np.array([[0.0, 0], [4, 0], [0, 6]])[rng.integers(3, size=500)] + rng.normal(
         size=(500, 2)
@@ -22,13 +22,13 @@ def data():
 
 
 def labels_in_turn(*makers):
-    """An init callable that goes through functions (n_samples, n_components, random_state) -> labels."""
+    """Return an `init_params` whose n-th call returns the labels that the n-th of `makers` makes."""
     turn = iter(makers)
     return lambda X, K, random_state: next(turn)(len(X), K, random_state)
 
 
 def single(n, K, random_state):
-    """Component 1 has one sample: without reg_covar its covariance is 0."""
+    """Return labels that give component 1 a single sample, so that its covariance is 0."""
     return (np.arange(n) == 0).astype(int)
 
 
@@ -90,7 +90,7 @@ def test_a_start_that_fails_is_skipped(turns):
 @pytest.mark.filterwarnings("ignore:start .* of 10 failed")
 @pytest.mark.filterwarnings("ignore:component.* collapsed")
 def test_ten_starts_succeed_where_one_in_four_fails():
-    """k-means gives one of the two outliers a cluster of its own, or it does not."""
+    """A start fails if k-means gives one of the two outliers a cluster of its own."""
     X = np.vstack([np.random.RandomState(0).randn(100, 2), [[5.0, 5], [-5, 5]]])
     failures = 0
     for seed in range(40):
@@ -124,7 +124,7 @@ def test_a_component_without_samples_warns():
     np.testing.assert_allclose(model.score_samples(X), two.score_samples(X), rtol=1e-12)
 
 
-# --- what a failure leaves behind -----------------------------------------------------------
+# --- failures change nothing ----------------------------------------------------------------
 
 
 def interrupting(X, n_components, random_state):
@@ -151,8 +151,8 @@ def interrupting(X, n_components, random_state):
 )
 def test_a_fit_that_fails_changes_nothing(params, spoil, error):
     X = data()
-    given = {"weights_init": [0.5, 0.5], "means_init": X[:2].tolist()}
-    model = GaussianMixture(2, **given).fit(X).set_params(**params)
+    start = {"weights_init": [0.5, 0.5], "means_init": X[:2].tolist()}
+    model = GaussianMixture(2, **start).fit(X).set_params(**params)
     if spoil:
         spoil(X)
     weight, X_before = np.ones(len(X)), X.copy()
@@ -167,7 +167,7 @@ def test_a_fit_that_fails_changes_nothing(params, spoil, error):
     assert (weight == 1).all()
 
 
-def test_a_fit_leaves_its_arguments_alone():
+def test_a_fit_does_not_change_its_arguments():
     X, weight = data(), np.full(500, 0.5)
     for array in (X, weight):
         array.flags.writeable = False

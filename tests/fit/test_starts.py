@@ -1,7 +1,8 @@
-"""The starts of EM, seen through fits with max_iter=0: they have the parameters that EM would start from.
+"""Tests of the starts of EM. A fit with max_iter=0 has the parameters that EM would start from.
 
-Sums over N samples in another order err by N · eps · Σ|terms|; a covariance is amplified in its inverse by
-cond(Σ), below 1e3 here: 1e-10 is beyond that for N = 1,000, and what a wrong row does is more than 1e-4.
+Sums over N samples in another order differ by at most N · eps · Σ|terms|. The error of a covariance is amplified in its
+inverse by cond(Σ), which is below 1e3 here. For N = 1,000 the tolerance of 1e-10 exceeds that, and a wrong row makes a
+difference of more than 1e-4.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ TOLERANCE = 1e-10
 
 
 def groups(n=400, K=5, seed=0, spread=6.0):
-    """K round groups in the plane, with means in a square of half-width `spread`."""
+    """Return K round groups in the plane, with means in a square of half-width `spread`."""
     rng = np.random.default_rng(seed)
     means = rng.uniform(-spread, spread, size=(K, 2))
     return means[rng.integers(K, size=n)] + rng.normal(size=(n, 2))
@@ -55,18 +56,18 @@ def assert_same(model, expected, tolerance=TOLERANCE):
 
 
 def by_place(X, n_components, random_state):
-    """Labels: stripes of the first feature."""
+    """Return labels by the integer part of the first feature."""
     return (np.floor(X[:, 0]).astype(int)) % n_components
 
 
 def by_distance(X, n_components, random_state):
-    """Responsibilities that fall with the distance from points on a line."""
+    """Return responsibilities that decrease with the distance from points on a line."""
     r = np.exp(-0.1 * (X[:, :1] - np.linspace(-5, 5, n_components)) ** 2)
     return r / r.sum(axis=1, keepdims=True)
 
 
 def empirical(X, r, covariance_type, reg_covar=1e-6):
-    """Weights, means, covariances of responsibilities, in the textbook's words."""
+    """Return weights, means and covariances from responsibilities, by the textbook's formulas."""
     counts = r.sum(axis=0)
     means = r.T @ X / counts[:, np.newaxis]
     D = X.shape[1]
@@ -95,16 +96,16 @@ def empirical(X, r, covariance_type, reg_covar=1e-6):
     ],
     ids=["faithful", "iris", "five groups", "twelve groups", "twelve groups tied"],
 )
-@pytest.mark.filterwarnings("ignore:component.* collapsed")     # of twelve groups, in some seeds
+@pytest.mark.filterwarnings("ignore:component.* collapsed")  # with twelve groups and some seeds
 def test_kmeans_starts_end_as_well_as_those_of_sklearn(X, K, covariance_type, depends_on_seed):
-    """Statistic: score(X) of ours minus scikit-learn's, paired over 40 seeds, both at tol=1e-8.
+    """The score is as good as scikit-learn's on average over 40 seeds, both with tol=1e-8.
 
-    Where both are at the same optimum, EM (of linear convergence, at a rate up to 0.99 here) has left
-    tol / (1 − rate) = 1e-6 of it. Ours must not be worse on average by more than that.
+    EM converges linearly, at a rate of up to 0.99 here, so a fit may end tol / (1 − rate) = 1e-6 below its
+    optimum. The average difference may not be worse than that.
     """
     params = {"covariance_type": covariance_type, "tol": 1e-8, "max_iter": 2000}
     differences, scores = np.empty(40), np.empty(40)
-    with threadpool_limits(1):  # threads of BLAS only cost time here
+    with threadpool_limits(1):  # threads of BLAS would take more time here
         for seed in range(40):
             ours, theirs = (
                 cls(K, random_state=seed, **params).fit(X).score(X)
@@ -155,12 +156,12 @@ def test_starts_at_samples(method, covariance_type, weighted):
 
 
 @pytest.mark.parametrize("method", POINTS)
-def test_starts_at_samples_prefer_what_they_should(method):
-    """1,000 samples at one place, 10 far away: k-means++ must see those, by weight alone hardly."""
+def test_kmeans_plus_plus_prefers_samples_far_away(method):
+    """k-means++ always starts at one of 10 samples far away from 1,000 others; random draws rarely do."""
     X = np.vstack([np.random.default_rng(0).normal(size=(1000, 2)), np.full((10, 2), 1000.0)])
     X[1000:] += np.arange(10)[:, np.newaxis]
     found = sum((start(X, 2, method, random_state=s).means_ > 500).any() for s in range(30))
-    # squared distances: the far ones have 0.9998 of the mass; at random, each draw has 0.01
+    # the far samples have 0.9998 of all squared distances; a random draw takes one with probability 0.01
     assert found == 30 if method == "k-means++" else found <= 5
 
 
@@ -173,7 +174,7 @@ def test_starts_at_samples_are_different_points_among_duplicates(method):
 
 
 def test_distinct_points_are_found_in_few_draws(monkeypatch):
-    """199 points for 200 components: the last is repeated, without 20,000 draws in search of one more."""
+    """With 199 points for 200 components, one is repeated, without a long search for another."""
     X = np.random.default_rng(0).permutation(np.repeat(np.arange(199.0), 20))[:, np.newaxis]
     draws = []
     draw_rows = starts.draw_rows
@@ -182,11 +183,11 @@ def test_distinct_points_are_found_in_few_draws(monkeypatch):
     )
     means = start(X, 200, "random_from_data", random_state=0).means_
     assert len(np.unique(means)) == 199
-    # to draw all 199 takes some 199 (log 199 + 0.6) = 1,170
+    # about 199 (log 199 + 0.6) = 1,170 draws are expected until all 199 have been drawn
     assert len(draws) < 3000
 
 
-# --- responsibilities from a callable, random ones ------------------------------------------
+# --- responsibilities from a callable, and random ones --------------------------------------
 
 
 @all_types
@@ -198,7 +199,7 @@ def test_callable_start_is_the_m_step_of_what_it_returns(covariance_type, functi
     model = start(X, K, function, covariance_type)
     r = made if made.ndim == 2 else np.eye(K)[made]
     weights, means, covariances = empirical(X.astype(np.float64), r, covariance_type)
-    tolerance = 1e4 * np.finfo(dtype).eps  # N = 400 terms, (x / σ)² < 100
+    tolerance = 1e4 * np.finfo(dtype).eps  # there are N = 400 terms, with (x / σ)² < 100
     np.testing.assert_allclose(model.weights_, weights, rtol=tolerance)
     np.testing.assert_allclose(model.means_, means, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(model.covariances_, covariances, rtol=tolerance, atol=tolerance)
@@ -245,12 +246,12 @@ def test_callable_is_given_the_data_and_the_random_state():
         (lambda n: np.full((n, 3), np.nan), ValueError, "non-negative"),
     ],
 )
-def test_what_a_callable_must_not_return(make, error, message):
+def test_wrong_results_of_a_callable(make, error, message):
     with pytest.raises(error, match=message):
         start(groups(), 3, lambda X, n_components, random_state: make(len(X)))
 
 
-def test_what_a_callable_may_return():
+def test_allowed_results_of_a_callable():
     X = groups()
     labels = by_place(X, 3, None)
     r = by_distance(X, 3, None)
@@ -274,23 +275,23 @@ def test_what_a_callable_may_return():
 @all_types
 def test_random_start_draws_what_sklearn_draws(covariance_type):
     X, K = groups(3000), 4  # more rows than a chunk has
-    state, theirs = np.random.RandomState(3), np.random.RandomState(3)
+    state, state_of_sklearn = np.random.RandomState(3), np.random.RandomState(3)
     model = start(X, K, "random", covariance_type, random_state=state)
-    r = theirs.uniform(size=(len(X), K))
+    r = state_of_sklearn.uniform(size=(len(X), K))
     r /= r.sum(axis=1, keepdims=True)
     weights, means, covariances = empirical(X, r, covariance_type)
     np.testing.assert_allclose(model.weights_, weights, rtol=1e-12)
     np.testing.assert_allclose(model.means_, means, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(model.covariances_, covariances, rtol=1e-11, atol=1e-12)
-    assert state.uniform() == theirs.uniform()  # and leaves the stream at the same place
+    assert state.uniform() == state_of_sklearn.uniform()  # as many numbers were drawn
 
 
-# --- given parts, seeds ---------------------------------------------------------------------
+# --- given parameters, seeds ----------------------------------------------------------------
 
 
 @all_types
 @pytest.mark.parametrize("method", ["kmeans", "random", *POINTS])
-def test_what_is_given_replaces_that_part_of_the_start(method, covariance_type):
+def test_a_given_parameter_replaces_that_of_the_start(method, covariance_type):
     X, K = groups(), 2
     plain = start(X, K, method, covariance_type)
     given = {
@@ -315,7 +316,7 @@ def test_seeds(method):
     first, second = (start(X, 5, method, random_state=state) for _ in range(2))
     np.testing.assert_array_equal(first.means_, one.means_)
     assert (second.means_ != first.means_).any()
-    np.random.seed(0)  # noqa: NPY002  None is NumPy's global state
+    np.random.seed(0)  # noqa: NPY002  random_state=None uses NumPy's global state
     np.testing.assert_array_equal(start(X, 5, method, random_state=None).means_, one.means_)
 
 

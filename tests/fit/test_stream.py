@@ -1,4 +1,4 @@
-"""partial_fit: stepwise EM on streams, against closed forms and against EM on all the data."""
+"""Tests of partial_fit (stepwise EM on streams) against closed forms and against EM on all data."""
 
 import pickle
 import tracemalloc
@@ -47,7 +47,7 @@ def test_one_component_with_steps_of_1_over_n_has_the_moments_of_all(covariance_
     model = GaussianMixture(1, covariance_type=covariance_type, learning_decay=1, reg_covar=0)
     learn(model, X, size)
     moments = GaussianMixture(1, covariance_type=covariance_type, reg_covar=0).fit(X)
-    # each of the n steps rounds, at the magnitude of the running sums
+    # each of the n steps has a rounding error relative to the running sums
     np.testing.assert_allclose(model.means_, moments.means_, rtol=len(X) * EPS)
     scale = abs(moments.covariances_).max()
     np.testing.assert_allclose(
@@ -59,7 +59,7 @@ def test_one_component_with_steps_of_1_over_n_has_the_moments_of_all(covariance_
 @pytest.mark.parametrize("size", [1, 13, 500])
 @pytest.mark.parametrize("forget_factor", [0.9, 0.99, 1.0])
 def test_forgetting_is_exact(size, forget_factor):
-    """A sample counts forget_factor to the power of the number of samples after it."""
+    """A sample has weight forget_factor**m, m being the number of samples after it."""
     X = blobs(500) + np.linspace(0, 9, 500)[:, None]
     model = learn(GaussianMixture(1, forget_factor=forget_factor, reg_covar=0), X, size)
     n_start = rows_of_a_start(1, 3)
@@ -67,7 +67,7 @@ def test_forgetting_is_exact(size, forget_factor):
     age[:n_start] = len(X) - n_start
     weight = forget_factor**age
     start = forget_factor ** np.arange(n_start)
-    weight[:n_start] *= start.mean()    # those of the start count alike among themselves
+    weight[:n_start] *= start.mean()  # the samples of the first fit have equal weights
     mean = weight @ X / weight.sum()
     covariance = (weight[:, None] * (X - mean)).T @ (X - mean) / weight.sum()
     np.testing.assert_allclose(model.means_[0], mean, rtol=len(X) * EPS * 10)
@@ -96,18 +96,20 @@ def test_a_weight_is_a_number_of_copies(covariance_type):
 
 @pytest.mark.parametrize("learning_decay", [0.51, 0.6, 0.9, 1.0])
 def test_the_step_of_a_batch_is_that_of_its_samples(learning_decay):
-    def left(seen, weight):
+    """The share of the past that remains after a batch is the product of those of its halves."""
+
+    def remaining(seen, weight):
         return 1 - step_size(seen, weight, 500.0, learning_decay)
 
     for seen in (1.0, 60.0, 499.0, 700.0, 1e6):
         for weight in (1.0, 10.0, 3_000.0):
-            halves = left(seen, weight / 2) * left(seen + weight / 2, weight / 2)
-            assert left(seen, weight) == pytest.approx(halves, rel=1e-9)
-    # one sample: 1 / n up to the knee, then n^-α through the same point; the integral over
-    # [n, n + 1] in place of the value at n is off by 1 / n
+            halves = remaining(seen, weight / 2) * remaining(seen + weight / 2, weight / 2)
+            assert remaining(seen, weight) == pytest.approx(halves, rel=1e-9)
+    # The step of one sample is 1 / n up to the knee, and then c n^-α with the same value at the knee.
+    # step_size integrates over [n, n + 1], which differs from the value at n by a share of 1 / n.
     assert step_size(99, 1, 500, learning_decay) == pytest.approx(1 / 100, rel=1 / 90)
     assert step_size(0.0, 5, 500, learning_decay) == 1
-    if learning_decay == 1:     # also where n + 1 is n but for rounding
+    if learning_decay == 1:  # this holds even where n + 1 is nearly rounded to n
         assert step_size(1e15, 1, 500, 1) == pytest.approx(1e-15, rel=1e-9)
     expected = (5_000 / 500) ** (1 - learning_decay) / 5_000
     assert step_size(5_000, 1, 500, learning_decay) == pytest.approx(expected, rel=1 / 2_000)
@@ -115,16 +117,16 @@ def test_the_step_of_a_batch_is_that_of_its_samples(learning_decay):
 
 @all_types
 def test_statistics_about_the_means(covariance_type):
-    """The M-step makes the same parameters of them, and these statistics of its parameters."""
+    """Moving the origins to the means does not change the M-step, and `statistics_of` inverts it."""
     X, K = blobs(2_000), 4
     model = GaussianMixture(K, covariance_type=covariance_type, max_iter=2, tol=1, random_state=0).fit(X)
-    given = (model.weights_, model.means_, model.precisions_cholesky_, covariance_type)
-    statistics = accumulate(X, *given)
+    parameters = (model.weights_, model.means_, model.precisions_cholesky_, covariance_type)
+    statistics = accumulate(X, *parameters)
     made, _ = maximization_step(statistics, 0.0)
     moved = statistics.about_means(made.means)
     again, drift = maximization_step(moved, 0.0)
     assert drift < EPS
-    r = reference.expectation_step(X, *given)[1]
+    r = reference.expectation_step(X, *parameters)[1]
     weights, means, covariances = reference.maximization_step(
         X, r, covariance_type=covariance_type, reg_covar=0
     )
@@ -138,14 +140,17 @@ def test_statistics_about_the_means(covariance_type):
     )
     regular, _ = maximization_step(moved, 0.25)
     np.testing.assert_allclose(
-        statistics_of(*regular[:3], covariance_type, np.full(3, 0.25)).values, back.values, rtol=0, atol=50 * EPS * abs(X).max() ** 2
+        statistics_of(*regular[:3], covariance_type, np.full(3, 0.25)).values,
+        back.values,
+        rtol=0,
+        atol=50 * EPS * abs(X).max() ** 2,
     )
 
 
 def test_a_mean_of_statistics():
     X = blobs(600)
-    given = (np.array([0.5, 0.5]), X[:2], np.array([np.eye(3)] * 2))
-    one, other, both = (accumulate(part, *given) for part in (X[:200], X[200:], X))
+    parameters = (np.array([0.5, 0.5]), X[:2], np.array([np.eye(3)] * 2))
+    one, other, both = (accumulate(part, *parameters) for part in (X[:200], X[200:], X))
     mean = mixed(mixed(one, one, 1.0), other, 400 / 600)
     np.testing.assert_allclose(mean.values, both.values / 600, rtol=1e-13, atol=1e-15)
     assert mean.weight == pytest.approx(1, rel=EPS)
@@ -165,9 +170,12 @@ def test_a_component_without_samples_keeps_its_place():
 
 
 def loss(model, best, held_out):
-    """What is lost of the log-likelihood per sample on data held out, in shares of it."""
-    base = best.score(held_out)
-    return (base - model.score(held_out)) / abs(base)
+    """Return how much lower the log-likelihood of held-out data is than with the best model.
+
+    The loss is in nats per sample. The docstrings of the tests give the losses that were measured with AVX-512; the bounds
+    leave room for other instruction sets, which round differently.
+    """
+    return best.score(held_out) - model.score(held_out)
 
 
 def best_of(X, n_components, **params):
@@ -177,15 +185,17 @@ def best_of(X, n_components, **params):
 @all_types
 @pytest.mark.parametrize("size", [10, 1_000, 24_000])
 def test_it_ends_near_em_whatever_the_batches(covariance_type, size):
+    """The measured losses are between -0.0004 and 0.0008 nats per sample."""
     X = blobs(30_000)
     X, held_out = X[:24_000], X[24_000:]
     best = best_of(X, 4, covariance_type=covariance_type)
     model = learn(GaussianMixture(4, covariance_type=covariance_type, random_state=1), X, size)
-    assert loss(model, best, held_out) < 0.01
+    assert loss(model, best, held_out) < 0.005
 
 
 @pytest.mark.parametrize("order", range(3))
 def test_it_ends_near_em_on_colours_in_any_shuffled_order(order):
+    """The measured losses are -0.014, 0.021 and 0.011 nats per sample."""
     with np.load(EXAMPLES / "china_pixels.npz") as archive:
         X = next(iter(archive.values())).reshape(-1, 3) / 255.0
     X = X[np.random.RandomState(5).permutation(len(X))[:60_000]]
@@ -193,17 +203,19 @@ def test_it_ends_near_em_on_colours_in_any_shuffled_order(order):
     best = best_of(X, 8)
     model = GaussianMixture(8, random_state=order)
     learn(model, X[np.random.RandomState(order).permutation(len(X))], 500)
-    assert loss(model, best, held_out) < 0.01
+    assert loss(model, best, held_out) < 0.035
 
 
 def test_it_ends_near_em_on_few_samples():
+    """The measured loss is 0.0024 nats per sample."""
     X = np.loadtxt(EXAMPLES / "old_faithful.csv", delimiter=",", skiprows=1)
     X = X[np.random.RandomState(0).permutation(len(X))]
     model = learn(GaussianMixture(2, random_state=0), X[:200], 5)
-    assert loss(model, best_of(X[:200], 2), X[200:]) < 0.01
+    assert loss(model, best_of(X[:200], 2), X[200:]) < 0.02
 
 
 def test_one_row_at_a_time():
+    """The measured loss is -0.0005 nats per sample."""
     X = blobs(1_500)
     model = learn(GaussianMixture(4, random_state=0), X, 1)
     assert model.n_samples_seen_ == 1_500
@@ -211,18 +223,23 @@ def test_one_row_at_a_time():
 
 
 def test_drifting_data_are_followed_with_a_forgetting_factor():
+    """The measured losses are 0.12 nats per sample with forgetting, and 0.72 without."""
     X = blobs(20_000)
-    moved = X + np.minimum(np.linspace(0, 9, len(X)), 6)[:, None]     # it stops after two thirds
+    # the data stop moving after two thirds
+    moved = X + np.minimum(np.linspace(0, 9, len(X)), 6)[:, None]
     held_out = blobs(4_000)[2_000:] + 6
     forgetting = learn(GaussianMixture(4, random_state=0, forget_factor=0.999), moved, 50)
     keeping = learn(GaussianMixture(4, random_state=0), moved, 50)
     best = best_of(X + 6, 4)
-    assert loss(forgetting, best, held_out) < 0.05 < loss(keeping, best, held_out)
+    assert loss(forgetting, best, held_out) < 0.2 < 0.5 < loss(keeping, best, held_out)
 
 
 @all_types
 def test_a_component_that_was_away_comes_back(covariance_type):
-    """Its share fades with the forgetting factor, but not to 0."""
+    """The weight of an absent component decreases with the forgetting factor, but does not become 0.
+
+    The measured losses after it has come back are at most 0.0083 nats per sample.
+    """
     rng = np.random.RandomState(0)
     both = np.vstack([rng.randn(200, 2), rng.randn(200, 2) + 50])[rng.permutation(400)]
     model = GaussianMixture(
@@ -233,7 +250,7 @@ def test_a_component_that_was_away_comes_back(covariance_type):
     assert 0 < model.weights_.min() < 1e-7
     for _ in range(20):
         model.partial_fit(both)
-    assert loss(model, best_of(both, 2, covariance_type=covariance_type), both) < 0.01
+    assert loss(model, best_of(both, 2, covariance_type=covariance_type), both) < 0.02
 
 
 # --- the stream's state ---------------------------------------------------------------------
@@ -250,15 +267,15 @@ def test_the_first_samples_are_collected():
     assert model.predict(X).shape == (1_000,) and model.n_samples_seen_ == 4
     enough = rows_of_a_start(4, 3)
     learn(model, X[4 : enough - 1], 10)
-    assert model.n_samples_seen_ < enough - 1   # not again for each batch
+    assert model.n_samples_seen_ < enough - 1  # not every batch makes a new fit
     model.partial_fit(X[enough - 1 : enough])
-    whole = GaussianMixture(4, random_state=0, n_init=10).fit(X[:enough])
-    for one, other in zip(parameters_of(model), parameters_of(whole), strict=True):
+    expected = GaussianMixture(4, random_state=0, n_init=10).fit(X[:enough])
+    for one, other in zip(parameters_of(model), parameters_of(expected), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("n", [40, 200])        # of 640 that are collected
-def test_collecting_goes_on_after_loading(n, tmp_path):
+@pytest.mark.parametrize("n", [40, 200])  # 640 samples are collected in all
+def test_collecting_continues_after_loading(n, tmp_path):
     X = blobs(2_000, n_features=4, n_components=8)
     one = GaussianMixture(8, random_state=0).partial_fit(X[:n])
     one.save(tmp_path / "model.npz")
@@ -269,8 +286,11 @@ def test_collecting_goes_on_after_loading(n, tmp_path):
     np.testing.assert_array_equal(one.means_, other.means_)
 
 
-def test_float32_models_go_on_from_their_factors():
-    """Covariances of a condition of 1e8, rounded to float32, are not positive definite, or others."""
+def test_float32_models_continue_from_their_factors():
+    """A stream starts from the factors, because covariances may lose too much in float32.
+
+    With a condition of 1e8, rounding makes them indefinite, or the covariances of another mixture.
+    """
     rng = np.random.RandomState(0)
     z = rng.randn(4_000, 1)
     X = np.hstack([z, z + 1e-3 * rng.randn(4_000, 1)]).astype(np.float32)
@@ -291,7 +311,11 @@ def test_subclasses():
 
 
 @pytest.mark.parametrize("how", ["pickle", "save", "fit"])
-def test_it_goes_on_after(how, tmp_path):
+def test_it_continues_after(how, tmp_path):
+    """The stream continues bit-identically after pickling, and to rounding after saving.
+
+    A fit to the same 3,000 samples makes one EM step more; the measured loss is -2e-5 nats per sample.
+    """
     X = blobs(6_000)
     model = learn(GaussianMixture(4, random_state=0), X[:3_000], 300)
     straight = learn(pickle.loads(pickle.dumps(model)), X[3_000:], 300)
@@ -301,11 +325,11 @@ def test_it_goes_on_after(how, tmp_path):
         model.save(tmp_path / "model.npz")
         other = GaussianMixture.load(tmp_path / "model.npz")
     else:
-        given = {"weights_init": model.weights_, "means_init": model.means_}
-        other = GaussianMixture(4, precisions_init=model.precisions_, **given, tol=1e9).fit(X[:3_000])
+        start = {"weights_init": model.weights_, "means_init": model.means_}
+        other = GaussianMixture(4, precisions_init=model.precisions_, **start, tol=1e9).fit(X[:3_000])
     assert other.n_samples_seen_ == 3_000
     learn(other, X[3_000:], 300)
-    if how == "fit":    # an EM step on the same 3,000 samples apart
+    if how == "fit":
         assert loss(other, straight, X) < 1e-3
         return
     for one, same in zip(parameters_of(other), parameters_of(straight), strict=True):
@@ -314,7 +338,7 @@ def test_it_goes_on_after(how, tmp_path):
         np.testing.assert_array_equal(other.means_, straight.means_)
 
 
-def test_it_goes_on_from_what_the_user_assigns():
+def test_it_continues_from_assigned_attributes():
     X = blobs(4_000)
     model = learn(GaussianMixture(4, random_state=0), X[:2_000], 500)
     model.means_ = model.means_ + 100
@@ -346,13 +370,16 @@ def test_threads_do_not_matter():
 
 @all_types
 def test_float32(covariance_type):
+    """Sums are in float64, and float32 rounds only densities and attributes.
+
+    The measured losses are at most 1.2e-8 nats per sample.
+    """
     X = blobs(20_000)
     params = {"covariance_type": covariance_type, "random_state": 0}
     single = learn(GaussianMixture(4, **params), X.astype(np.float32), 200)
     double = learn(GaussianMixture(4, **params), X.astype(np.float32).astype(float), 200)
     assert single.means_.dtype == np.float32
-    # the sums are in float64: float32 rounds densities, and attributes
-    assert abs(loss(single, double, X)) < 1e-4
+    assert abs(loss(single, double, X)) < 1e-5
     single.partial_fit(X[:10])
     assert single.means_.dtype == np.float32
 
@@ -410,7 +437,7 @@ def test_samples_without_density_leave_the_model_as_it_was():
         GaussianMixture(2, random_state=0).partial_fit(far)
     weight = np.ones(1_000)
     weight[::3] = 0
-    for row in (3, 500, 998):       # in parts of 120 samples
+    for row in (3, 500, 998):  # the rows are in different parts of 120 samples
         Y = X.copy()
         Y[row + 1] = 1e200
         with pytest.raises(ValueError, match=rf"X\[{row + 1}\] has probability 0"):
@@ -421,7 +448,7 @@ def test_samples_without_density_leave_the_model_as_it_was():
     assert all(vars(model)[name] is value for name, value in before.items())
 
 
-def test_what_users_may_do_to_attributes():
+def test_attributes_that_users_change():
     X = blobs(1_000)
     model = learn(GaussianMixture(2, random_state=0), X, 100)
     model.means_ = model.means_.tolist()
@@ -462,7 +489,10 @@ def test_bad_parameters(params, message):
 @pytest.mark.parametrize("forget_factor", [None, 0.999])
 @pytest.mark.parametrize("fitted", [False, True])
 def test_only_the_proportions_of_the_weights_matter(covariance_type, scale, forget_factor, fitted):
-    """The rule of `fit`, but for rounding: by which the best of the starts may be one with its components in another order."""
+    """A common factor of all weights changes the model by rounding alone, as in `fit`.
+
+    Rounding may decide which of two equally good starts is the best, so the components may have another order.
+    """
     X = blobs(6_000)
     proportions = np.random.default_rng(0).choice([0.0, 1.0, 2.0], len(X))
     for weight in (np.ones(len(X)), proportions):
@@ -495,7 +525,7 @@ def test_after_from_parameters_the_first_batch_sets_the_unit_of_the_weights(forg
 
 
 def test_a_collapse_in_the_first_samples_is_reported():
-    """Four of 60 samples of each batch are at one point."""
+    """A component on the samples at one point, one in thirty, is reported."""
     X = np.random.default_rng(0).normal(size=(600, 1))
     X[::60], X[1::60] = 7.0, 7.0
     with pytest.warns(UserWarning, match=r"component \d collapsed") as caught:
@@ -512,19 +542,19 @@ def test_weights_too_large_beside_those_of_the_first_samples():
     assert vars(model) == before
 
 
-def test_ones_as_weights_are_no_weights():
+def test_equal_weights_are_like_no_weights():
     X = blobs(6_000)
     models = [
         learn(GaussianMixture(4, random_state=0), X, 500, **weights)
         for weights in ({}, {"sample_weight": np.ones(len(X))}, {"sample_weight": np.full(len(X), 8.0)})
     ]
     for model in models[1:]:
-        for mine, other in zip(parameters_of(model), parameters_of(models[0]), strict=True):
-            np.testing.assert_array_equal(mine, other)
+        for one, other in zip(parameters_of(model), parameters_of(models[0]), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_a_tied_stream_of_many_components_takes_little_memory():
-    """K²/2 pairs of D features, not of D²/2: those would take 87 MB here."""
+    """The K²/2 pairs of components take D numbers each. With D²/2 they would take 87 MB here."""
     K, D = 64, 100
     rng = np.random.RandomState(0)
     statistics = accumulate(
@@ -541,7 +571,7 @@ def test_a_tied_stream_of_many_components_takes_little_memory():
     assert moved.values.shape == statistics.values.shape
 
 
-def test_what_a_stream_waits_for_is_said():
+def test_the_error_before_the_first_fit_says_what_is_missing():
     X = blobs(100)
     model = GaussianMixture(4, random_state=0).partial_fit(X[:1])
     for call in (model.predict, model.score, lambda X: model.sample(), lambda X: model.save("nowhere")):

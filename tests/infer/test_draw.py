@@ -1,4 +1,4 @@
-"""The number of samples to draw."""
+"""Tests of the number of samples to draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`impute`: conditional means and draws, against closed forms."""
+"""Tests of `impute`: conditional means and draws, against closed forms."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def matrices(model):
 
 
 def conditional(model, k, x):
-    """Mean and covariance of the missing features of x, given the others and the component."""
+    """Return mean and covariance of the missing features of x, given the others and the component."""
     m = np.isnan(x)
     o = ~m
     S = matrices(model)[k]
@@ -86,7 +86,7 @@ def test_draws_have_the_moments_of_the_conditional(covariance_type):
     )
     values = drawn[:, [0, 2]]
     z = values - mean
-    # five standard errors, as the sample tells them
+    # five standard errors, estimated from the draws
     assert (abs(z.mean(axis=0)) < 5 * z.std(axis=0) / np.sqrt(n)).all()
     products = np.einsum("ni,nj->nij", z, z)
     assert (abs(products.mean(axis=0) - second) < 5 * products.std(axis=0) / np.sqrt(n)).all()
@@ -98,8 +98,7 @@ def test_draws_follow_the_seed_and_the_row():
     model = make_model(random_state=3)
     first = model.impute(X, sample=True)
     np.testing.assert_array_equal(first, model.impute(X, sample=True))
-    # what a row gets does not depend on the pattern of the others: only on its place among the
-    # incomplete ones
+    # the draw for a row depends on its place among the incomplete rows, and not on their patterns
     other = X.copy()
     last = np.flatnonzero(np.isnan(X).any(axis=1))[-1]
     other[last] = np.nan
@@ -129,16 +128,16 @@ def test_float32_and_far_rows():
     assert np.isfinite(make_model().impute(far)).all()
 
 
-def test_regression_recovers_what_was_removed():
-    """Of a nearly linear relation, what is filled is nearly what was there."""
+def test_regression_recovers_the_removed_values():
+    """If features are nearly linear functions of each other, imputed values are near the true ones."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(500, 1)) @ [[1.0, 2, -1]] + 0.01 * rng.normal(size=(500, 3))
-    holes = rng.random(X.shape) < 0.2
-    holes[holes.all(axis=1)] = False
-    data = np.where(holes, np.nan, X)
+    missing = rng.random(X.shape) < 0.2
+    missing[missing.all(axis=1)] = False
+    data = np.where(missing, np.nan, X)
     model = GaussianMixture(missing="marginalize", tol=1e-6, max_iter=1000, reg_covar=0).fit(data)
-    # σ = 0.01, and factors up to 2; five of them
-    assert abs(model.impute(data) - X)[holes].max() < 0.1
+    # five times σ = 0.01, times slopes of up to 2
+    assert abs(model.impute(data) - X)[missing].max() < 0.1
 
 
 def test_what_is_refused():
