@@ -1,4 +1,4 @@
-"""The files of models: what is refused in them, and how they are written."""
+"""Tests of the files of models: which contents are refused, and how files are written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fitted(covariance_type="full", dtype=np.float64, **params):
 
 
 def rewrite(path, change):
-    """Change what is in a saved model; `change` gets the arrays and the header as a dict."""
+    """Change the contents of a saved model; `change` gets the header and the arrays as dicts."""
     with np.load(path) as archive:
         arrays = dict(archive)
     header = json.loads(str(arrays["header"]))
@@ -47,7 +47,7 @@ def rewrite(path, change):
         lambda good: b"",
         lambda good: b"weights,means\n1,2\n",
         lambda good: good[: len(good) // 2],
-        lambda good: good[:400] + b"?" + good[401:],  # within the header: a wrong check sum
+        lambda good: good[:400] + b"?" + good[401:],  # a byte in the header makes the checksum wrong
         lambda good: pickle.dumps(GaussianMixture()),
         lambda good: pickle.dumps({"header": 1}),
     ],
@@ -151,7 +151,7 @@ def test_changed_contents(tmp_path, change):
 
 @pytest.fixture
 def saved(tmp_path):
-    """A model in the stream, saved; rewriting with what it is given, it is to be refused."""
+    """Save the model of a stream; return a function that changes the file, and expects a refusal."""
     path = tmp_path / "m.npz"
     GaussianMixture(2, random_state=0).partial_fit(np.vstack([data(), data() + 0.5])).save(path)
     content = path.read_bytes()
@@ -194,7 +194,7 @@ BAD_FIELDS = {
                  {"covariance_type": [], "memory": 1.0}],
     "version": [None, "1", 1.0, True, 99],
     "format": [None, 5, [], "gmm_core.checkpoint"],
-    "collected": [0],       # without the samples
+    "collected": [0],  # the samples that belong to this field are missing
 }
 BAD_ATTRIBUTES = {
     "converged_": [None, 1, "true"],
@@ -270,7 +270,7 @@ def test_collected_samples_of_another_shape_dtype_or_value(tmp_path, name, chang
         GaussianMixture.load(path)
 
 
-def test_what_load_would_not_accept_is_not_saved(tmp_path):
+def test_a_model_that_load_would_refuse_is_not_saved(tmp_path):
     for changes in ({"n_iter_": "a"}, {"restarts_": 5}, {"feature_names_in_": ["a"]}):
         model = fitted()
         vars(model).update(changes)
@@ -281,8 +281,8 @@ def test_what_load_would_not_accept_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_arrays_that_the_user_made(tmp_path):
-    """Lists, ints, other byte orders and layouts, float64 beside float32."""
+def test_arrays_that_the_user_assigned(tmp_path):
+    """Arrays may be lists, integers, of another byte order or layout, or of float64 beside float32."""
     model = fitted(dtype=np.float32)
     model.weights_ = [0.25, 0.75]
     model.means_ = np.array([[0, 1], [4, 3]])
@@ -301,7 +301,7 @@ def test_arrays_that_the_user_made(tmp_path):
 
 
 def peak_of_loading(path):
-    """The most bytes that are allocated at once in an attempt, and whether it succeeds."""
+    """Try to load a model; return the most bytes that are allocated at once, and whether it succeeds."""
     tracemalloc.start()
     try:
         GaussianMixture.load(path)
@@ -315,7 +315,7 @@ def peak_of_loading(path):
 
 
 def add_member(path, name, array, compression=zipfile.ZIP_DEFLATED):
-    """Write an array into an archive, in place of that of the same name."""
+    """Write an array into an archive, where it replaces the array of the same name."""
     with np.load(path) as archive:
         arrays = {**archive, name: array}
     with zipfile.ZipFile(path, "w") as archive:
@@ -338,8 +338,8 @@ def add_member(path, name, array, compression=zipfile.ZIP_DEFLATED):
     ],
     ids=["unknown", "components", "features", "init", "spaces", "brackets"],
 )
-def test_an_archive_that_would_unfold_to_much_more(tmp_path, name, array, loads):
-    """240 MB, 120 MB for texts, in a file of less than 1 MB."""
+def test_an_archive_that_would_decompress_to_much_more(tmp_path, name, array, loads):
+    """Loading takes less than 1 MB, though the file decompresses to 240 MB, or 120 MB for texts."""
     path = tmp_path / "m.npz"
     fitted().save(path)
     add_member(path, name, array)
@@ -403,7 +403,7 @@ def test_a_failing_save_leaves_the_older_file(tmp_path, monkeypatch):
 
 
 def test_a_full_disk(tmp_path, run_python):
-    """Files may not become larger than 2 KB: the write itself fails, for a model and a checkpoint."""
+    """Writing a model or a checkpoint fails if a limit keeps files below 2 KB."""
     code = f"""
 import resource
 folder = {str(tmp_path)!r}
@@ -436,7 +436,7 @@ def test_links_modes_and_read_only_files(tmp_path):
     path.chmod(0o640)
     fitted(tol=1).save(tmp_path / "link")
     assert path.stat().st_mode & 0o777 == 0o640 and GaussianMixture.load(path).tol == 1
-    new = tmp_path / ("n" * 255)        # the longest name that there is
+    new = tmp_path / ("n" * 255)  # the longest name that a file may have
     fitted().save(new)
     (tmp_path / "other").touch()
     assert new.stat().st_mode == (tmp_path / "other").stat().st_mode

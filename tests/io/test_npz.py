@@ -1,4 +1,4 @@
-"""Models that leave the process: save and load, pickle, copy, joblib, scikit-learn's class."""
+"""Tests of save and load, of pickle, copy and joblib, and of the conversion to scikit-learn's class."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fitted(covariance_type="full", dtype=np.float64, **params):
 
 
 def assert_same_model(model, original):
-    """Same bits in, same bits out."""
+    """Assert that two models have bit-identical attributes and give bit-identical results."""
     X = data(original.means_.dtype)
     for name in FITTED:
         expected, value = getattr(original, name), getattr(model, name)
@@ -82,7 +82,7 @@ def test_feature_names_and_initial_arrays_are_kept(tmp_path):
     assert loaded.fit(frame).lower_bound_ == model.lower_bound_
 
 
-def test_parameters_of_numpy_types_and_what_is_not_kept(tmp_path):
+def test_parameters_of_numpy_types_and_parameters_that_are_not_kept(tmp_path):
     model = fitted().set_params(
         tol=np.float32(0.25),
         max_iter=np.int64(7),
@@ -191,7 +191,7 @@ def test_joblib(tmp_path, mmap_mode):
     assert_same_model(loaded, model)
     assert type(loaded.score_samples(data())) is np.ndarray
     expected = copy.deepcopy(model).set_params(warm_start=True, tol=0.1).fit(data())
-    warm = loaded.set_params(warm_start=True, tol=0.1).fit(data())  # from read-only parameters
+    warm = loaded.set_params(warm_start=True, tol=0.1).fit(data())  # the loaded arrays may be read-only
     np.testing.assert_array_equal(warm.means_, expected.means_)
     assert warm.means_.flags.writeable
 
@@ -208,7 +208,8 @@ def test_to_sklearn_is_the_same_model(covariance_type, dtype):
     assert other.get_params().items() <= model.get_params().items()
     for name in FITTED:
         np.testing.assert_array_equal(getattr(other, name), getattr(model, name))
-    # log-densities down to -20, of a few terms; scikit-learn's diag form cancels by (μ/σ)² < 100
+    # The log-densities are sums of a few terms, down to -20. scikit-learn's formula for diag loses digits by
+    # cancellation, with a factor of (μ/σ)² < 100.
     tolerance = 1e4 * float(np.finfo(dtype).eps)
     np.testing.assert_allclose(other.score_samples(X), model.score_samples(X), atol=tolerance)
     np.testing.assert_allclose(other.predict_proba(X), model.predict_proba(X), atol=tolerance)
@@ -265,7 +266,7 @@ def chunks(X, first, last, size=13):
 @pytest.mark.parametrize("params", [{}, {"forget_factor": 0.97}, {"learning_decay": 1.0}])
 @pytest.mark.parametrize("stage", STREAMS)
 @pytest.mark.parametrize("weight", [None, 3e5])
-def test_a_stream_goes_on_as_if_it_had_not_been_saved(tmp_path, covariance_type, dtype, params, stage, weight):
+def test_a_saved_stream_continues_bit_identically(tmp_path, covariance_type, dtype, params, stage, weight):
     rng = np.random.default_rng(5)
     X = (rng.normal(size=(400, 2)) + 3 * rng.integers(0, 2, size=(400, 1))).astype(dtype)
     saved, last = STREAMS[stage]
@@ -284,7 +285,7 @@ def test_a_stream_goes_on_as_if_it_had_not_been_saved(tmp_path, covariance_type,
     assert loaded.n_samples_seen_ == model.n_samples_seen_
 
 
-def test_a_stream_goes_on_from_a_saved_fit_with_weights(tmp_path):
+def test_a_stream_continues_from_a_saved_fit_with_weights(tmp_path):
     model = GaussianMixture(2, random_state=0).fit(data(), sample_weight=np.full(len(data()), 3e5))
     model.save(tmp_path / "m")
     loaded = GaussianMixture.load(tmp_path / "m").partial_fit(data() + 1, sample_weight=3e5)
@@ -294,7 +295,7 @@ def test_a_stream_goes_on_from_a_saved_fit_with_weights(tmp_path):
     np.testing.assert_allclose(model.means_, plain.means_, rtol=1e-10, atol=1e-12)
 
 
-def test_a_position_that_an_assignment_has_overtaken(tmp_path):
+def test_an_assignment_makes_a_saved_position_invalid(tmp_path):
     model = GaussianMixture(2, random_state=0).partial_fit(np.vstack([data(), data() + 0.5]))
     model.means_ = model.means_ + 0.25
     model.save(tmp_path / "m")
@@ -316,12 +317,12 @@ def old_files():
 @pytest.mark.parametrize("name", OLD)
 @pytest.mark.parametrize("pickled", [False, True])
 def test_files_of_the_first_format(tmp_path, old_files, name, pickled):
-    """Saved and pickled by gmm_core as it was before files had format version 2."""
+    """Models that were saved and pickled in format version 1 can still be loaded."""
     expected = json.loads(old_files["expected.json"])
     of_model, X = expected["models"][name], np.array(expected["X"])
     (tmp_path / "m").write_bytes(old_files[f"{name}.npz"])
     model = pickle.loads(old_files[f"{name}.pickle"]) if pickled else GaussianMixture.load(tmp_path / "m")
-    # kernels of other instruction sets round otherwise
+    # kernels of other instruction sets round differently
     tolerance = 1e-4 if name == "float32" else 1e-12
     assert model.means_.dtype == (np.float32 if name == "float32" else np.float64)
     np.testing.assert_array_equal(model.means_, np.array(of_model["means"]))
@@ -334,7 +335,7 @@ def test_files_of_the_first_format(tmp_path, old_files, name, pickled):
     assert len(model.restarts_ if hasattr(model, "restarts_") else []) == {
         "float32": 2, "parameters": 0, "stream": 10
     }.get(name, 1)
-    if name == "collecting" or (name == "stream" and pickled):  # its position was not saved
+    if name == "collecting" or (name == "stream" and pickled):  # files of version 1 have no position
         model.partial_fit(X[50:] if name == "collecting" else X[100:])
         np.testing.assert_allclose(model.means_, of_model["then"], rtol=1e-9)
     model.save(tmp_path / "again")

@@ -1,4 +1,4 @@
-"""Other projects' use of the kernels: each of the ways that the README names is built, and run."""
+"""Tests of the kernels in other projects: each way that the README names is built and run."""
 
 import json
 import os
@@ -28,7 +28,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="the commands are those of
 
 
 def run(command: list[Any], folder: Path, **environment: str) -> str:
-    scripts = os.path.dirname(sys.executable)  # of a virtual environment, activated or not
+    scripts = os.path.dirname(sys.executable)  # the virtual environment need not be activated
     path = scripts + os.pathsep + os.environ["PATH"]
     done = subprocess.run(
         [str(part) for part in command],
@@ -43,7 +43,7 @@ def run(command: list[Any], folder: Path, **environment: str) -> str:
 
 
 def install(project: Path) -> Path:
-    """A folder that holds what pip installs of a project."""
+    """Install a project into a folder with pip, and return the folder."""
     site = project.parent / "site"
     pip = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--quiet"]
     run([*pip, "--target", site, project], project)
@@ -63,7 +63,7 @@ def test_cython_as_the_readme_has_it(tmp_path: Path) -> None:
     [commands] = re.findall(r"^```sh\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     (tmp_path / "density.pyx").write_text(source)
     install_tools, build_and_run = commands.split("\n", 1)
-    assert install_tools == "pip install cython setuptools"  # the test tools have them
+    assert install_tools == "pip install cython setuptools"  # these are installed with the test tools
     assert run(["bash", "-euc", build_and_run], tmp_path).splitlines()[-1] == "True"
 
 
@@ -103,7 +103,7 @@ def test_header_has_all_functions() -> None:
 
 
 def vendoring(folder: Path, name: str) -> Path:
-    """The project in consumers/subproject, under a name of its own, with a copy of this one in it."""
+    """Copy the project consumers/subproject under another name, with gmm_core as its subproject."""
     project = folder / name
     shutil.copytree(CONSUMERS / "subproject", project)
     for path in (project / "meson.build", project / "pyproject.toml"):
@@ -118,7 +118,7 @@ def vendoring(folder: Path, name: str) -> Path:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """What is in a folder, but for the bytecode that Python leaves."""
+    """Return the contents of all files in a folder, except for Python's bytecode."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -132,7 +132,7 @@ import numpy as np
 X, X32, weights, means, scales, factors, reg_covar = np.load({path!r}).values()
 """
 CONSUMED = """
-sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)    # the symbols of each are seen by the next
+sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)    # the symbols of a module are visible to the next ones
 import consumer, other, c_api
 def of(module):
     out, *new = np.empty(len(X), np.float32), weights, means, np.empty_like(scales), scales
@@ -161,10 +161,10 @@ show({
 
 @posix
 def test_subprojects(tmp_path: Path, fitted: Any, run_python: Any) -> None:
-    """Two projects that have gmm_core as a subproject, beside an installed gmm_core.
+    """Two projects with gmm_core as a subproject work beside an installed gmm_core.
 
-    Their wheels hold their own modules alone, with the kernels linked in. They leave the installed
-    gmm_core as it is, do not import it, do not meet one another, and compute the same bits.
+    Their wheels hold only their own modules, into which the kernels are linked. They neither change nor import the
+    installed gmm_core, do not share symbols with each other, and their results are bit-identical to its results.
     """
     assert (CONSUMERS / "subproject" / "meson.build").read_text().strip() in README
     levels = {"consumer": "base", "other": "v3" if "v3" in LEVELS else "base"}
@@ -188,7 +188,7 @@ def test_subprojects(tmp_path: Path, fitted: Any, run_python: Any) -> None:
         names = zipfile.ZipFile(wheel).namelist()
         assert sorted(n for n in names if "dist-info" not in n) == [m + SUFFIX for m in modules]
 
-    # an environment with a copy of the installed gmm_core
+    # this environment gets a copy of the installed gmm_core
     run([sys.executable, "-m", "venv", "--without-pip", "venv"], tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
     show_site = "import sysconfig; print(sysconfig.get_path('purelib'), end='')"

@@ -1,4 +1,4 @@
-"""A `checks` build finds accesses beyond a buffer: an off-by-one is planted in each of them."""
+"""Tests that a build with `checks` finds accesses beyond a buffer, with each buffer too short by one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,12 +21,18 @@ BEYOND = pytest.raises(AssertionError, match="beyond a buffer")
 
 
 def shorter(array: np.ndarray, by: int = 1) -> np.ndarray:
-    """Without the last entries of every row (or of the only one), and contiguous."""
+    """Return a contiguous copy without the last entries of every row."""
     return np.ascontiguousarray(array[..., : array.shape[-1] - by])
 
 
 def with_exact_buffers(data: ArrayPass) -> tuple[int, int]:
-    """Rounding up to cache lines would hide an off-by-one. Returns the reals of tile and shift."""
+    """Give the pass buffers that are not rounded up to cache lines, which would hide an off-by-one.
+
+    Returns
+    -------
+    tile, shift : int
+        The numbers of reals in the tile and in the shift.
+    """
     K, D = data.n_components, data.X.shape[1]
     _, mixture, tile, _ = data._kernels.sizes(data._code, K, D)
     data._mixture = np.empty(mixture, data.X.dtype)

@@ -1,13 +1,13 @@
-"""No kernel touches memory beyond its arrays: each of them ends, or begins, at pages without access.
+"""Tests that no kernel touches memory beyond its arrays, which end or begin at inaccessible pages.
 
-An access beyond ends the process, so the kernels run in an interpreter of their own, which executes
-this file. There every kernel is wrapped: the arrays of a call are copied between such pages, those
-that the kernel declares const into pages that cannot be written, and the outputs are copied back.
-Vectors may lie at any multiple of the size of an element (see vec.h), so an array of any length may
-end at the end of a page; but scratch begins with doubles, and its length is a multiple of theirs.
-What lies between two buffers within one scratch array is not guarded.
+An access beyond an array ends the process, so the kernels run in another interpreter, which executes
+this file. There every kernel is wrapped: the arrays of a call are copied between inaccessible pages,
+arrays that the kernel declares const into read-only pages, and the outputs are copied back. Vectors may
+lie at any multiple of the size of an element (see vec.h), so an array of any length may end at the end
+of a page. Scratch begins with doubles, though, so its length is a multiple of their size. The space
+between two buffers within one scratch array is not guarded.
 
-As a script, the file runs the same cases on arrays of malloc's: for memcheck (.ci/valgrind).
+As a script, the file runs the same cases on arrays from malloc, for memcheck (.ci/valgrind).
 """
 
 import ctypes
@@ -43,8 +43,8 @@ both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 pytestmark = pytest.mark.skipif(
     os.name != "posix", reason="pages are protected by POSIX's mprotect"
 )
-GUARD = 256 * mmap.PAGESIZE  # on either side: a tile too large reaches beyond a single page
-VIOLATIONS = (signal.SIGSEGV, signal.SIGBUS)  # Linux, macOS
+GUARD = 256 * mmap.PAGESIZE  # on either side, as a tile that is too large may skip a single page
+VIOLATIONS = (signal.SIGSEGV, signal.SIGBUS)  # the signals on Linux and on macOS
 CHILD = f"import runpy; guarded = runpy.run_path({__file__!r})\n"
 
 
@@ -52,7 +52,7 @@ CHILD = f"import runpy; guarded = runpy.run_path({__file__!r})\n"
 @pytest.mark.parametrize("level", LEVELS)
 def test_kernels_stay_within_their_arrays(level: str, dtype: str, run_python: Make) -> None:
     code = CHILD + f"show(guarded['run_guarded_cases']({dtype!r}))"
-    # passive: thousands of tiny parallel sections, whose threads would spin on a busy machine
+    # "passive" keeps the threads of thousands of tiny parallel sections from spinning
     called = run_python(code, timeout=600, GMM_CORE_ISA=level, OMP_WAIT_POLICY="passive")
     if isinstance(called, tuple):
         status, errors = called
@@ -62,11 +62,11 @@ def test_kernels_stay_within_their_arrays(level: str, dtype: str, run_python: Ma
 
 @both_dtypes
 def test_a_short_array_is_noticed(dtype: str, run_python: Make) -> None:
-    """Any array of any kernel, an element too short at either end (scratch: a double at least), ends it.
+    """A kernel crashes if an array is an element too short at either end (scratch at least a double).
 
-    But for those that the kernel does not look at: the log-likelihood, with which the statistics
-    begin; of the tile, which k-means shares with the E-step, the totals it begins with; and in
-    float64 the low parts, zeros, with which points end.
+    The exceptions are parts that a kernel does not read: the log-likelihood at the beginning of the statistics, the
+    totals at the beginning of the tile, which k-means shares with the E-step, and the low parts of points at their
+    end, which are 0 in float64.
     """
     survived = run_python(CHILD + f"show(guarded['run_short_cases']({dtype!r}))", timeout=600)
     expected = [
@@ -80,7 +80,7 @@ def test_a_short_array_is_noticed(dtype: str, run_python: Make) -> None:
     assert survived == sorted(expected)
 
 
-# ---- what runs in the child ----------------------------------------------------------------------
+# ---- code that runs in the other interpreter -----------------------------------------------------
 
 
 class Case(NamedTuple):
@@ -94,19 +94,19 @@ class Case(NamedTuple):
 
 
 def cases(dtype: str) -> Iterator[Case]:
-    """Rows: one, a part of a panel, and a ragged second tile, for a second thread or not."""
-    # at D = 64 threads share K out in the M-step
+    """Return cases with one row, with part of a panel, and with a ragged second tile on one or two threads."""
+    # with D = 64 the threads share the components in the M-step
     shapes = [*itertools.product((1, 3), (1, 2, 3, 5, 17)), (3, 64)]
     for covariance_type, kind in COVARIANCE_TYPES.items():
         for i, (K, D) in enumerate(shapes):
             tile_rows = dispatch.expectation(np.dtype(dtype)).sizes(kind.code, K, D)[3]
             for n_rows, n_threads in ((1, 1), (13, 1), (tile_rows + 13, 1), (tile_rows + 13, 2)):
-                # neighbouring shapes take turns: both, for each D, would double the time
+                # every other shape has weights; both for each shape would double the time
                 yield Case(covariance_type, dtype, n_rows, K, D, i % 2 == 0, n_threads)
 
 
 def run_case(case: Case) -> None:
-    """Call every kernel, through the Python that owns its memory."""
+    """Call every kernel through the Python code that owns its memory."""
     covariance_type, dtype, n, K, D, weighted, n_threads = case
     rng = np.random.default_rng(0)
     X, shift = rng.normal(size=(n, D)).astype(dtype), rng.normal(size=(K, D))
@@ -115,8 +115,8 @@ def run_case(case: Case) -> None:
     data = ArrayPass(X, weight if weighted else None, K, covariance_type, n_threads)
     assert data.n_threads == n_threads
     labels, responsibilities = np.arange(n) % K, rng.dirichlet(np.ones(K), size=n).astype(dtype)
-    given = data.statistics(shift, labels=labels)
-    p = maximization.maximization_step(given, 1.0, n_threads)[0]
+    statistics = data.statistics(shift, labels=labels)
+    p = maximization.maximization_step(statistics, 1.0, n_threads)[0]
     data.statistics(shift)
     data.statistics(shift, lambda rows: responsibilities[rows])
     data.expectation(p)
@@ -128,7 +128,7 @@ def run_case(case: Case) -> None:
     kind.factor_precisions(kind.precisions_and_covariances(factors)[0], D)
     prepare(p.weights, p.means, factors, covariance_type)
 
-    # exactly what `evaluate` needs, which is less than the other passes do
+    # `evaluate` needs less memory than the other passes, and gets exactly that here
     data._scratch = np.empty((n_threads, data._kernels.sizes(data._code, K, D)[2]), dtype)
     data._tickets = np.empty(n_threads, np.intp)
     data.evaluate(
@@ -138,7 +138,7 @@ def run_case(case: Case) -> None:
         responsibilities=np.empty((n, K), dtype),
         labels=np.empty(n, np.int64),
     )
-    if covariance_type != "full":  # what follows knows no covariances
+    if covariance_type != "full":  # the following kernels do not depend on the covariance type
         return
     lloyd = km._Lloyd(data, p.means)
     lloyd.step(p.means, np.empty(0, dtype))
@@ -150,7 +150,7 @@ def run_case(case: Case) -> None:
 
 
 def exact_sizes() -> None:
-    """One tile a chunk, one call a pass, and scratch that is not rounded up to cache lines."""
+    """Make each chunk one tile and each pass one call, and do not round scratch up to cache lines."""
     passes._CHUNK_TIME, passes.MIN_CHUNK_ROWS, passes._SLICE_TIME = 0.0, 1, 1e12
     passes.aligned_empty = km.aligned_empty = np.empty
 
@@ -163,24 +163,27 @@ def run_cases(dtype: str) -> None:
 
 
 def public_functions() -> list[tuple[Any, str]]:
-    """(module, name) of every function of the kernels."""
+    """Return (module, name) for every function of the kernels."""
     modules = (*dispatch._BY_TYPE[np.dtype(np.float64)], dispatch.maximization)
     names = [(module, name) for module in modules for name in dir(module) if name[0] != "_"]
     return [(module, name) for module, name in names if callable(getattr(module, name))]
 
 
 def arguments(kernel: Callable[..., Any]) -> list[tuple[str, str, str]]:
-    """('const ' or '', '[:, ::1]' or '', name) of each, by the signature in Cython's docstring."""
+    """Return ('const ' or '', '[:, ::1]' or '', name) for each argument.
+
+    They are read from the signature in Cython's docstring.
+    """
     signature = kernel.__doc__.splitlines()[0].partition("(")[2]
     return re.findall(r"\b(const )?[\w ]+?(\[[:, 1]*\])? (\w+)[,)]", signature)
 
 
 class Pages:
-    """Wraps kernels, so that their arrays lie between inaccessible pages."""
+    """A wrapper of all kernels that puts their arrays between inaccessible pages."""
 
     def __init__(self) -> None:
-        self.at_end = True  # of the pages, or at their start
-        self.short = ""  # "kernel argument": an array that reaches into the inaccessible pages
+        self.at_end = True  # whether arrays lie at the end of the pages, or at their start
+        self.short = ""  # "kernel argument" of an array that reaches into the inaccessible pages
         self.called: set[str] = set()
         names = {name for _, name in public_functions()}
 
@@ -217,9 +220,9 @@ class Pages:
 
 
 class Region:
-    """A copy of an array between two inaccessible pages, flush with one of them.
+    """A copy of an array between inaccessible pages, which begins or ends exactly at one of them.
 
-    If bytes are `missing`, the copy reaches into the inaccessible pages.
+    The copy reaches into the inaccessible pages by the number of bytes that are `missing`.
     """
 
     def __init__(self, original: np.ndarray, const: bool, at_end: bool, missing: int) -> None:
@@ -255,21 +258,21 @@ def protect(address: int, size: int, access: int) -> None:
 
 
 def run_guarded_cases(dtype: str) -> list[str]:
-    """The functions that were called."""
+    """Run all cases with guarded arrays, and return the names of the functions that were called."""
     faulthandler.enable()
     pages = Pages()
     for pages.at_end in (True, False):
-        print("flush with the", "end" if pages.at_end else "start", file=sys.stderr)
+        print("arrays at the", "end" if pages.at_end else "start", "of the pages", file=sys.stderr)
         run_cases(dtype)
     return sorted(pages.called)
 
 
 def run_short_cases(dtype: str) -> list[str]:
-    """The arrays that may be too short without an effect; in a process of their own each."""
+    """Return the arrays that may be too short without an effect; each is tried in a forked process."""
     import resource  # Windows has none
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # the other threads, if any, are those of libraries, which the forked processes do not use
+    # other threads, if there are any, belong to libraries that the forked processes do not use
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     arrays = [
         f"{name} {argument}"

@@ -1,4 +1,4 @@
-"""The kernels of the E-step where densities are 0, distances overflow and weights are 0."""
+"""Tests of the kernels of the E-step if densities are 0, distances overflow, or weights are 0."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def huge(dtype: Any) -> float:
-    """Its square is far beyond the range, and so is a sum of a few of it times numbers above 1."""
+    """Return a number whose square overflows, as a few times the number does."""
     return float(np.finfo(dtype).max) / 2
 
 
@@ -26,7 +26,7 @@ def huge(dtype: Any) -> float:
 def test_component_of_weight_zero(
     covariance_type: str, dtype: Any, isa: str, make_problem: Make, make_pass: Make, evaluate: Make
 ) -> None:
-    """Its share is exactly 0, and the others' log-probabilities are what they were."""
+    """A component of weight 0 has responsibilities of exactly 0, and does not change the others."""
     problem = make_problem(covariance_type, 300, 3, 4, dtype)
     p = problem.parameters
     constants = np.where(np.arange(4) == 1, -np.inf, p.prepared.log_constant)
@@ -57,7 +57,7 @@ def test_rows_without_density(
     make_pass: Make,
     evaluate: Make,
 ) -> None:
-    """Distances overflow, or are inf - inf = NaN on the way: the pass ends, naming the first."""
+    """If all distances of a row overflow, or become inf - inf = NaN, the error names the first such row."""
     problem = make_problem(covariance_type, 6000, 3, 4, dtype)
     p = problem.parameters
     chunk_rows = make_pass(problem.X, None, p).chunk_rows
@@ -86,7 +86,7 @@ def test_rows_without_density(
 def test_nan_on_the_way_to_a_distance(
     dtype: Any, first: int, isa: str, make_pass: Make, evaluate: Make
 ) -> None:
-    """inf - inf in Uᵀ (x - μ) counts as a log-probability of -inf: the other has all of it."""
+    """If Uᵀ (x - μ) is inf - inf for a component, the other component has a responsibility of 1."""
     wide = np.eye(2) * (1e-30 if dtype == np.float32 else 1e-300)
     U = np.array([[[4.0, 4], [0, 4]], wide])[[first, 1 - first]]
     mixture = prepare(np.full(2, 0.5), np.zeros((2, 2)), U, "full")
@@ -104,7 +104,7 @@ def test_nan_on_the_way_to_a_distance(
 def test_overflowing_distance_to_another_component(
     covariance_type: str, dtype: Any, isa: str, make_pass: Make
 ) -> None:
-    """To a component at an infinite squared distance, r = 0, a sample adds 0 and not NaN."""
+    """A sample with r = 0 for an infinitely distant component adds 0 to its statistics, and not NaN."""
     far = float(dtype(np.sqrt(np.finfo(dtype).max) * 100))
     X = np.array([[0, 1], [0, -1], [far, 1], [far, -1]], dtype)
     U, second = {
@@ -140,10 +140,10 @@ def test_estimator_without_density(
 @pytest.mark.parametrize("init_params", ["kmeans", "random"])
 @both_dtypes
 @all_types
-def test_what_a_row_of_weight_zero_holds_does_not_matter(
+def test_the_values_of_a_row_of_weight_zero_do_not_matter(
     covariance_type: str, dtype: Any, init_params: str, make_problem: Make
 ) -> None:
-    """Not even if it has no density under any component."""
+    """A row of weight 0 is ignored even if it has no density under any component."""
     X = make_problem(covariance_type, 100, 2, 3, dtype).X
     weight = np.where(np.arange(100) % 9, 1.0, 0.0)
     model = GaussianMixture(
@@ -157,5 +157,5 @@ def test_what_a_row_of_weight_zero_holds_does_not_matter(
     expected = model.fit(X, sample_weight=weight).means_
     X[weight == 0] = huge(dtype)
     got = model.fit(X, sample_weight=weight).means_
-    # rounding errors of the sums are amplified less than 1e3 times by five iterations
+    # five iterations amplify the rounding errors of sums by less than 1e3
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e3 * np.finfo(dtype).eps)

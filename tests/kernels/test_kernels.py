@@ -1,16 +1,16 @@
-"""The kernels of the E-step against the NumPy baseline, and against themselves.
+"""Tests of the kernels of the E-step against the NumPy baseline, and against themselves.
 
-The baseline runs in float64, on the float32 samples too. All tolerances are forward error bounds,
-to first order, with eps the sum of those of the kernel's dtype and of the baseline's:
+The baseline runs in float64, even for samples in float32. All tolerances are forward error bounds of
+first order, where eps is the sum of the eps of the kernel's dtype and of the baseline's:
 
-- y = Uᵀ (x - μ) is a sum of D products: |δy| ≤ (D + 3) eps a, a = |U|ᵀ |x - μ|. tied whitens x and
-  μ apart, both from the mean c of the means: there a = |U|ᵀ (|x - c| + |μ - c|).
-- log-probability l = log_constant - ½ |y|²: |δl| ≤ eps (2 |log_constant| + 3 D) + |y| |δy| + |δy|²
-- r = exp(l) / Σ exp(l): |δr| / r ≤ δl + Σ r δl + eps (K + 8 + |l - max l|)
-- a sum of terms over samples: a vector lane adds up at most 128 of them in the kernel's dtype
-  before it goes on in float64. Roundings being as good as independent, n of them come to less than
-  4 √n halves of eps (Higham & Mary 2019): 24 eps, and eps for each of the few of a term itself,
-  relative to Σ |terms|; likewise for the float64 sums over all n samples
+- y = Uᵀ (x - μ) is a sum of D products, so |δy| ≤ (D + 3) eps a with a = |U|ᵀ |x - μ|. The kernel of
+  tied whitens x and μ separately, both relative to the mean c of the means, so a = |U|ᵀ (|x - c| + |μ - c|).
+- A log-probability is l = log_constant - ½ |y|², so |δl| ≤ eps (2 |log_constant| + 3 D) + |y| |δy| + |δy|².
+- A responsibility is r = exp(l) / Σ exp(l), so |δr| / r ≤ δl + Σ r δl + eps (K + 8 + |l - max l|).
+- In a sum over samples, a vector lane adds up to 128 terms in the kernel's dtype before it continues in
+  float64. Roundings are nearly independent, so n of them come to less than 4 √n eps / 2 (Higham & Mary
+  2019), relative to Σ |terms|. For 128 terms that is less than 24 eps; each of the few roundings of a term
+  itself adds eps. The float64 sums over all n samples have such an error, too.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ Make = Callable[..., Any]  # the type of the fixtures that return functions
 EPS = float(np.finfo(np.float64).eps)
 TYPES = ["full", "tied", "diag", "spherical"]
 OUTPUTS = ["log_prob", "log_likelihood", "responsibilities", "labels"]
-# (K, D): small D have code of their own, 4 | D or not, and around a power of two
+# (K, D): the kernels have special code for small D, and treat multiples of 4 differently
 SHAPES = [
     (1, 1),
     (2, 1),
@@ -51,7 +51,7 @@ all_shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
 class Expected(NamedTuple):
-    """What the baseline finds, and how far from it a kernel may be."""
+    """The results of the baseline, and bounds of how much a kernel may differ."""
 
     log_prob: np.ndarray
     log_likelihood: np.ndarray
@@ -66,7 +66,7 @@ def epsilon(dtype: Any) -> float:
 
 
 def expect(problem: Any) -> Expected:
-    """See the top of the file."""
+    """Return the results of the baseline and the error bounds, which are explained at the top of the file."""
     X, p, eps = problem.X64, problem.parameters, epsilon(problem.X.dtype)
     K, D = p.means.shape
     log_prob = reference.weighted_log_prob(X, *problem.mixture)
@@ -78,7 +78,7 @@ def expect(problem: Any) -> Expected:
         difference, size = X - p.means[k], abs(X - p.means[k])
         if p.covariance_type == "tied":
             size = abs(X - centre) + abs(p.means[k] - centre)
-        # a mean is known to eps, or for float32 (a pair of numbers) to eps²
+        # a mean has an error of eps, or of eps² for float32, where it is a pair of numbers
         dy = (
             (D + 3)
             * eps
@@ -106,7 +106,7 @@ def within(got: np.ndarray, expected: np.ndarray, bound: np.ndarray | float) -> 
 
 
 def ragged(data: Any) -> Iterator[int]:
-    """Numbers of samples around those of a vector, of a tile and of a chunk."""
+    """Return numbers of samples around the sizes of a vector, a tile and a chunk."""
     yield from (1, 2, 3, 4, 5, 7, 8, 9, 15, 17, 31, 32, 33, 63, 65)
     yield from (data.chunk_rows // 2 + i for i in (-1, 0, 1))
     yield from (data.chunk_rows + i for i in (-1, 0, 1))
@@ -140,10 +140,10 @@ def test_evaluate(
 def check_statistics(
     statistics: Statistics, X: np.ndarray, r: np.ndarray, r_bound: Any, w: np.ndarray, dtype: Any
 ) -> None:
-    """Against the baseline's sums of w r, w r z and w r z zᵀ, z = x - shift.
+    """Compare with the baseline's sums of w r, w r z and w r z zᵀ, where z = x - shift.
 
-    Off-diagonal sums are bounded by those on the diagonal (Cauchy-Schwarz). The two parts of the
-    tied statistic, (Σ r z)(Σ r z)ᵀ and ½ Σ r_k r_l (c_k - c_l)(c_k - c_l)ᵀ, have r twice each.
+    Off-diagonal sums are bounded by those on the diagonal (Cauchy-Schwarz). Each of the two parts of the
+    tied statistic, (Σ r z)(Σ r z)ᵀ and ½ Σ r_k r_l (c_k - c_l)(c_k - c_l)ᵀ, contains r twice.
     """
     n, D, K, eps = len(X), X.shape[1], r.shape[1], epsilon(dtype)
     shift, values, tied = statistics.shift, statistics.values, statistics.covariance_type == "tied"
@@ -176,7 +176,7 @@ def check_statistics(
 
 
 def unpack(triangle: np.ndarray, D: int) -> np.ndarray:
-    """Symmetric matrix from its lower triangle by rows."""
+    """Return a symmetric matrix, given its lower triangle by rows."""
     matrix = np.zeros((D, D))
     matrix[np.tril_indices(D)] = triangle
     return np.tril(matrix) + np.tril(matrix, -1).T
@@ -193,14 +193,14 @@ def test_statistics(
     make_problem: Make,
     make_pass: Make,
 ) -> None:
-    """The fused pass, about the means and about other points; given responsibilities; labels."""
+    """Statistics are right about the means and about other points, and from responsibilities and labels."""
     K, D = shape
     problem = make_problem(covariance_type, 1100, K, D, dtype)
     mixture, ones = problem.parameters, np.ones(1100)
     expected = expect(problem)
     rng = np.random.default_rng(0)
     labels = rng.integers(K, size=1100)
-    given = rng.dirichlet(np.ones(K), size=1100).astype(dtype)
+    other_r = rng.dirichlet(np.ones(K), size=1100).astype(dtype)
     shift = mixture.means + 0.5 * rng.normal(size=(K, D))
     chunk_rows = make_pass(problem.X, None, mixture).chunk_rows
     for n in (1, chunk_rows - 1, chunk_rows, chunk_rows + 1, 2 * chunk_rows + 7):
@@ -210,8 +210,8 @@ def test_statistics(
         weighted = make_pass(problem.X[:n], w, mixture)
         check_statistics(unweighted.expectation(mixture), X64, r, r_bound, ones[:n], dtype)
         check_statistics(weighted.expectation(mixture, shift=shift), X64, r, r_bound, w, dtype)
-        made = weighted.statistics(shift, lambda rows, n=n: given[:n][rows])
-        check_statistics(made, X64, given[:n].astype(np.float64), 0, w, dtype)
+        made = weighted.statistics(shift, lambda rows, n=n: other_r[:n][rows])
+        check_statistics(made, X64, other_r[:n].astype(np.float64), 0, w, dtype)
         made = unweighted.statistics(shift, labels=labels[:n])
         check_statistics(made, X64, np.eye(K)[labels[:n]], 0, ones[:n], dtype)
 
@@ -227,7 +227,7 @@ def test_log_likelihood(
         data = make_pass(problem.X, weight, problem.parameters)
         w = np.ones(700) if weight is None else weight
         got = data.expectation(problem.parameters)
-        # the float32 kernel sees the weights in float32
+        # the float32 kernel rounds the weights to float32
         size = w * (epsilon(dtype) + 2 * np.sqrt(700) * EPS) * abs(expected.log_likelihood)
         bound = (w * expected.log_likelihood_bound + size).sum()
         within(np.array([got.log_likelihood]), np.array([w @ expected.log_likelihood]), bound)
@@ -239,7 +239,7 @@ def test_log_likelihood(
 def test_bits_do_not_depend_on_threads_and_slices(
     covariance_type: str, dtype: Any, isa: str, make_problem: Make, make_pass: Make, evaluate: Make
 ) -> None:
-    # 11 chunks, the last one short; with few and with many statistics to be added up
+    # there are 11 chunks, the last of which is short, with few and with many statistics
     for K, D in ((3, 2), (17, 33)):
         problem = make_problem(covariance_type, 6000, K, D, dtype)
         n = 10 * make_pass(problem.X, None, problem.parameters).chunk_rows + 7
@@ -269,7 +269,7 @@ def test_bits_do_not_depend_on_threads_and_slices(
 def test_offset(
     covariance_type: str, dtype: Any, isa: str, make_problem: Make, make_pass: Make, evaluate: Make
 ) -> None:
-    """Far from the origin the bounds still hold, made of differences from the means as they are."""
+    """The bounds, which depend on differences from the means alone, hold far from the origin, too."""
     problem = make_problem(covariance_type, 600, 3, 5, dtype, 1e8 if dtype == np.float64 else 1e4)
     expected = expect(problem)
     data = make_pass(problem.X, problem.weight, problem.parameters)

@@ -1,4 +1,4 @@
-"""gmm_core.kernels, the functions for Cython and C, called by their pointers as compiled code does."""
+"""Tests of gmm_core.kernels, the functions for Cython and C, which are called by their pointers."""
 
 import ctypes
 import itertools
@@ -33,7 +33,10 @@ def signatures() -> dict[str, str]:
 
 
 def test_functions_are_added_never_changed() -> None:
-    """kernels_api.json is what other modules are compiled against: add lines, change none."""
+    """The signatures in kernels_api.json stay as they are, as other modules were compiled with them.
+
+    Lines may be added to the file, but none may change.
+    """
     stored = json.loads(SIGNATURES.read_text())
     assert {name: signatures().get(name) for name in stored} == stored
     missing = sorted(set(signatures()) - set(stored))
@@ -54,7 +57,10 @@ def c_type(text: str) -> Any:
 
 
 class Api:
-    """The functions, with arrays for pointers; their types are those that the capsules name."""
+    """The functions of gmm_core.kernels, which take arrays in place of pointers.
+
+    The types of the arguments are read from the names of the capsules.
+    """
 
     def __init__(self, dtype: str) -> None:
         self.suffix = {"float64": "_f64", "float32": "_f32"}[dtype]
@@ -71,7 +77,7 @@ class Api:
 
 
 def memory(n_bytes: int) -> np.ndarray:
-    """Bytes between canaries, neither cleared nor on a cache line."""
+    """Return bytes between two canaries, which are neither cleared nor aligned to a cache line."""
     return np.full(n_bytes + 16, CANARY, np.uint8)[8 : 8 + n_bytes]
 
 
@@ -83,7 +89,7 @@ def assert_within(*arrays: np.ndarray) -> None:
 
 
 def check_all_functions(dtype: str) -> None:
-    """Against the NumPy baseline, at the sizes where panels and tiles end."""
+    """Compare all functions with the NumPy baseline, with ragged panels and tiles."""
     api = Api(dtype)
     rng = np.random.default_rng(0)
     eps = float(np.finfo(dtype).eps)
@@ -128,7 +134,7 @@ def check_all_functions(dtype: str) -> None:
         assert api("accumulate", mixture, X, weight, 300, first, scratch) == 0
         assert api("accumulate", mixture, X[300:], weight[300:], n - 300, second, scratch) == 0
         api("merge_statistics", second, first, size)
-        error = 100 * eps * abs(whole).max()  # of sums in another order
+        error = 100 * eps * abs(whole).max()  # the sums have another order
         np.testing.assert_allclose(first, whole, rtol=0, atol=error)
         assert whole[size] == 0
         assert whole[0] == pytest.approx(weight @ expected, rel=100 * D * eps)
@@ -163,7 +169,7 @@ def check_all_functions(dtype: str) -> None:
         assert (r[1:3] == 0).all()
         assert api("accumulate", mixture, far, None, 3, np.zeros(size), scratch) == 2
         if kind == "full":
-            whole[2 + K + K * D :] = 0  # second moments of 0 about means that moved
+            whole[2 + K + K * D :] = 0  # second moments of 0, though the means move
             reg_covar[:] = 0
             assert (
                 api("parameters_from_statistics", *shape, whole, means, reg_covar, *new, temporary)
@@ -174,7 +180,7 @@ def check_all_functions(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("level", LEVELS)
 def test_every_function(level: str, dtype: str, run_python: Make) -> None:
-    """In a process of its own: the build is chosen once, at import."""
+    """All functions work in each build, which is chosen at import, and so in a process of its own."""
     code = (
         f"import runpy; runpy.run_path({__file__!r})['check_all_functions']({dtype!r}); show('ran')"
     )

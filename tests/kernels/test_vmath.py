@@ -1,8 +1,8 @@
-"""exp and log of the kernels: at most 2 ulp off, over the whole range, in every build.
+"""Tests that exp and log of the kernels are off by at most 2 ulp, over the whole range, in every build.
 
-An ulp is the spacing of floating-point numbers at the true value: 2**-1074 for subnormal doubles.
-The truth comes from long double where that has 64 bits or more (its functions then err by less than
-2**-10 ulp), and at selected points from mpmath everywhere.
+An ulp is the spacing of floating-point numbers at the true value; for subnormal doubles it is 2**-1074.
+True values come from long double if it has 64 bits or more (then its functions have errors below 2**-10
+ulp), and at selected points from mpmath on every machine.
 """
 
 from importlib import import_module
@@ -24,19 +24,19 @@ wide_long_double = pytest.mark.skipif(
 
 @pytest.fixture(params=[f"{level}_{dtype}" for level in LEVELS for dtype in ("f32", "f64")])
 def module(request: pytest.FixtureRequest) -> Any:
-    """The functions are compiled, and may be vectorised, anew in each build."""
+    """Return the module of each build, in which the functions may be vectorised differently."""
     return import_module(f"gmm_core._expectation_{request.param}")
 
 
 def run_exp(module: Any, x: np.ndarray) -> np.ndarray:
-    """exp(-|x|), in the element type of the build."""
+    """Return exp(-|x|), computed in the element type of the build."""
     result = np.full_like(x, np.nan)
     module.exp_log(x, result, np.empty(0), np.empty(0))
     return result
 
 
 def run_log(module: Any, x: np.ndarray) -> np.ndarray:
-    """log|x|, in float64 in every build."""
+    """Return log|x|, which every build computes in float64."""
     none = np.empty(0, element_type(module))
     result = np.full(len(x), np.nan)
     module.exp_log(none, none, x, result)
@@ -48,22 +48,22 @@ def element_type(module: Any) -> Any:
 
 
 def ulps(got: np.ndarray, truth: np.ndarray) -> float:
-    """Largest distance in units in the last place of `got`'s type."""
+    """Return the largest error in units in the last place of the type of `got`."""
     spacing = np.spacing(abs(truth.astype(got.dtype)))
     return float((abs(got.astype(truth.dtype) - truth) / spacing.astype(truth.dtype)).max())
 
 
 def around(points: np.ndarray) -> np.ndarray:
-    """The points and their neighbours on either side."""
+    """Return the points and the floating-point numbers on either side of them."""
     return np.concatenate([np.nextafter(points, -np.inf), points, np.nextafter(points, np.inf)])
 
 
 def exponents(dtype: Any) -> np.ndarray:
-    """|x| for exp(-|x|): all over, small ones, and where n of the reduction x - n log 2 changes."""
+    """Return |x| for exp(-|x|): from the whole range, small ones, and where n changes in x - n log 2."""
     rng = np.random.default_rng(0)
     lowest = 745.2 if dtype == np.float64 else 104.0
     boundaries = (np.arange(int(lowest / LOG_2)) + 0.5) * LOG_2
-    normal_ends = -np.log(float(np.finfo(dtype).tiny))  # results beyond are subnormal
+    normal_ends = -np.log(float(np.finfo(dtype).tiny))  # larger |x| give subnormal results
     return np.concatenate(
         [
             rng.uniform(0, lowest, 1_000_000),
@@ -77,7 +77,7 @@ def exponents(dtype: Any) -> np.ndarray:
 
 
 def logarithms() -> np.ndarray:
-    """Positive normal numbers: all over, near 1 where log is small, where the reduction changes."""
+    """Return positive normal numbers: from the whole range, near 1, and where the reduction changes."""
     rng = np.random.default_rng(1)
     powers = 2.0 ** np.arange(-1022, 1024)
     return np.concatenate(
@@ -131,7 +131,7 @@ def test_exact_and_extreme_values(module: Any) -> None:
     with np.errstate(over="ignore"):
         assert run_exp(module, x.astype(dtype)).tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
     assert run_log(module, np.array([1.0])) == 0
-    # the smallest results: 2**-1074 is about exp(-744.4), 2**-149 about exp(-103.3)
+    # the smallest positive results are 2**-1074, about exp(-744.4), and 2**-149, about exp(-103.3)
     power, x = (-1074, 745.1) if dtype == np.float64 else (-149, 103.3)
     assert run_exp(module, np.array([x], dtype)) == 2.0**power
 

@@ -1,4 +1,4 @@
-"""Parameters that the user gives: `from_parameters`, and attributes that are assigned."""
+"""Tests of `from_parameters`, and of attributes that users assign."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ K, D, N = 3, 2, 300
 
 
 def data():
-    """Three groups, two of which overlap: means within 7 of 0, variances near 1."""
+    """Return three groups, two of which overlap, with means within 7 of 0 and variances near 1."""
     rng = np.random.default_rng(0)
     means = np.array([[0.0, 0], [2, 1], [-5, 4]])
     return means[rng.integers(K, size=N)] + rng.normal(size=(N, D))
@@ -51,7 +51,7 @@ def test_from_parameters_is_the_fitted_model(covariance_type, given):
         "random_state": 5,
         "covariance_type": covariance_type,
     }
-    # An inverse and a Cholesky factor of a 2 × 2 matrix err by a few eps · cond, cond < 10 here.
+    # inverse and Cholesky factor of a 2 × 2 matrix have errors of a few eps · cond, and cond < 10 here
     for name in COVARIANCES:
         np.testing.assert_allclose(getattr(made, name), getattr(model, name), rtol=0, atol=1e-13)
     np.testing.assert_array_equal(getattr(made, given + "_"), getattr(model, given + "_"))
@@ -72,7 +72,7 @@ def test_from_parameters_is_the_fitted_model(covariance_type, given):
         ((1,), (1, 1), "spherical"),
     ],
 )
-def test_from_parameters_knows_the_type_by_the_shape(shape, means_shape, covariance_type):
+def test_from_parameters_finds_the_type_by_the_shape(shape, means_shape, covariance_type):
     matrices = np.ones(shape) if covariance_type in ("diag", "spherical") else np.eye(shape[-1])
     made = GaussianMixture.from_parameters(
         np.full(means_shape[0], 1 / means_shape[0]),
@@ -91,9 +91,9 @@ def test_from_parameters_float32():
     assert made.score_samples(means).dtype == np.float32
 
 
-def test_from_parameters_keeps_what_is_given():
+def test_from_parameters_keeps_the_given_precisions():
     precisions = np.linspace(0.1, 1, 50)
-    assert (np.sqrt(precisions) ** 2 != precisions).any()  # the factor does not give them back
+    assert (np.sqrt(precisions) ** 2 != precisions).any()  # they do not follow exactly from the factor
     made = GaussianMixture.from_parameters(np.full(50, 0.02), np.eye(50), precisions=precisions)
     np.testing.assert_array_equal(made.precisions_, precisions)
 
@@ -131,7 +131,7 @@ def test_from_parameters_refuses(weights, means, matrices, message):
 
 
 def doubled(model):
-    """The same mixture with all covariances doubled, by the reference."""
+    """Return arguments for the reference: the same mixture with all covariances doubled."""
     weights, means, factors, covariance_type = reference_parameters(model)
     return weights, means, factors / math.sqrt(2), covariance_type
 
@@ -148,10 +148,10 @@ def test_an_assigned_covariance_is_used_at_once(covariance_type, name, factor):
         setattr(changed, name, getattr(changed, name) * factor)
         np.testing.assert_allclose(changed.score_samples(X), expected, rtol=1e-12)
         np.testing.assert_allclose(copy.deepcopy(changed).score_samples(X), expected, rtol=1e-12)
-    if name != "precisions_cholesky_":  # the other two follow
+    if name != "precisions_cholesky_":  # the other attributes are derived
         np.testing.assert_allclose(changed.covariances_, 2 * model.covariances_, rtol=1e-12)
         np.testing.assert_allclose(changed.precisions_, model.precisions_ / 2, rtol=1e-12)
-    assert abs(model.score_samples(X) - expected).max() > 0.1  # the copies are copies
+    assert abs(model.score_samples(X) - expected).max() > 0.1  # the original did not change
 
 
 def test_assigned_means_and_weights_are_used_at_once():
@@ -162,13 +162,13 @@ def test_assigned_means_and_weights_are_used_at_once():
     expected = reference.log_likelihood(X, model.weights_, means + 1, factors, "diag")
     np.testing.assert_allclose(model.score_samples(X), expected, rtol=1e-12)
     assert (model.predict(X) == 0).all() and (model.sample(20)[1] == 0).all()
-    model.means_[0] -= 1  # in place too
+    model.means_[0] -= 1  # a change in place is used, too
     expected = reference.log_likelihood(X, model.weights_, means, factors, "diag")
     np.testing.assert_allclose(model.score_samples(X), expected, rtol=1e-12)
 
 
 @all_types
-def test_a_model_put_together_by_hand(covariance_type):
+def test_a_model_made_by_assignments(covariance_type):
     model, X = fitted(covariance_type), data()
     made = GaussianMixture(K, covariance_type=covariance_type)
     made.weights_, made.means_ = model.weights_.tolist(), model.means_.tolist()
@@ -210,9 +210,10 @@ def test_attributes_that_do_not_fit_together(name, value, message):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["covariances_", "precisions_"])
 def test_an_assignment_counts_to_the_last_bit(name, dtype, covariance_type, tmp_path):
-    """Change an entry by 0.1 %, by 50 eps and by one eps: the model is that of the changed array.
+    """If an entry changes by 0.1 %, by 50 eps or by one eps, the model is that of the changed array.
 
-    (Matrices of precisions may differ by (D + 2) eps from those of a factor that is kept.)
+    The change by one eps is left out for matrices of precisions: the factor is kept while they differ by at most
+    (D + 2) eps from its precisions.
     """
     X = data().astype(dtype)
     eps = np.finfo(dtype).eps
@@ -241,7 +242,7 @@ def test_an_assignment_counts_to_the_last_bit(name, dtype, covariance_type, tmp_
 
 @all_types
 def test_a_derivative_by_assignment(covariance_type):
-    """A finite difference of the log-likelihood in a variance is that of the reference, not 0."""
+    """A finite difference of the log-likelihood by a variance equals the reference's, and is not 0."""
     model, X = fitted(covariance_type), data()
     covariances, h = model.covariances_.copy(), 1e-6
     slopes = []
@@ -259,14 +260,14 @@ def test_a_derivative_by_assignment(covariance_type):
             values.append(score(moved))
         slopes.append((values[0] - values[1]) / (2 * h))
     assert abs(slopes[1]) > 1e-4
-    # each score errs by some 1e-15, over 2e-6
+    # each score has an error of about 1e-15, which is divided by 2e-6
     assert slopes[0] == pytest.approx(slopes[1], abs=1e-8)
 
 
 @all_types
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_copied_attributes_keep_the_factor(covariance_type, dtype):
-    """The precisions that come last are those of the factor: factoring them again would lose digits."""
+    """Precisions that are assigned last keep the factor, because factoring them would lose digits."""
     X = data().astype(dtype)
     X[:, 1] = X[:, 0] + X[:, 1] / 1000
     model = GaussianMixture(K, covariance_type=covariance_type, random_state=0).fit(X)
@@ -375,8 +376,8 @@ def test_reading_an_attribute_changes_nothing(assigned, covariance_type, dtype):
 
 
 @all_types
-def test_what_was_checked_before_is_checked_again_if_it_changes(covariance_type):
-    """In place too, in each array; a model keeps what it has checked, which is no part of its state."""
+def test_attributes_are_checked_again_after_a_change(covariance_type):
+    """A change in place is noticed in each array. The cache of checks is not part of the model's state."""
     X = data()
     for name in ("weights_", "means_", "precisions_cholesky_"):
         model = fitted(covariance_type)
@@ -406,10 +407,10 @@ def test_masked_and_complex_values_cannot_be_assigned():
         with pytest.raises(ValueError, match=f"{name} has complex values"):
             setattr(model, name, value + 0j)
         assert getattr(model, name) is value
-        setattr(model, name, np.ma.masked_array(value))     # no value is masked
+        setattr(model, name, np.ma.masked_array(value))  # this is allowed, as no value is masked
 
 
-def test_covariances_of_another_type_that_could_be_those_of_this():
+def test_covariances_of_another_type_with_the_same_shape():
     model, X = GaussianMixture(D, covariance_type="tied", random_state=0).fit(data()), data()
     model.covariances_ = [[2.0, 1], [1, 2]]
     model.set_params(covariance_type="diag")
@@ -431,7 +432,7 @@ def test_a_change_in_place_leaves_restarts_as_they_are():
 @pytest.mark.parametrize("dtype", [int, np.float16, np.float32, float, object])
 @pytest.mark.parametrize("name", ["covariances_", "precisions_"])
 def test_numbers_of_any_type_may_be_assigned(name, dtype, covariance_type):
-    """What is derived from them is in float64, but for float32: √5 is no integer."""
+    """Derived attributes are in float64, or in float32 if the assigned array is."""
     values = {"full": [[[5, 1], [1, 7]]] * K, "tied": [[5, 1], [1, 7]],
               "diag": [[5, 7]] * K, "spherical": [5] * K}[covariance_type]
     models = fitted(covariance_type), fitted(covariance_type)
@@ -459,11 +460,11 @@ def test_the_factors_of_a_large_mixture_are_checked_when_they_are_assigned():
                 model.score_samples(X)
     model.precisions_cholesky_ = 2 * U
     before = model.score_samples(X)
-    model.precisions_cholesky_[0, 0, 0] = 4     # in place
+    model.precisions_cholesky_[0, 0, 0] = 4  # a change in place
     assert model.score_samples(X) == pytest.approx(before + np.log(2))
 
 
-def test_another_type_and_arrays_that_do_not_fit_it():
+def test_arrays_that_do_not_fit_the_new_type():
     for before, after in (("spherical", "full"), ("diag", "full"), ("full", "diag")):
         model = fitted(before)
         precisions = model.precisions_
@@ -477,7 +478,7 @@ def test_another_type_and_arrays_that_do_not_fit_it():
 
 
 @pytest.mark.parametrize("value", ["foo", np.array([1.0, 4]), None, 3])
-def test_a_covariance_type_that_is_none_is_refused_by_the_methods(value):
+def test_methods_refuse_an_unknown_covariance_type(value):
     model = fitted()
     precisions = model.precisions_.copy()
     model.covariance_type = value

@@ -1,4 +1,4 @@
-"""A component that has collapsed onto few samples is found by itself, and others are not taken for one."""
+"""Tests that components which have collapsed onto few samples are reported, and no others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TYPES = ["full", "tied", "diag", "spherical"]
 
 
 def collapsed(model: GaussianMixture, X: Any, **fit_params: Any) -> list[int]:
-    """The components that a fit warns of."""
+    """Fit a model, and return the components that the fit reports as collapsed."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(X, **fit_params)
@@ -31,7 +31,7 @@ def collapsed(model: GaussianMixture, X: Any, **fit_params: Any) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_twenty_components_of_the_geyser(seed: int) -> None:
-    """Those are found that share one value of a feature, and the three samples nearly on a line (seed 0)."""
+    """Components whose samples share a value of a feature, or lie nearly on a line, are reported."""
     model = GaussianMixture(20, random_state=seed)
     found = collapsed(model, FAITHFUL)
     smallest = np.linalg.eigvalsh(model.covariances_)[:, 0]
@@ -51,7 +51,7 @@ def test_a_point_for_each_component(covariance_type: str) -> None:
 def test_neither_units_nor_the_scale_of_the_weights_matter(
     weight: float, scale: float, covariance_type: str
 ) -> None:
-    """Four samples so near to one another that the regularisation is all of their variance."""
+    """A component on four samples, whose variance is nearly all reg_covar, is reported in any units."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(100, 2))
     X[:4] = [4.0, 4] + 1e-5 * rng.normal(size=(4, 2))
@@ -80,7 +80,7 @@ def test_neither_units_nor_the_scale_of_the_weights_matter(
         ),
     ],
 )
-def test_clusters_are_not_taken_for_collapsed(X: Any, n_components: int, covariance_type: str) -> None:
+def test_clusters_are_not_reported_as_collapsed(X: Any, n_components: int, covariance_type: str) -> None:
     model = GaussianMixture(n_components, covariance_type=covariance_type, random_state=0)
     assert collapsed(model, X) == []
 
@@ -93,11 +93,11 @@ def test_a_value_that_six_samples_share(covariance_type: str, reg_covar: float) 
     assert len(collapsed(model, X)) == 1
 
 
-def test_a_start_without_iterations_is_not_judged() -> None:
+def test_a_fit_without_iterations_reports_nothing() -> None:
     assert collapsed(GaussianMixture(3, max_iter=0), [[0.0], [1], [2]]) == []
 
 
-def test_eigenvalues_are_not_taken_before_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eigenvalues_are_computed_when_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     eigvalsh = np.linalg.eigvalsh
     monkeypatch.setattr(np.linalg, "eigvalsh", lambda a: (calls.append(1), eigvalsh(a))[1])

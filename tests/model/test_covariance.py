@@ -1,4 +1,4 @@
-"""Factors of covariances and precisions, by what defines them."""
+"""Tests of the factors of covariances and precisions, by their definitions."""
 
 import threading
 from collections.abc import Callable
@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from gmm_core.core import dispatch
-from gmm_core.model.covariance import COVARIANCE_TYPES
-from gmm_core.model.covariance import matrices as matrix_types
+from gmm_core.model.covariance import COVARIANCE_TYPES, matrices
 from gmm_core.model.parameters import mixture_of, prepare
 
 Make = Callable[..., Any]  # the type of the fixtures that return functions
@@ -20,15 +19,15 @@ all_types = pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", 
 
 
 def near(got: np.ndarray, expected: np.ndarray, atol: Any) -> None:
-    """Elementwise, with an array of tolerances."""
+    """Assert that arrays are equal within an array of absolute tolerances."""
     assert np.shape(got) == np.shape(expected)
     assert (abs(got - expected) <= atol).all(), abs(got - expected).max()
 
 
 def check_factor(C: np.ndarray, U: np.ndarray) -> None:
-    """Uᵀ C U = I, with U upper triangular and its diagonal positive.
+    """Assert that Uᵀ C U = I, and that U is upper triangular with a positive diagonal.
 
-    U is the exact factor of some C + δC, |δC| a few eps |C|; Uᵀ δC U is a few eps ‖C‖ ‖U‖², which
+    U is the exact factor of C + δC, where |δC| is a few eps |C|. So Uᵀ δC U is a few eps ‖C‖ ‖U‖², which
     is eps cond(C).
     """
     D = len(C)
@@ -38,8 +37,8 @@ def check_factor(C: np.ndarray, U: np.ndarray) -> None:
     assert residual <= 4 * EPS * np.linalg.cond(C)
 
 
-def matrices(n: int, D: int, cond: float) -> np.ndarray:
-    """Symmetric, with eigenvalues from 1 down to 1 / cond."""
+def symmetric(n: int, D: int, cond: float) -> np.ndarray:
+    """Return symmetric matrices with eigenvalues from 1 down to 1 / cond."""
     Q = np.linalg.qr(np.random.default_rng(D).normal(size=(n, D, D)))[0]
     C = (Q * np.logspace(0, -np.log10(cond), D)) @ Q.transpose(0, 2, 1)
     return (C + C.transpose(0, 2, 1)) / 2
@@ -48,7 +47,7 @@ def matrices(n: int, D: int, cond: float) -> np.ndarray:
 @pytest.mark.parametrize("cond", [10, 1e6, 1e12])
 @pytest.mark.parametrize("D", [1, 2, 3, 4, 5, 8, 9, 17, 33, 64, 65])
 def test_factors(D: int, cond: float, isa: str) -> None:
-    C = matrices(3, D, cond)
+    C = symmetric(3, D, cond)
     U = COVARIANCE_TYPES["full"].factor_covariances(C, D)
     for k in range(3):
         check_factor(C[k], U[k])
@@ -57,8 +56,8 @@ def test_factors(D: int, cond: float, isa: str) -> None:
     for made in (precisions, covariances):
         assert np.array_equal(made, made.transpose(0, 2, 1))
     near(precisions, U @ U.transpose(0, 2, 1), D * EPS * (abs(U) @ abs(U).transpose(0, 2, 1)))
-    near(covariances, C, 8 * EPS * cond)  # ‖C‖ = 1
-    # back from the precisions: U Uᵀ = P to rounding, whatever the condition
+    near(covariances, C, 8 * EPS * cond)  # as ‖C‖ = 1
+    # factors of the precisions have U Uᵀ = P to rounding, for any condition
     V = COVARIANCE_TYPES["full"].factor_precisions(precisions, D)
     assert np.array_equal(V, np.triu(V)) and (np.diagonal(V, axis1=1, axis2=2) > 0).all()
     near(
@@ -99,8 +98,8 @@ def test_nan_is_not_positive_definite(covariance_type: str, isa: str) -> None:
 
 
 def test_bits_do_not_depend_on_threads(isa: str) -> None:
-    K, D = 9, 40  # from D = 32 the components are shared out
-    C = matrices(K, D, 1e3)
+    K, D = 9, 40  # threads share the components from D = 32 on
+    C = symmetric(K, D, 1e3)
     factors, failures = [], []
     for n_threads in (1, 2, 7):
         U, scratch = np.empty(C.shape), np.empty(C.size)
@@ -120,9 +119,9 @@ def test_bits_do_not_depend_on_threads(isa: str) -> None:
 def test_bits_do_not_depend_on_threads_nor_on_calls(
     isa: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of all three factorisations, with components shared out to threads, and to calls of a kernel."""
+    """All three factorisations give the same bits for any number of threads and of calls of the kernel."""
     K, D = 9, 40
-    C = matrices(K, D, 1e3)
+    C = symmetric(K, D, 1e3)
 
     def factored(n_threads: int) -> tuple[np.ndarray, ...]:
         U = COVARIANCE_TYPES["full"].factor_covariances(C, D, n_threads)
@@ -142,13 +141,13 @@ def test_bits_do_not_depend_on_threads_nor_on_calls(
     bad[[4, 7], 30, 30] = -1
     one_call = factored(1)
     check()
-    monkeypatch.setattr(matrix_types, "_CALL_WORK", 0)
+    monkeypatch.setattr(matrices, "_CALL_WORK", 0)
     check()
 
 
 def large_calls() -> dict[str, Callable[[], Any]]:
-    """Calls that take some 20 ms or more each."""
-    C = matrices(2, 400, 10)
+    """Return calls that take about 20 ms or more each."""
+    C = symmetric(2, 400, 10)
     U = COVARIANCE_TYPES["full"].factor_covariances(C, 400)
     return {
         "covariances": lambda: COVARIANCE_TYPES["full"].factor_covariances(C, 400),
@@ -159,8 +158,8 @@ def large_calls() -> dict[str, Callable[[], Any]]:
 
 @pytest.mark.parametrize("name", ["covariances", "precisions", "inverse"])
 def test_other_python_threads_run_meanwhile(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernels hold no GIL: without it, another thread runs in the middle of a call."""
-    monkeypatch.setattr(matrix_types, "_CALL_WORK", 1e99)
+    """The kernels release the GIL, so that another thread runs in the middle of a call."""
+    monkeypatch.setattr(matrices, "_CALL_WORK", 1e99)
     call = large_calls()[name]
     ticks: list[float] = []
     done = threading.Event()
@@ -187,7 +186,7 @@ def test_other_python_threads_run_meanwhile(name: str, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", ["covariances", "precisions", "inverse"])
 def test_work_of_a_call_is_bounded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the calls of a kernel Ctrl-C is answered."""
+    """A large factorisation takes several calls of a kernel, because Ctrl-C is answered between calls."""
     call = large_calls()[name]
     n_calls = 0
 
@@ -197,8 +196,8 @@ def test_work_of_a_call_is_bounded(name: str, monkeypatch: pytest.MonkeyPatch) -
             n_calls += 1
             return getattr(dispatch.maximization, kernel)
 
-    monkeypatch.setattr(matrix_types, "maximization", Counting())
-    monkeypatch.setattr(matrix_types, "_CALL_WORK", 1e6)  # of 400**3 for each of two matrices
+    monkeypatch.setattr(matrices, "maximization", Counting())
+    monkeypatch.setattr(matrices, "_CALL_WORK", 1e6)  # each of the two matrices takes 400**3
     call()
     assert n_calls == 2
 
@@ -208,7 +207,7 @@ def test_work_of_a_call_is_bounded(name: str, monkeypatch: pytest.MonkeyPatch) -
 def test_parameters_from_factors(
     covariance_type: str, D: int, isa: str, make_problem: Make
 ) -> None:
-    """Covariances derived from factors, with a component of weight 0."""
+    """Covariances and constants follow from the factors, with a component of weight 0."""
     p = make_problem(covariance_type, 10, 3, D).parameters
     weights = np.array([0.25, 0, 0.75])
     got = prepare(weights, p.means, p.prepared.precisions_cholesky, covariance_type)
