@@ -1,4 +1,4 @@
-"""What an installed wheel has to do anywhere: run by cibuildwheel, with NumPy and no test tools."""
+"""Test an installed wheel on any machine. cibuildwheel runs this with NumPy alone, without test tools."""
 
 import platform
 import sys
@@ -10,13 +10,14 @@ import numpy as np
 import gmm_core
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-# the maxima for two components, those that R's mclust finds
+# the maxima for two components, which R's mclust finds, too
 LOG_LIKELIHOOD = {"full": -1130.264, "tied": -1140.187, "diag": -1147.806, "spherical": -1709.529}
 
 info = gmm_core.build_info()
 print(info)
 geyser = np.loadtxt(EXAMPLES / "old_faithful.csv", delimiter=",", skiprows=1)
-pixels = np.load(EXAMPLES / "china_pixels.npz")["X"].astype(np.float32)  # enough for two threads
+# these are enough samples for two threads
+pixels = np.load(EXAMPLES / "china_pixels.npz")["X"].astype(np.float32)
 warnings.filterwarnings("ignore", "Best performing initialization did not converge")
 
 
@@ -43,5 +44,5 @@ installed = {
     for name, module in sys.modules.items()
     if "site-packages" in (getattr(module, "__file__", None) or "")
 }
-# with an underscore: what an environment starts in every process
+# names with an underscore belong to modules that an environment loads into every process
 assert {name for name in installed if name[0] != "_"} == {"numpy", "gmm_core"}, installed

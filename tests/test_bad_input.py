@@ -1,6 +1,6 @@
-"""Bad input, through the estimator: scikit-learn's exception, an argument's name in the message, no trace left.
+"""Tests that bad input raises scikit-learn's exception, names the argument, and leaves the estimator unchanged.
 
-And the other side: whatever container scikit-learn accepts, the fit is that of the plain array.
+Further tests show that a fit to any container that scikit-learn accepts is the fit to the plain array.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from gmm_core import GaussianMixture
 
-# of 12 samples, a component may get two
+# with 12 samples, a component may get only two
 pytestmark = pytest.mark.filterwarnings("ignore:components? .* collapsed")
 
 X = np.random.RandomState(0).randn(12, 2)
@@ -35,15 +35,15 @@ def put(value: Any, dtype: Any = np.float64) -> np.ndarray:
 
 
 class Bad:
-    """A call that fails: parameters of the constructor, arguments of fit, then of predict."""
+    """A call that fails, with parameters of the constructor and arguments of fit or predict."""
 
     def __init__(
         self, message: str, *args: Any, after: Any = None, ours: type | None = None, **params: Any
     ) -> None:
         self.message = message
         self.args = args or (X,)
-        self.after = after      # X of predict, after a fit
-        self.ours = ours        # the type, where it is not scikit-learn's
+        self.after = after  # the X of predict, which is called after a fit
+        self.ours = ours  # the type of the exception, if it is not scikit-learn's
         self.params = params
 
     def __call__(self, model: Any) -> None:
@@ -105,7 +105,7 @@ PARAMETERS = {
         )
         for value in values
     },
-    # TypeError "an integer is required" there, from within
+    # scikit-learn raises TypeError "an integer is required" from within its fit
     "n_components=True": Bad(r"'n_components' .* an int in .* Got True", n_components=True, ours=ValueError),
     "weights that sum to 1.1": Bad(r"'weights' .*normalized.* 1\.10000", weights_init=[0.5, 0.6]),
     "weight < 0": Bad(r"'weights' .*range \[0, 1\].*-0\.5", weights_init=[-0.5, 1.5]),
@@ -151,13 +151,13 @@ def test_a_failed_call_leaves_no_trace(name: str) -> None:
     case = CASES[name]
     model = GaussianMixture(2, random_state=0).fit(X).set_params(**case.params)
     state, values = dict(vars(model)), copy.deepcopy(vars(model))
-    given = copy.deepcopy((case.args, case.after))
+    arguments = copy.deepcopy((case.args, case.after))
     outcome(lambda: case(model))
     assert vars(model).keys() == state.keys()
     assert all(vars(model)[key] is value for key, value in state.items())
     for key, value in values.items():
         np.testing.assert_array_equal(vars(model)[key], value)
-    for before, now in zip((*given[0], given[1]), (*case.args, case.after), strict=True):
+    for before, now in zip((*arguments[0], arguments[1]), (*case.args, case.after), strict=True):
         same = (before != now).nnz == 0 if scipy.sparse.issparse(now) else (
             now.equals(before) if isinstance(now, pd.DataFrame)
             else np.array_equal(before, now, equal_nan=getattr(now, "dtype", None) in (float, "f4"))
@@ -222,7 +222,7 @@ def test_n_samples(n_samples: Any) -> None:
     assert isinstance(error, type(theirs)) and "n_samples" in str(error)
 
 
-# --- what is accepted -----------------------------------------------------------------------
+# --- accepted input -------------------------------------------------------------------------
 
 INTEGERS = np.random.RandomState(1).randint(-50, 50, size=(40, 2)).astype(float)
 HALVES = INTEGERS / 4
@@ -283,7 +283,7 @@ def assert_same_fit(given: Any, plain: np.ndarray) -> None:
 def test_any_container_gives_the_fit_of_the_plain_array(name: str) -> None:
     given = CONTAINERS[name](HALVES)
     before = copy.deepcopy(given)
-    SklearnMixture(2, random_state=0).fit(given)  # it accepts it
+    SklearnMixture(2, random_state=0).fit(given)  # scikit-learn accepts the container
     assert_same_fit(given, HALVES)
     np.testing.assert_array_equal(np.asarray(given), np.asarray(before))
 
@@ -324,7 +324,7 @@ def test_masked_parameters_are_refused() -> None:
     ).fit(X).means_.tolist()
 
 
-def test_streams_and_batches_say_that_they_do_not_take_missing_values() -> None:
+def test_streams_and_batches_refuse_missing_values() -> None:
     for missing in ("error", "marginalize"):
         model = GaussianMixture(2, random_state=0, missing=missing)
         for call in (
@@ -336,15 +336,15 @@ def test_streams_and_batches_say_that_they_do_not_take_missing_values() -> None:
                 call(model)
 
 
-def test_a_masked_array_is_one_with_missing_values() -> None:
+def test_masked_values_are_missing_values() -> None:
     masked = np.ma.array(np.where(X > 1, 500.0, X), mask=X > 1)
-    holes = np.where(X > 1, np.nan, X)
-    given, plain = (
-        GaussianMixture(2, random_state=0, missing="marginalize").fit(Y) for Y in (masked, holes)
+    incomplete = np.where(X > 1, np.nan, X)
+    model, expected = (
+        GaussianMixture(2, random_state=0, missing="marginalize").fit(Y) for Y in (masked, incomplete)
     )
-    np.testing.assert_array_equal(given.means_, plain.means_)
-    np.testing.assert_array_equal(given.score_samples(masked), plain.score_samples(holes))
-    np.testing.assert_array_equal(given.impute(masked), plain.impute(holes))
-    for method in (given.partial_fit, lambda Y: given.fit_batches([Y])):
+    np.testing.assert_array_equal(model.means_, expected.means_)
+    np.testing.assert_array_equal(model.score_samples(masked), expected.score_samples(incomplete))
+    np.testing.assert_array_equal(model.impute(masked), expected.impute(incomplete))
+    for method in (model.partial_fit, lambda Y: model.fit_batches([Y])):
         with pytest.raises(ValueError, match="X has masked values"):
             method(masked)

@@ -1,4 +1,4 @@
-"""The build files: what is refused, what is installed, what git ignores."""
+"""Tests of the build files: the version of Python, the installed files, and the files that git ignores."""
 
 import os
 import re
@@ -16,10 +16,10 @@ posix = pytest.mark.skipif(os.name != "posix", reason="the other Python is a POS
 
 @posix
 def test_an_old_python_is_refused_before_the_configuration(tmp_path: Path) -> None:
-    """By meson itself: pip's build front ends compare requires-python afterwards."""
+    """meson refuses an old Python itself, because pip compares requires-python only after the build."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["requires-python"] == ">=3.11"
-    # this interpreter, but for the version that it answers meson's question with
+    # this interpreter, which answers meson's question for its version with 3.10
     old = tmp_path / "python3.10"
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     old.write_text(f"#!/bin/sh\n'{sys.executable}' \"$@\" | sed 's/\"{version}\"/\"3.10\"/g'\n")
@@ -61,7 +61,7 @@ def test_the_benchmark_is_installed_as_a_module() -> None:
     assert installed.read_bytes() == (ROOT / "benchmarks" / "bench.py").read_bytes()
 
 
-def test_what_the_examples_write_is_ignored_by_git(tmp_path: Path) -> None:
+def test_git_ignores_the_files_that_examples_write(tmp_path: Path) -> None:
     if shutil.which("git") is None:
         pytest.skip("no git")
     written = [

@@ -1,4 +1,4 @@
-"""The steps of EM as functions, against their namesakes in the NumPy baseline."""
+"""Tests of the steps of EM as functions, against the functions of the same names in the NumPy baseline."""
 
 import pickle
 from collections.abc import Callable
@@ -20,14 +20,14 @@ all_types = pytest.mark.parametrize("covariance_type", TYPES)
 def model(
     covariance_type: str, dtype: str, make_problem: Make
 ) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...]]:
-    """X, sample_weight, (weights, means, precisions_cholesky, covariance_type)."""
+    """Return X, sample_weight, (weights, means, precisions_cholesky, covariance_type)."""
     problem = make_problem(covariance_type, 700, 3, 5, dtype)
     p = problem.parameters
     return problem.X, problem.weight, (p.weights, p.means, p.prepared.precisions_cholesky, covariance_type)
 
 
 def near(got: np.ndarray, truth: np.ndarray, dtype: str) -> None:
-    """Sums of D + K terms, and of 700 for moments; these of squares of differences."""
+    """Assert that results differ by rounding: of sums of D + K terms, or of 700 squares for moments."""
     error = 300 * float(np.finfo(dtype).eps) * max(1, abs(truth).max())
     np.testing.assert_allclose(got, truth, rtol=0, atol=error)
 
@@ -48,8 +48,8 @@ def test_scores(model: Any, covariance_type: str, dtype: str) -> None:
 
     out = np.empty_like(log_density), np.empty_like(log_likelihood), np.empty_like(r)
     assert gmm_core.log_density(X, *parameters[1:], out=out[0]) is out[0]
-    given = gmm_core.expectation_step(X, *parameters, out=out[1:], n_threads=2)
-    assert given[0] is out[1] and given[1] is out[2]
+    results = gmm_core.expectation_step(X, *parameters, out=out[1:], n_threads=2)
+    assert results[0] is out[1] and results[1] is out[2]
     for got, expected in zip(out, (log_density, log_likelihood, r), strict=True):
         assert np.array_equal(got, expected)
     assert gmm_core.responsibilities(X, *parameters, out=out[2]) is out[2]
@@ -58,7 +58,7 @@ def test_scores(model: Any, covariance_type: str, dtype: str) -> None:
 @both_dtypes
 @all_types
 def test_steps(model: Any, covariance_type: str, dtype: str) -> None:
-    """From responsibilities or in one pass, in whole or in parts: the parameters of the baseline."""
+    """The parameters are the baseline's, from responsibilities or in one pass, of all data or of parts."""
     X, weight, parameters = model
     X64 = X.astype(np.float64)
     r = gmm_core.responsibilities(X, *parameters)
@@ -87,8 +87,8 @@ def test_steps(model: Any, covariance_type: str, dtype: str) -> None:
 @pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
 @pytest.mark.parametrize("dtype", ["float64"])
 @all_types
-def test_a_loop_of_ones_own_is_fit(model: Any, covariance_type: str) -> None:
-    """Bit for bit the parameters of GaussianMixture."""
+def test_a_loop_over_the_steps_is_fit(model: Any, covariance_type: str) -> None:
+    """A loop over the functions gives bit-identical parameters to those of GaussianMixture."""
     X, _, (weights, means, factors, _) = model
     fitted = GaussianMixture(
         3,
@@ -206,7 +206,7 @@ def test_a_sample_without_density(model: Any) -> None:
         gmm_core.accumulate(X, *parameters)
 
 
-# --- what is refused ------------------------------------------------------------------------
+# --- statistics that are refused ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -223,14 +223,14 @@ def test_a_sample_without_density(model: Any) -> None:
         ([1.0] * 8, np.zeros((2, 1)), "full", TypeError, "values should be an ndarray, but got list"),
     ],
 )
-def test_statistics_that_cannot_be(
+def test_statistics_of_another_shape_or_type(
     values: Any, shift: Any, covariance_type: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         Statistics(values, shift, covariance_type)
     made = Statistics(np.ones(8), np.zeros((2, 1)), "full")
     made.values, made.shift, made.covariance_type = values, shift, covariance_type
-    with pytest.raises(error, match=message):       # changed afterwards
+    with pytest.raises(error, match=message):  # the fields were changed after the construction
         gmm_core.maximization_step(made)
 
 

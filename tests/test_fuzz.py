@@ -1,6 +1,6 @@
-"""Any data, any parameters: a call ends with a valid result, or with a ValueError or TypeError and no trace.
+"""Fuzz tests: any call gives a valid result, or a ValueError or TypeError that leaves everything unchanged.
 
-`pytest tests/test_fuzz.py --hypothesis-profile=long` looks at many more, and at others each time.
+`pytest tests/test_fuzz.py --hypothesis-profile=long` tries many more examples, and other ones each time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gmm_core.core.errors import convergence_warning_class
 EPS = float(np.finfo(np.float64).eps)
 TYPES = ("full", "tied", "diag", "spherical")
 PARAMETERS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
-# What a message speaks of: an argument, or the data as EM sees them.
+# Every message of an error contains one of these.
 NAMES = ("X", "sample", "array", "weights", "means", "precision", "covar", "parameter", "feature", "data", "not fitted")
 SPECIAL = (
     *(0.0, -0.0, 5e-324, 1e-310, 1e-300, 1e-160, 1.0, 1e8, 1e154, 1e160, 1e300, 1.7e308),
@@ -63,7 +63,7 @@ LAYOUTS: tuple[Callable[[np.ndarray], Any], ...] = (
 
 @st.composite
 def numbers(draw: Any, n: int, D: int) -> np.ndarray:
-    """Groups of normal numbers at some scale and place, spoiled in one way or another."""
+    """Draw groups of normal numbers at some scale and place, which may be spoiled in some way."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     X = rng.normal(size=(n, D)) + 4 * rng.integers(0, 3, size=(n, 1))
     scale = draw(st.sampled_from((1.0, 1.0, 1.0, 1e-150, 1e-20, 1e-3, 1e5, 1e30, 1e100, 1e152)))
@@ -151,7 +151,10 @@ def weights(draw: Any, n: int) -> Any:
 
 
 def attempt(model: GaussianMixture, call: Callable[[], Any], *given: Any) -> Any:
-    """The result of a call, or None if it failed as it may; nothing that was given is changed."""
+    """Return the result of a call, or None if it failed as it may.
+
+    Assert that the call does not change its arguments, and that a failed one does not change the model.
+    """
     state = {name: id(value) for name, value in vars(model).items()}
     contents = copy.deepcopy(vars(model))
     before = copy.deepcopy(given)
@@ -179,7 +182,7 @@ def assert_same(a: Any, b: Any) -> None:
         for x, y in zip(a, b, strict=True):
             assert_same(x, y)
     elif isinstance(a, np.ndarray):
-        exact = a.astype(str) if a.dtype == object else a   # an object NaN equals no other
+        exact = a.astype(str) if a.dtype == object else a  # a NaN that is an object equals no other
         np.testing.assert_array_equal(exact, b.astype(exact.dtype))
     elif type(a) is not object and not isinstance(a, np.random.RandomState):
         assert a == b or (a != a and b != b)
@@ -191,7 +194,7 @@ def assert_valid(model: GaussianMixture) -> None:
     w = model.weights_.astype(np.float64)
     eps = float(np.finfo(model.weights_.dtype).eps)
     if model.warm_start is True and model.max_iter == 0:
-        eps = float(np.finfo(np.float32).eps)   # the weights may be those of an earlier fit, to float32
+        eps = float(np.finfo(np.float32).eps)  # the weights may come from an earlier fit in float32
     assert (w >= 0).all() and abs(w.sum() - 1) <= (len(w) + 2) * eps
     factors = model.precisions_cholesky_
     pivots = factors if factors.ndim < 2 or model.covariance_type == "diag" else np.einsum("...ii->...i", factors)
@@ -202,12 +205,12 @@ def assert_valid(model: GaussianMixture) -> None:
         variances = np.einsum("...ii->...i", variances)
     assert (variances > 0).all()
     assert len(model.lower_bounds_) == model.n_iter_
-    for bound in (*model.lower_bounds_, model.lower_bound_):    # from absurd means, the sum overflows
+    for bound in (*model.lower_bounds_, model.lower_bound_):  # -inf if absurd means make the sum overflow
         assert bound < np.inf and bound == bound
 
 
 def assert_consistent(model: GaussianMixture, X: Any) -> None:
-    """What the methods say of samples that they accept."""
+    """Assert that the results of all methods for some samples agree, if the methods accept them."""
     proba = attempt(model, lambda: model.predict_proba(X), X)
     if proba is None:
         return
@@ -254,7 +257,7 @@ def test_a_call_gives_a_valid_result_or_a_clear_error(choices: st.DataObject) ->
 
 
 def assert_same_fit(model: GaussianMixture, X: np.ndarray, step: int) -> None:
-    """The layout of the data and the number of threads change no bit."""
+    """Assert that the fit does not depend on the layout of the data and on the number of threads."""
     if step > 0 or isinstance(model.random_state, np.random.RandomState) or model.random_state is None:
         return
     with warnings.catch_warnings():
@@ -267,7 +270,7 @@ def assert_same_fit(model: GaussianMixture, X: np.ndarray, step: int) -> None:
 # --- files --------------------------------------------------------------------------------------
 
 ODD = (None, True, -1, 1.5, 2**70, 10**400, "a", "full", [], [[]], ["a"], [None], {}, {"a": 1}, np.nan, np.inf, -np.inf)
-# Arrays from which no prediction is made, so that other finite values in them are not noticed.
+# Predictions do not read these arrays, so other finite values in them have no effect.
 UNUSED = ("covariances_", "precisions_")
 
 
@@ -278,7 +281,7 @@ def samples() -> np.ndarray:
 
 @functools.cache
 def saved_models() -> tuple[bytes, ...]:
-    """Models of all types: of float32, with names and arrays to start from, in a stream."""
+    """Return files of models of all types: in float32, with names and initial arrays, and in a stream."""
     contents = []
     with tempfile.TemporaryDirectory() as folder:
         for covariance_type in TYPES:
@@ -296,7 +299,7 @@ def saved_models() -> tuple[bytes, ...]:
 
 @functools.cache
 def saved_checkpoints() -> tuple[bytes, ...]:
-    """Checkpoints of all types: in the first start, between starts, in the second."""
+    """Return checkpoints of all types: in the first start, between two starts, and in the second start."""
     contents = []
     with tempfile.TemporaryDirectory() as folder:
         for covariance_type in TYPES:
@@ -308,7 +311,7 @@ def saved_checkpoints() -> tuple[bytes, ...]:
 
 
 def fit_from(path: Path, covariance_type: str, contents: list[bytes] | None = None, n_calls: int = 0) -> GaussianMixture:
-    """The fit of the checkpoints; with `contents`, keep the file as it is after `n_calls` writings."""
+    """Run the fit of the checkpoints. If `contents` is given, append the `n_calls`-th checkpoint to it."""
     from gmm_core.fit.checkpoints import Checkpoint
 
     model = GaussianMixture(
@@ -339,7 +342,7 @@ def uninterrupted(covariance_type: str) -> GaussianMixture:
 
 
 def places(header: Any) -> list[tuple[Any, ...]]:
-    """All places in a header, as the keys that lead there."""
+    """Return all places in a header, each as the keys that lead there."""
     found: list[tuple[Any, ...]] = []
     items = header.items() if isinstance(header, dict) else enumerate(header) if isinstance(header, list) else ()
     for key, value in items:
@@ -349,7 +352,7 @@ def places(header: Any) -> list[tuple[Any, ...]]:
 
 @st.composite
 def other_arrays(draw: Any, arrays: dict[str, np.ndarray]) -> None:
-    """Spoil an array, in a way that is to be noticed or does not matter."""
+    """Spoil an array in a way that must be noticed, or that has no effect."""
     name = draw(st.sampled_from(sorted(arrays)))
     array = arrays[name]
     how = draw(st.sampled_from(("drop", "shape", "dtype", "value")))
@@ -373,7 +376,7 @@ def other_arrays(draw: Any, arrays: dict[str, np.ndarray]) -> None:
 
 
 class Spoiled(bytes):
-    """What would fill pages if it were shown."""
+    """Bytes that hypothesis prints as their number, because there are too many to read."""
 
     def __repr__(self) -> str:
         return f"{len(self)} bytes"
@@ -381,7 +384,7 @@ class Spoiled(bytes):
 
 @st.composite
 def spoiled(draw: Any, content: bytes) -> bytes:
-    """The bytes of a file, changed as an accident or an ill will may change them."""
+    """Draw the bytes of a file after an accident, or after an attack."""
     how = draw(st.sampled_from(("header", "header", "array", "array", "cut", "flip", "around", "huge", "compressed")))
     if how == "cut":
         return Spoiled(content[: draw(st.integers(0, len(content) - 1))])
@@ -401,7 +404,7 @@ def spoiled(draw: Any, content: bytes) -> bytes:
     elif how == "header":
         *path, last = draw(st.sampled_from(places(header)))
         where = functools.reduce(lambda part, key: part[key], path, header)
-        is_float = type(where[last]) is float       # another one would not be noticed
+        is_float = type(where[last]) is float  # another float would not be noticed
         if draw(st.booleans()) and not (is_float and isinstance(where, list)):
             del where[last]
         else:
@@ -441,7 +444,7 @@ def test_a_spoiled_model_is_refused_or_predicts_the_same(choices: st.DataObject)
             tracemalloc.stop()
         probe = samples()[:5]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")     # of names that only one of model and data has
+            warnings.simplefilter("ignore")  # they are about names that only the model or the data have
             np.testing.assert_array_equal(model.predict_proba(probe), expected.predict_proba(probe))
             np.testing.assert_array_equal(model.score_samples(probe), expected.score_samples(probe))
             model.save(path)

@@ -1,4 +1,4 @@
-"""What importing the package takes, and which build of the kernels it loads."""
+"""Tests of the import: how long it takes, what it imports, and which build of the kernels it loads."""
 
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +46,10 @@ show([name for name in optional if name in sys.modules])
 
 
 def test_import_takes_little_time(start_python: Make) -> None:
-    """50 ms beyond NumPy's, or half of that on a slow machine: CPU time, best of five processes."""
+    """The import takes at most 50 ms after NumPy's, or half of NumPy's time on a slow machine.
+
+    The times are CPU times, the best of five processes.
+    """
     code = """
 from time import process_time
 t = process_time(); import numpy
@@ -55,7 +58,7 @@ print(n - t, process_time() - n)
 """
     costs = []
     for _ in range(5):
-        # OpenBLAS's idle threads spin, on the account of the process
+        # idle threads of OpenBLAS would spin, and add to the CPU time of the process
         with start_python(code, prelude="", OPENBLAS_NUM_THREADS="1") as child:
             costs.append([float(t) for t in child.communicate(timeout=60)[0].split()])
     numpy_time, own_time = np.min(costs, axis=0)

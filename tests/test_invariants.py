@@ -1,12 +1,12 @@
-"""What must hold for all data: symmetries of the fit, probabilities, the rise of the likelihood.
+"""Tests of properties that hold for all data: symmetries, probabilities, and a likelihood that rises.
 
-Data are drawn by NumPy from a seed that hypothesis chooses, so that they are well conditioned by
-construction (standard deviations between 0.5 and 3, groups within 5 of the origin, cond(Σ) < 100);
-hypothesis chooses sizes and types, and for the probabilities the values as well.
+NumPy draws the data from a seed that hypothesis chooses. So they are well conditioned by construction: standard
+deviations are between 0.5 and 3, groups are within 5 of the origin, and cond(Σ) < 100. hypothesis chooses sizes
+and types, and the values, too, in the tests of probabilities.
 
-Tolerance of the symmetries: two fits of ITERATIONS iterations from one start, which see the same numbers
-in another order or scale, differ by N · eps in a statistic, times cond(Σ) in its inverse, times a factor
-that EM adds in each iteration (its derivative at these distances, below 4). N · eps · cond · 4³ < 3e-10.
+The tolerance of the symmetries compares two fits of ITERATIONS iterations from one start, which see the same
+numbers in another order or scale. Their statistics differ by N · eps, their inverses by cond(Σ) times as much, and each
+iteration of EM may multiply that by its derivative, which is below 4 here. N · eps · cond · 4³ < 3e-10.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ bounded = settings(deadline=None, derandomize=True, max_examples=60, database=No
 
 
 class Case(NamedTuple):
-    """Samples, and weights, means and precisions to start from."""
+    """Samples, and the weights, means and precisions that a fit starts from."""
 
     X: np.ndarray
     weights: np.ndarray
@@ -41,7 +41,7 @@ class Case(NamedTuple):
     rng: np.random.Generator
 
     def fit(self, X=None, sample_weight=None, means=None, precisions=None, **params):
-        """Fit from the start, or from one that is changed like the data."""
+        """Fit from the start of the case, or from another one that was changed like the data."""
         params = {"reg_covar": 0.0, "max_iter": ITERATIONS, "tol": 0.0, **params}
         model = GaussianMixture(
             len(self.means),
@@ -97,7 +97,7 @@ def test_the_order_of_the_rows_does_not_matter(case):
         model = case.fit(case.X[order], None if w is None else w[order])
         expected = case.fit(sample_weight=w)
         assert_same_mixture(model, expected)
-        np.testing.assert_array_equal(  # rows do not influence each other, bit by bit
+        np.testing.assert_array_equal(  # the result for a row does not depend on the others
             model.predict_proba(case.X)[order], model.predict_proba(case.X[order])
         )
 
@@ -123,13 +123,13 @@ def test_the_order_of_the_components_does_not_matter(case):
 @bounded
 @given(cases(), st.floats(-3, 3), st.booleans())
 def test_features_permuted_scaled_and_shifted(case, log_scale, shifted):
-    """x' = (s x + t) P: the log-density changes by −Σ log s, nothing else does."""
+    """If x' = (s x + t) P, the log-density changes by −Σ log s, and nothing else changes."""
     D = case.X.shape[1]
     P = case.rng.permutation(D)
     s = np.full(D, 10.0**log_scale)
     if case.covariance_type != "spherical":
         s *= 10 ** case.rng.uniform(-2, 2, size=D)
-    # rounding s x + t is like moving x by eps · |t / s| = 100 eps, σ being 0.5 at least
+    # rounding s x + t is like moving x by eps · |t / s| = 100 eps, and σ is at least 0.5
     t = s * case.rng.uniform(-100, 100, size=D) * shifted
 
     def changed(x):
@@ -199,9 +199,9 @@ def test_weights_are_relative(case, exponent):
 @bounded
 @given(cases(), st.sampled_from([np.float32, np.float64]), st.booleans())
 def test_log_likelihood_never_falls(case, dtype, weighted):
-    # Each log-density errs by about (D² + 10) · eps · ‖y‖², ‖y‖² < 100 on average for the farthest
-    # component that counts; means over the samples err less. The M-step's own errors, at the maximum
-    # of what it maximises, count in the second order.
+    # Each log-density has an error of about (D² + 10) · eps · ‖y‖², where ‖y‖² < 100 on average for the
+    # farthest component that counts. Means over the samples have smaller errors. The errors of the M-step
+    # have an effect of the second order only, because it ends at a maximum.
     X = case.X.astype(dtype)
     D = X.shape[1]
     weight = case.rng.exponential(size=len(X)) if weighted else None
@@ -217,7 +217,7 @@ def test_log_likelihood_never_falls(case, dtype, weighted):
 
 
 def values(dtype):
-    """Ordinary and extreme ones; the square of what is 1e-2 standard deviations still is finite."""
+    """Draw ordinary and extreme values, whose squares are finite even with standard deviations of 1e-2."""
     largest, width = (1e150, 64) if dtype is np.float64 else (2.0**50, 32)
     return (
         st.floats(-1000, 1000, width=width)
@@ -228,7 +228,7 @@ def values(dtype):
 
 @st.composite
 def mixtures_and_samples(draw):
-    """A mixture with variances from 1e-4 to 1e4 and weights that may be 0, and any samples."""
+    """Draw a mixture with variances from 1e-4 to 1e4, and weights that may be 0, and any samples."""
     K, D = draw(st.integers(1, 6)), draw(st.integers(1, 4))
     n = draw(st.integers(1, 40))
     covariance_type, dtype = draw(TYPES), draw(st.sampled_from([np.float32, np.float64]))
@@ -259,7 +259,7 @@ def test_responsibilities_sum_to_one_and_predict_takes_the_largest(drawn):
     r, labels = model.predict_proba(X), model.predict(X)
     K, eps = r.shape[1], np.finfo(X.dtype).eps
     assert r.dtype == X.dtype and ((r >= 0) & (r <= 1)).all()
-    # K quotients, each within 4 eps of its own size, by a sum of K terms
+    # there are K quotients with relative errors of 4 eps, divided by a sum of K terms
     assert (abs(r.sum(axis=1, dtype=np.float64) - 1) <= (K + 4) * eps).all()
     largest = r[np.arange(len(X)), labels]
     assert (largest >= r.max(axis=1) * (1 - 8 * eps)).all()
@@ -278,13 +278,13 @@ def test_score_samples_is_the_reference(drawn):
         *(a.astype(np.float64) for a in (X, *mixture)), model.covariance_type
     )
     got = model.score_samples(X)
-    # y = Uᵀ(x − μ) has D products, each with relative errors of 4 eps, but they may cancel: against
-    # Σ |U| |x − μ| ≤ √D cond(U) |y|, cond(U) ≤ 1e4 for full and tied, 1 for the others. Twice that in
-    # |y|², which is at most 2 |log p| + a constant (log |U|, log π: below 800 in size).
+    # y = Uᵀ(x − μ) has D products with relative errors of 4 eps, which may cancel. The errors are relative to
+    # Σ |U| |x − μ| ≤ √D cond(U) |y|, where cond(U) ≤ 1e4 for full and tied, and 1 for the others. |y|² has twice
+    # that error, and is at most 2 |log p| plus a constant (log |U| and log π, below 800 in size).
     cond = 1e4 if model.covariance_type in ("full", "tied") and D > 1 else 1
     finite = np.isfinite(expected)
     eps = float(np.finfo(X.dtype).eps)
     bound = 16 * D**1.5 * cond * eps * (800 + 2 * abs(expected[finite]))
     assert (abs(got[finite] - expected[finite]) <= bound).all()
-    # beyond about 1e154 standard deviations the square overflows, in both at nearly the same place
+    # beyond about 1e154 standard deviations the square overflows, at nearly the same place in both
     assert (got[~finite].astype(np.float64) < -1e306).all()

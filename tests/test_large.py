@@ -1,4 +1,7 @@
-"""More than 2³¹ numbers: every index has 64 bits. `pytest -m slow` runs these tests, on 9 GB of sparse file."""
+"""Tests with more than 2³¹ numbers, which need indices of 64 bits, in a sparse file of 9 GB.
+
+`pytest -m slow` runs them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from gmm_core import GaussianMixture
 
 D = 64
 N = 2**31 // D + 100_000
-N_FAR = 1000    # the last rows; all others are 0, and take no space on the disk
+N_FAR = 1000  # number of the last rows; all other rows are 0, and take no space on the disk
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +31,7 @@ def X(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
 
 @pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
 def test_fit_and_scores(X: np.ndarray, covariance_type: str) -> None:
-    """k-means and EM find the zeros and the others; moments and labels are known."""
+    """k-means and EM separate the rows of zeros from the others, whose moments and labels are known."""
     model = GaussianMixture(2, covariance_type=covariance_type, random_state=0, reg_covar=0.01).fit(X)
     far = int(model.means_[:, 0].argmax())
     tail = np.array(X[-N_FAR:], np.float64)

@@ -1,6 +1,6 @@
-"""The estimator as its user sees it: interface, scores, assigned attributes, sampling.
+"""Tests of the estimator as its users see it: interface, scores, sampling.
 
-The oracles are scikit-learn for names, shapes and dtypes, and `gmm_core.reference` for values.
+Names, shapes and dtypes are compared with scikit-learn's, and values with those of `gmm_core.reference`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ METHODS = [
 
 
 def data(seed=0, dtype=np.float64):
-    """Three groups, two of which overlap: means within 7 of 0, variances near 1, correlations 0.8."""
+    """Return three groups, two of which overlap, with means within 7 of 0 and correlations of 0.8."""
     rng = np.random.default_rng(seed)
     means = np.array([[0.0, 0], [2, 1], [-5, 4]])
     noise = rng.normal(size=(N, D)) @ [[1, 0.8], [0, 0.6]]
@@ -119,8 +119,8 @@ def test_before_fit():
 @all_types
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_scores_are_those_of_the_reference(covariance_type, dtype):
-    # A log-density is a sum of about D² + D + 2 terms of size up to ‖y‖² (y whitened, below 15² here),
-    # each with a few eps: 100 · eps · (1 + |log p|) is several times that.
+    # A log-density is a sum of about D² + D + 2 terms of size up to ‖y‖², which is below 15² here. Each has an
+    # error of a few eps, so 100 · eps · (1 + |log p|) is several times the error.
     model, X = fitted(covariance_type, dtype), data(dtype=dtype)
     weights, means, factors, _ = reference_parameters(model)
     expected, r = reference.expectation_step(
@@ -128,7 +128,7 @@ def test_scores_are_those_of_the_reference(covariance_type, dtype):
     )
     bound = 100 * np.finfo(dtype).eps * (1 + abs(expected))
     assert (abs(model.score_samples(X) - expected) <= bound).all()
-    # d r / d log p ≤ 1/4 for each of the two log-densities that r depends on, D of them here
+    # d r / d log p ≤ 1/4 for each log-density that r depends on
     assert (abs(model.predict_proba(X) - r).max(axis=1) <= bound).all()
     sure = np.sort(r)[:, -1] - np.sort(r)[:, -2] > 2 * bound
     assert sure.sum() > 0.9 * N
@@ -144,7 +144,7 @@ def test_information_criteria(covariance_type):
     )
     assert score.n_parameters(model._model().prepared) == n_parameters
     log_likelihood = reference.log_likelihood(X, *reference_parameters(model)).sum()
-    rtol = N * EPS  # a sum of N terms of one sign
+    rtol = N * EPS  # the error of a sum of N terms of the same sign
     expected = -2 * log_likelihood
     assert model.bic(X) == pytest.approx(expected + math.log(N) * n_parameters, rel=rtol)
     assert model.aic(X) == pytest.approx(expected + 2 * n_parameters, rel=rtol)
@@ -177,8 +177,8 @@ def test_weight_zero_hides_a_row_without_density():
 @all_types
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_moments_of_samples(covariance_type, dtype):
-    # n_k samples of a Gaussian: whitened by the truth, means have variance 1/n_k, second moments
-    # 1/n_k (2/n_k on the diagonal): 6 standard deviations are passed by once in 5e8.
+    # If n_k samples of a Gaussian are whitened by its true parameters, their mean has variance 1/n_k, and their second
+    # moments have variance 1/n_k (2/n_k on the diagonal). 6 standard deviations are exceeded once in 5e8.
     n = 30_000
     model = fitted(covariance_type, dtype)
     X, y = model.sample(n)
@@ -194,7 +194,7 @@ def test_moments_of_samples(covariance_type, dtype):
         z = (X[y == k] - model.means_[k]) @ dense[k]
         assert abs(z.mean(axis=0)).max() < 6 / math.sqrt(len(z))
         assert abs(z.T @ z / len(z) - np.eye(D)).max() < 6 * math.sqrt(2 / len(z))
-    # in random order: the positions of component 0 average to the middle, up to σ ≤ n / √(12 n w)
+    # the order is random, so positions of component 0 have their mean in the middle, up to σ ≤ n / √(12 n w)
     assert abs(np.flatnonzero(y == 0).mean() - n / 2) < 6 * n / math.sqrt(12 * n * w[0])
 
 
@@ -205,7 +205,7 @@ def test_random_state_of_samples():
     np.testing.assert_array_equal(first[1], again[1])
     model.random_state = np.random.RandomState(0)
     np.testing.assert_array_equal(model.sample(50)[0], first[0])
-    assert (model.sample(50)[0] != first[0]).any()  # a RandomState goes on
+    assert (model.sample(50)[0] != first[0]).any()  # a RandomState continues with other numbers
     assert model.sample()[0].shape == (1, D)
     for bad in (0, -1):
         with pytest.raises(ValueError, match="'n_samples'"):
@@ -216,7 +216,7 @@ def test_names_in_the_package():
     assert set(gmm_core.__all__) >= {"GaussianMixture", "build_info", "reference", "__version__"}
 
 
-def test_fit_predict_that_ends_in_its_prediction_changes_nothing(monkeypatch):
+def test_fit_predict_that_fails_in_its_prediction_changes_nothing(monkeypatch):
     X = np.random.default_rng(0).normal(size=(100, 2))
     model = GaussianMixture(2, random_state=0, tol=10).fit(X)
     before = vars(model).copy()
@@ -249,6 +249,6 @@ def test_score_of_float32_is_the_mean_in_float64(weighted):
         assert getattr(model, criterion)(X, sample_weight=weight) == pytest.approx(
             expected, rel=1e-9
         )
-    # lower_bound_ belongs to parameters that are not rounded to float32, as the attributes are;
-    # each log-likelihood has an error of some eps of the numbers that it is a difference of.
+    # lower_bound_ is that of the parameters before they are rounded to float32 as attributes. Each log-likelihood
+    # has an error of a few eps of the numbers from which it is computed.
     assert abs(model.score(X, sample_weight=weight) - model.lower_bound_) < 2 * np.finfo("f4").eps

@@ -1,4 +1,4 @@
-"""The examples of the README run, and print what it says."""
+"""Tests that the examples of the README run, and print what it says."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ def blocks_of(text, section):
 
 
 def test_large_data(tmp_path, monkeypatch, capsys):
-    """The lines print that the bits are the same, a small loss, and a filled sample."""
+    """The example prints that results are bit-identical, a small loss in nats per sample, and an imputed sample."""
     X = np.random.RandomState(0).randn(50_000, 2) + 5 * np.random.RandomState(1).randint(0, 3, (50_000, 1))
     np.save(tmp_path / "samples.npy", X)
     monkeypatch.chdir(tmp_path)
@@ -29,7 +29,7 @@ def test_large_data(tmp_path, monkeypatch, capsys):
     numbers = [float(x) for x in re.findall(r"-?\d+\.\d+", filled)]
     assert len(numbers) == 4 and numbers[1] == numbers[3]
     assert [path.name for path in tmp_path.iterdir()] == ["samples.npy"]
-    # a process of its own, as the workers import the script
+    # the script runs in another process, because the workers import it
     (tmp_path / "script.py").write_text(on_cluster)
     made = subprocess.run(
         [sys.executable, "-P", "script.py"], capture_output=True, text=True, timeout=100
@@ -48,8 +48,8 @@ def test_python_examples(tmp_path, monkeypatch, capsys):
     assert len(blocks) == 3
     exec(compile("\n".join(blocks), "README.md", "exec"), {})
     printed = capsys.readouterr().out
-    assert printed.startswith("2 [[")       # components with the best BIC
-    assert "True\n" in printed              # the saved model scores the same
+    assert printed.startswith("2 [[")  # the number of components with the best BIC
+    assert "True\n" in printed  # the saved model has the same score
     numbers = [float(x) for x in re.findall(r"\d\.\d+", printed)]
     for figure in (0.1420, 0.5472, 0.4528):
         assert str(figure).rstrip("0") in text

@@ -1,8 +1,8 @@
-"""The NumPy baseline against scalar arithmetic, SciPy, scikit-learn and exact invariances.
+"""Tests of the NumPy baseline against scalar arithmetic, SciPy, scikit-learn and exact invariances.
 
-Tolerances: a sum of n terms errs by at most n·eps·Σ|terms|, whatever the order; a triangular solve
-errs by a small multiple of D·eps·cond. The data here are well conditioned (cond(Σ) < 100) and
-within 10 standard deviations of the means unless a test says otherwise. EPS is float64's 2.2e-16.
+A sum of n terms has an error of at most n·eps·Σ|terms| in any order, and a triangular solve one of a
+small multiple of D·eps·cond. The data are well conditioned (cond(Σ) < 100) and within 10 standard
+deviations of the means unless a test says otherwise. EPS is float64's 2.2e-16.
 """
 
 import math
@@ -26,12 +26,12 @@ all_types = pytest.mark.parametrize("covariance_type", TYPES)
 
 
 def assert_near(got: Any, expected: Any, *, rtol: float = 0.0, atol: float = 0.0) -> None:
-    """Unlike assert_allclose, whose rtol is 1e-7 unless told, no tolerance but the stated one."""
+    """Assert equality within the stated tolerances; assert_allclose has a default rtol of 1e-7."""
     np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol)
 
 
 class Problem(NamedTuple):
-    """Samples, and the parameters of a mixture near them; ``dense`` is (K, D, D) for every type."""
+    """Samples and a mixture near them; `dense` has the covariances as matrices (K, D, D)."""
 
     X: np.ndarray
     weights: np.ndarray
@@ -59,7 +59,7 @@ def make_problem(
 ) -> Problem:
     rng = np.random.default_rng(seed)
     root = rng.normal(size=(K, D, D)) / math.sqrt(D)
-    full = root @ root.transpose(0, 2, 1) + 0.25 * np.eye(D)  # eigenvalues in about 0.25 ... 5
+    full = root @ root.transpose(0, 2, 1) + 0.25 * np.eye(D)  # the eigenvalues are about 0.25 to 5
     variances = rng.uniform(0.25, 4.0, size=(K, D))
     covariances = {
         "full": full,
@@ -102,14 +102,14 @@ def test_worked_example(covariance_type: str) -> None:
 
     p1, p2 = normal_pdf(3.5, 2, 1), normal_pdf(3.5, 5, 2)
     total = 0.6 * p1 + 0.4 * p2
-    # a few roundings of logarithms of size 2, then exp: 16 eps relative is ample
+    # logarithms of size 2 are rounded a few times before exp, so the relative error is below 16 eps
     assert_near(densities, [p1, p2], rtol=16 * EPS)
     assert_near(p, total, rtol=16 * EPS)
     assert_near(r[0], [0.6 * p1 / total, 0.4 * p2 / total], rtol=16 * EPS)
 
 
 def test_worked_example_maximization() -> None:
-    """π_k = N_k / N and the weighted mean and variance, written out with scalars."""
+    """The M-step equals π_k = N_k / N and weighted mean and variance, computed with scalars."""
     x = [0.5, 2.0, 3.5, 5.5, 7.0]
     r1 = [0.99, 0.9, 0.5472, 0.1, 0.01]
     responsibilities = np.array([[r, 1 - r] for r in r1])
@@ -123,7 +123,7 @@ def test_worked_example_maximization() -> None:
         np.array(x)[:, np.newaxis], responsibilities, "full", reg_covar=0
     )
     got = np.column_stack([weights, means[:, 0], covariances[:, 0, 0]])
-    assert_near(got, expected, rtol=16 * EPS)  # sums of 5 positive terms
+    assert_near(got, expected, rtol=16 * EPS)  # these are sums of 5 positive terms
 
 
 # ---- Factors and densities -----------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_precision_cholesky_inverts_the_covariance(covariance_type: str) -> None
     for k, U in enumerate(dense_covariances(factors, covariance_type, K, D)):
         np.testing.assert_array_equal(np.tril(U, -1), 0)
         assert np.all(np.diagonal(U) > 0)
-        # Uᵀ Σ U = I: error D·eps·cond, cond < 100
+        # Uᵀ Σ U = I has an error of D·eps·cond, and cond < 100
         assert_near(U.T @ problem.dense[k] @ U, np.eye(D), atol=100 * D * EPS)
 
 
@@ -153,7 +153,7 @@ def test_densities_against_scipy(covariance_type: str, N: int, K: int, D: int) -
         [multivariate_normal(means[k], problem.dense[k]).logpdf(X) for k in range(K)]
     ).reshape(N, K)
     mixture = problem.mixture(covariance_type)
-    # both factor Σ: ‖y‖² errs by about D·eps·cond·‖y‖²; the rest is a few eps
+    # both factor Σ, so ‖y‖² has an error of about D·eps·cond·‖y‖², to which a few eps are added
     near = partial(assert_near, rtol=100 * D * EPS, atol=100 * D * EPS)
     got = reference.log_density(X, *mixture[1:])
     assert got.shape == (N, K)
@@ -164,7 +164,7 @@ def test_densities_against_scipy(covariance_type: str, N: int, K: int, D: int) -
     total = logsumexp(expected, axis=1)
     near(reference.log_likelihood(X, *mixture), total)
     r = np.exp(expected - total[:, np.newaxis])
-    # an error in log r is the relative error of r, and |log p| reaches some hundreds here
+    # an error in log r is the relative error of r, and |log p| reaches a few hundred here
     atol = 100 * D * EPS * np.abs(expected).max()
     assert_near(reference.responsibilities(X, *mixture), r, atol=atol)
 
@@ -177,7 +177,7 @@ def test_expectation_step_is_consistent_and_sums_to_one(covariance_type: str) ->
     np.testing.assert_array_equal(log_prob, reference.log_likelihood(problem.X, *mixture))
     np.testing.assert_array_equal(r, reference.responsibilities(problem.X, *mixture))
     assert np.all(r >= 0)
-    assert_near(r.sum(axis=1), 1, atol=2 * 7 * EPS)  # K divisions, K additions
+    assert_near(r.sum(axis=1), 1, atol=2 * 7 * EPS)  # the error of K divisions and K additions
 
 
 # ---- Statistics and the M-step -------------------------------------------------------------------
@@ -203,7 +203,7 @@ def test_sufficient_statistics_against_loops(covariance_type: str) -> None:
         "spherical": np.trace(full, axis1=1, axis2=2),
     }[covariance_type]
     got = reference.sufficient_statistics(X, r, covariance_type, shift, w)
-    # sums of at most N·K·D = 102 terms, whose absolute values sum to less than 400
+    # these are sums of at most N·K·D = 102 terms, whose absolute values sum to less than 400
     for value, expected in zip(got, (counts, first, second), strict=True):
         assert value.shape == expected.shape
         assert_near(value, expected, atol=102 * 400 * EPS)
@@ -218,7 +218,7 @@ def test_weights_are_repetition(covariance_type: str) -> None:
     start = problem.weights, problem.means, problem.covariances, covariance_type
     weighted = reference.fit(problem.X, *start, tol=0, max_iter=5, sample_weight=w.astype(float))
     expected = reference.fit(repeated, *start, tol=0, max_iter=5)
-    # only the order of sums over 90 rows differs; 5 steps of EM may multiply it
+    # only the order of sums over 90 rows differs; 5 steps of EM may multiply the difference
     for got, value in zip(weighted[:4], expected[:4], strict=True):
         assert_near(got, value, atol=1e5 * EPS)
 
@@ -249,7 +249,7 @@ def test_reg_covar_is_added_to_the_diagonal(covariance_type: str) -> None:
         for reg_covar in (0, 0.5)
     )
     expected = np.broadcast_to(0.5 * np.eye(D), (K, D, D))
-    # one rounding of the sum, entries below 16
+    # the sum is rounded once, and entries are below 16
     assert_near(regular - plain, expected, atol=16 * EPS)
 
 
@@ -289,7 +289,7 @@ def test_one_step_against_sklearn(covariance_type: str, seed: int) -> None:
         max_iter=1,
         reg_covar=0,
     )
-    # sums of N = 300 terms; scikit-learn's Σ r x² - μ² loses another (μ/σ)² < 150
+    # these are sums of N = 300 terms; scikit-learn's Σ r x² - μ² amplifies errors by (μ/σ)² < 150
     atol = 300 * 150 * EPS
     assert_near(result.weights, model.weights_, atol=atol)
     assert_near(result.means, model.means_, atol=atol)
@@ -318,7 +318,7 @@ def test_likelihood_never_falls(covariance_type: str) -> None:
     start = problem.weights, problem.means, problem.covariances, covariance_type
     result = reference.fit(problem.X, *start, tol=0, max_iter=50, reg_covar=0)
     assert len(result.lower_bounds) == 50 and not result.converged
-    # a mean of 300 values of size 10
+    # the error of a mean of 300 values of size 10
     assert np.all(np.diff(result.lower_bounds) >= -300 * 10 * EPS)
 
 
@@ -335,7 +335,7 @@ def test_float32(covariance_type: str) -> None:
     assert single[2].dtype == np.float32
     log_density = reference.log_density(problem.X, *single[1:])
     assert log_density.dtype == np.float32
-    # D·eps·cond relative to ‖y‖², as in float64
+    # the error is D·eps·cond relative to ‖y‖², as in float64
     expected = reference.log_density(exact.X, *double[1:])
     assert_near(log_density, expected, rtol=100 * D * eps32, atol=100 * D * eps32)
 
@@ -343,8 +343,8 @@ def test_float32(covariance_type: str) -> None:
     assert log_prob.dtype == r.dtype == np.float32
     assert_near(r.sum(axis=1), 1, atol=2 * K * eps32)
 
-    # From the same responsibilities, sums over samples are exact to float64, then rounded once:
-    # so are the parameters; statistics also carry the rounding of x - c in float32.
+    # From the same responsibilities, sums over samples and parameters are exact to float64 before they are
+    # rounded once. Statistics have the rounding of x - c in float32, too.
     parameters = reference.maximization_step(problem.X, r, covariance_type)
     expected_parameters = reference.maximization_step(
         exact.X, r.astype(np.float64), covariance_type
@@ -370,7 +370,7 @@ def test_float32(covariance_type: str) -> None:
 
 @all_types
 def test_data_far_from_the_origin(covariance_type: str) -> None:
-    """Rows on a grid of 2⁻²⁰, moved by 1e8 without rounding: differences are the same bits."""
+    """Rows on a grid of 2⁻²⁰ are moved by 1e8 without rounding, so differences are bit-identical."""
     problem = make_problem(covariance_type)
     X, means = (np.round(a * 2.0**20) / 2.0**20 for a in (problem.X, problem.means))
     weights, _, factors, _ = problem.mixture(covariance_type)
@@ -381,8 +381,8 @@ def test_data_far_from_the_origin(covariance_type: str) -> None:
 
     _, near_means, near_cov = reference.maximization_step(X, near[1], covariance_type)
     _, far_means, far_cov = reference.maximization_step(X + 1e8, near[1], covariance_type)
-    # a mean at 1e8 is rounded to 1.5e-8, which enters a covariance squared: 2e-16;
-    # the sums of 300 terms differ by rounding
+    # A mean at 1e8 is rounded to 1.5e-8. The square of that, 2e-16, enters the covariance. The sums of 300
+    # terms differ by rounding.
     assert_near(far_means - 1e8, near_means, atol=2 * np.spacing(1e8))
     assert_near(far_cov, near_cov, atol=300 * 10 * EPS)
 
@@ -390,7 +390,7 @@ def test_data_far_from_the_origin(covariance_type: str) -> None:
 @all_types
 @pytest.mark.parametrize("exponent", [-500, 500])
 def test_extreme_scales(covariance_type: str, exponent: int) -> None:
-    """Scaling by a power of two is exact: the whitened samples are the same bits."""
+    """Scaling by a power of two is exact, so the whitened samples are bit-identical."""
     problem = make_problem(covariance_type)
     scale, D = 2.0**exponent, problem.X.shape[1]
     scaled = problem._replace(
@@ -402,7 +402,7 @@ def test_extreme_scales(covariance_type: str, exponent: int) -> None:
     log_prob = reference.weighted_log_prob(problem.X, *mixture)
     scaled_log_prob = reference.weighted_log_prob(scaled.X, *scaled_mixture)
     log_det = D * exponent * math.log(2)
-    # log |U_k| is a sum of D logarithms below 350, so off by some eps · 4 · 350
+    # log |U_k| is a sum of D logarithms below 350, with an error of a few eps · 350 for each
     atol = 4 * D * 350 * EPS
     assert_near(scaled_log_prob + log_det, log_prob, atol=atol)
     r = reference.responsibilities(problem.X, *mixture)
@@ -431,9 +431,9 @@ def test_sample_so_far_that_every_density_underflows(covariance_type: str) -> No
 def test_component_of_weight_zero(covariance_type: str) -> None:
     problem = make_problem(covariance_type)
     weights = np.array([0.3, 0.0, 0.7])
-    rest = problem.mixture(covariance_type)[1:]
-    assert np.all(np.isneginf(reference.weighted_log_prob(problem.X, weights, *rest)[:, 1]))
-    log_prob, r = reference.expectation_step(problem.X, weights, *rest)
+    components = problem.mixture(covariance_type)[1:]
+    assert np.all(np.isneginf(reference.weighted_log_prob(problem.X, weights, *components)[:, 1]))
+    log_prob, r = reference.expectation_step(problem.X, weights, *components)
     np.testing.assert_array_equal(r[:, 1], 0)
     assert np.all(np.isfinite(log_prob))
     assert_near(r.sum(axis=1), 1, atol=2 * 3 * EPS)
@@ -441,14 +441,14 @@ def test_component_of_weight_zero(covariance_type: str) -> None:
 
 @all_types
 def test_every_component_at_minus_infinity(covariance_type: str) -> None:
-    """‖y‖² overflows at 1e200: -inf and 0 / 0, with no warning, and the other row as it was."""
+    """A row at 1e200, where ‖y‖² overflows, has -inf and NaN without a warning; other rows do not change."""
     problem = make_problem(covariance_type)
     mixture = problem.mixture(covariance_type)
     X = np.vstack([problem.X[:1], np.full((1, 4), 1e200)])
     log_prob, r = reference.expectation_step(X, *mixture)
     assert np.isneginf(log_prob[1]) and np.all(np.isnan(r[1]))
     alone, r_alone = reference.expectation_step(problem.X[:1], *mixture)
-    assert_near(log_prob[0], alone[0], rtol=16 * EPS)  # BLAS may differ by shape
+    assert_near(log_prob[0], alone[0], rtol=16 * EPS)  # BLAS may round differently for another shape
     assert_near(r[0], r_alone[0], atol=100 * EPS)
     start = problem.weights, problem.means, problem.covariances, covariance_type
     with pytest.raises(ValueError, match="row 1 "):
@@ -463,7 +463,7 @@ def test_duplicate_rows_leave_only_reg_covar(covariance_type: str) -> None:
     weights, means, covariances = reference.maximization_step(
         X, np.full((8, 2), 0.5), covariance_type, reg_covar=0.25
     )
-    np.testing.assert_array_equal(weights, [0.5, 0.5])  # every number here is exact in binary
+    np.testing.assert_array_equal(weights, [0.5, 0.5])  # all numbers here are exact in binary
     np.testing.assert_array_equal(means, X[:2])
     expected = np.broadcast_to(0.25 * np.eye(2), (2, 2, 2))
     np.testing.assert_array_equal(dense_covariances(covariances, covariance_type, 2, 2), expected)
@@ -483,7 +483,7 @@ def test_memory_layout_and_inputs_untouched(covariance_type: str, layout: str) -
     start = problem.weights, problem.means, problem.covariances, covariance_type
     result = reference.fit(X, *start, tol=0, max_iter=3)
     expected = reference.fit(problem.X, *start, tol=0, max_iter=3)
-    # the order of sums of 300 terms may depend on the layout; 3 steps of EM may multiply it
+    # the order of sums of 300 terms may depend on the layout; 3 steps of EM may multiply the difference
     for got, value in zip(result[:4], expected[:4], strict=True):
         assert_near(got, value, atol=1e5 * EPS)
     labels, _, _, _ = reference.lloyd(X, problem.means)
@@ -529,7 +529,7 @@ def test_squared_distances_against_loops() -> None:
     rng = np.random.default_rng(3)
     X, centers = rng.normal(size=(20, 3)), rng.normal(size=(4, 3))
     expected = [[math.fsum((x - c) ** 2) for c in centers] for x in X]
-    # three positive terms: at most 3 roundings each, after x - c is squared
+    # each of the three positive terms is rounded at most 3 times, after x - c is squared
     assert_near(reference.squared_distances(X, centers), expected, rtol=6 * EPS)
 
 
@@ -537,16 +537,16 @@ def test_squared_distances_against_loops() -> None:
 @pytest.mark.parametrize("tol", [0.0, 1e-2])
 def test_lloyd_against_sklearn(weighted: bool, tol: float) -> None:
     rng = np.random.default_rng(4)
-    X = rng.normal(size=(400, 3))  # one blob: many iterations before nothing moves
+    X = rng.normal(size=(400, 3))  # a single group takes many iterations until nothing moves
     w = rng.uniform(0.5, 2, size=400) if weighted else np.ones(400)
     labels, centers, inertia, n_iter = reference.lloyd(X, X[:6], w, tol=tol)
-    # scikit-learn's tolerance is relative to the unweighted variance: rescaled to the same number
+    # scikit-learn's tolerance is relative to the unweighted variance, so it is rescaled
     variance = np.average((X - np.average(X, axis=0, weights=w)) ** 2, axis=0, weights=w).mean()
     same_tol = tol * variance / X.var(axis=0).mean()
     model = KMeans(n_clusters=6, init=X[:6], n_init=1, tol=same_tol).fit(X, sample_weight=w)
     assert n_iter == model.n_iter_
     np.testing.assert_array_equal(labels, model.labels_)
-    # means and sums of squares of 400 rows below 5
+    # these are means and sums of squares of 400 rows below 5
     assert_near(centers, model.cluster_centers_, atol=400 * 5 * EPS)
     assert inertia == pytest.approx(model.inertia_, rel=400 * 3 * EPS)
 
@@ -555,7 +555,7 @@ def test_lloyd_larger_tol_stops_earlier() -> None:
     X = np.random.default_rng(4).normal(size=(400, 3))
     early, late = (reference.lloyd(X, X[:6], tol=tol) for tol in (1e-2, 0.0))
     assert early[3] < late[3]
-    assert early[2] >= late[2]  # no step of Lloyd's raises the inertia
+    assert early[2] >= late[2]  # no step of Lloyd's algorithm increases the inertia
 
 
 def test_lloyd_weights_are_repetition() -> None:
@@ -565,7 +565,7 @@ def test_lloyd_weights_are_repetition() -> None:
     repeated = np.repeat(problem.X, w, axis=0)
     expected = reference.lloyd(repeated, problem.means)
     np.testing.assert_array_equal(np.repeat(labels, w), expected[0])
-    # means of some 120 rows within 10 of the origin
+    # these are means of about 120 rows within 10 of the origin
     assert_near(centers, expected[1], atol=120 * 10 * EPS)
     assert inertia == pytest.approx(expected[2], rel=120 * 4 * EPS)
     assert n_iter == expected[3]

@@ -1,4 +1,4 @@
-"""Against values that were computed outside: mclust's fits, and hard cases in 60-digit arithmetic."""
+"""Tests against values that were computed elsewhere: fits by mclust, and hard cases with 60 digits."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_fit_from_the_start_of_mclust_ends_where_mclust_does(case: dict[str, Any
         precisions = (precisions + np.swapaxes(precisions, -1, -2)) / 2
 
     def error(model: GaussianMixture, parameters: dict[str, Any]) -> float:
-        """Largest error of a weight, of a mean in sd, of a covariance in units of its variances."""
+        """Return the largest error of weights, of means in sd, and of covariances relative to variances."""
         w, mu, C = shaped(parameters, case, X.shape[1])
         scale = abs(C)
         if is_matrix:
@@ -57,7 +57,7 @@ def test_fit_from_the_start_of_mclust_ends_where_mclust_does(case: dict[str, Any
             precisions_init=precisions,
         ).fit(X)
 
-    # 5 or 6 EM steps are far from amplifying rounding errors by 1e-10 / eps
+    # 5 or 6 EM steps amplify rounding errors by much less than 1e-10 / eps
     if case["n_components"] > 1:
         assert error(fit(5), case["after_6_m_steps"]) < 1e-10
     model = fit(max(2, case["iterations"]))
@@ -67,14 +67,14 @@ def test_fit_from_the_start_of_mclust_ends_where_mclust_does(case: dict[str, Any
 
 
 class Hard:
-    """One hard case: its inputs, and bounds on the errors that its condition makes unavoidable.
+    """A hard case: its inputs, and bounds on the errors that its condition makes unavoidable.
 
     The bounds follow from the rounding of one matrix-vector product. y = L (x - mu) has an error of at
-    most (D + 1) eps |L| |x - mu|, so log p = c - |y|**2 / 2 one of
+    most (D + 1) eps |L| |x - mu|, so log p = c - |y|**2 / 2 has one of
 
         e = eps ((D + 1) sum_j |y_j| (|L| |x - mu|)_j + (D + 1) |y|**2 / 2 + 4 |c| + 2).
 
-    For tied covariances y is a difference of whitened points, and |x| + |mu| stands for |x - mu|.
+    For tied covariances y is a difference of whitened points, so |x| + |mu| replaces |x - mu|.
     A responsibility then has an error of at most r_k (e_k + sum_j r_j e_j) + 2 eps.
     """
 
@@ -128,7 +128,7 @@ class Hard:
         }
 
     def error(self, got: Any, truth: Any, scale: Any = None) -> float:
-        """Largest error in eps; relative to max(1, |truth|) unless a scale is given."""
+        """Return the largest error in eps, relative to max(1, |truth|) unless a scale is given."""
         values, truths = np.ravel(got), flat(truth)
         scales = [max(Decimal(1), abs(t)) for t in truths] if scale is None else flat(scale)
         assert len(values) == len(truths)
@@ -167,7 +167,7 @@ def flat(value: Any) -> list[Decimal]:
 
 
 def scales(covariances: Any, kind: str, K: int, D: int) -> tuple[list[Decimal], list[Decimal]]:
-    """Standard deviations (K, D), and the unit of every entry of the covariances, flattened."""
+    """Return the standard deviations (K, D), and the unit of each entry of the covariances, flattened."""
     if kind == "spherical":
         return [Decimal(c).sqrt() for c in covariances for _ in range(D)], flat(covariances)
     if kind == "diag":
@@ -179,7 +179,10 @@ def scales(covariances: Any, kind: str, K: int, D: int) -> tuple[list[Decimal], 
 
 
 def check(name: str, hard: Hard, errors: dict[str, float]) -> None:
-    """No worse than scikit-learn (1.5: the luck of rounding), or within what the condition allows."""
+    """Assert that errors are within what the condition allows, or at most 1.5 times scikit-learn's.
+
+    The factor of 1.5 allows for differences of rounding.
+    """
     theirs, bounds = hard.case["scikit_learn"], hard.bounds()
     for column, error in errors.items():
         other = theirs.get(column)
@@ -209,8 +212,8 @@ def test_one_em_step_of_hard_cases(name: str) -> None:
     hard = Hard(HARD[name])
     errors = hard.em_errors()
     if min(flat(hard.case["EM"]["weights"])) < Decimal("1e-16"):
-        # such a component is empty (its count is below the rounding of the counts): its covariance is
-        # pooled, its mean stays; test_degenerate.py has the rule
+        # The count of such a component is below the rounding of the counts, so it is empty: its covariance is
+        # pooled, and its mean does not change (see fit/test_degenerate.py).
         for column in ("cov", "mu"):
             errors.pop(column, None)
     check(name, hard, errors)

@@ -1,8 +1,8 @@
-"""Sample weights in every start and in the iterations: 0 is the row absent, 2 is the row twice.
+"""Tests that a row of weight 0 counts as absent and one of weight 2 as two rows, in starts and iterations.
 
-Sums over N samples in another order, or with other groupings of equal rows, err by N · eps · Σ|terms|; a
-covariance is amplified in its inverse by cond(Σ), below 1e3 here: 1e-10 is beyond that for N = 1,000, and
-what a wrong row or weight does is more than 1e-4.
+Sums over N samples in another order, or with equal rows grouped differently, differ by at most N · eps · Σ|terms|. The
+error of a covariance is amplified in its inverse by cond(Σ), which is below 1e3 here. For N = 1,000 the tolerance of
+1e-10 exceeds that, and a wrong row or weight makes a difference of more than 1e-4.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOLERANCE = 1e-10
 
 
 def groups(n=400, K=5, seed=0, spread=6.0):
-    """K round groups in the plane, with means in a square of half-width `spread`."""
+    """Return K round groups in the plane, with means in a square of half-width `spread`."""
     rng = np.random.default_rng(seed)
     means = rng.uniform(-spread, spread, size=(K, 2))
     return means[rng.integers(K, size=n)] + rng.normal(size=(n, 2))
@@ -48,12 +48,12 @@ def assert_same(model, expected, tolerance=TOLERANCE):
 
 
 def by_place(X, n_components, random_state):
-    """Labels: stripes of the first feature."""
+    """Return labels by the integer part of the first feature."""
     return (np.floor(X[:, 0]).astype(int)) % n_components
 
 
 def by_distance(X, n_components, random_state):
-    """Responsibilities that fall with the distance from points on a line."""
+    """Return responsibilities that decrease with the distance from points on a line."""
     r = np.exp(-0.1 * (X[:, :1] - np.linspace(-5, 5, n_components)) ** 2)
     return r / r.sum(axis=1, keepdims=True)
 
@@ -61,7 +61,7 @@ def by_distance(X, n_components, random_state):
 @unconverged
 @all_types
 @pytest.mark.parametrize("method", ["kmeans", *POINTS, by_place, by_distance])
-def test_weight_two_is_the_row_twice(method, covariance_type):
+def test_a_weight_of_two_counts_a_row_twice(method, covariance_type):
     X = groups(800)
     weight = np.random.default_rng(1).integers(0, 4, len(X))
     repeated = np.repeat(X, weight, axis=0)
@@ -86,11 +86,11 @@ def test_weight_two_is_the_row_twice(method, covariance_type):
 @unconverged
 @all_types
 @pytest.mark.parametrize("method", ["kmeans", "random", *POINTS, by_place, by_distance])
-def test_weight_zero_is_the_row_absent(method, covariance_type):
+def test_a_row_of_weight_zero_is_absent(method, covariance_type):
     X = groups(800)
     weight = np.random.default_rng(2).choice([0.0, 0.5, 1.7], len(X))
     present = weight > 0
-    dirty = np.where(present[:, np.newaxis], X, 50.0)  # far away, but not there
+    dirty = np.where(present[:, np.newaxis], X, 50.0)  # rows of weight 0 are far away
     for seed in range(3):
         params = {"init_params": method, "covariance_type": covariance_type, "random_state": seed}
         model = GaussianMixture(5, max_iter=5, **params)
@@ -114,11 +114,11 @@ ARRANGEMENTS = {
 @pytest.mark.parametrize("init_size", [None, 2000, 6000])
 @pytest.mark.parametrize("absent", ARRANGEMENTS.values(), ids=ARRANGEMENTS)
 @pytest.mark.parametrize("method", ["kmeans", "random", *POINTS])
-def test_rows_of_weight_zero_leave_the_start_as_it_is(method, absent, init_size):
-    """Bit for bit, as no draw may depend on them: in an array, in batches, and with NaN.
+def test_rows_of_weight_zero_do_not_change_the_start(method, absent, init_size):
+    """The start is bit-identical without the rows of weight 0: in an array, in batches, and with NaN.
 
-    The rows of weight 0 cover whole tiles and chunks, and lie far away. With init_size=6000 the data have more rows
-    than that, but not always more that have weight.
+    The rows of weight 0 cover whole tiles and chunks, and lie far away. With init_size=6000 the data have more rows than
+    that, but in some cases fewer rows with weight.
     """
     rng = np.random.default_rng(3)
     X = groups(8000, K=3)
@@ -127,7 +127,7 @@ def test_rows_of_weight_zero_leave_the_start_as_it_is(method, absent, init_size)
     weight = np.where(absent, 0.0, rng.choice([0.5, 1.0, 3.0], len(X)))
     present = X[~absent], weight[~absent]
     batches = [(X[i : i + 999], weight[i : i + 999]) for i in range(0, len(X), 999)]
-    holes = np.where(rng.random(X.shape) < 0.1, np.nan, X)
+    incomplete = np.where(rng.random(X.shape) < 0.1, np.nan, X)
     for seed in range(3):
         params = {"init_params": method, "random_state": seed, "max_iter": 0, "init_size": init_size}
         expected = GaussianMixture(4, **params).fit(present[0], sample_weight=present[1])
@@ -139,15 +139,15 @@ def test_rows_of_weight_zero_leave_the_start_as_it_is(method, absent, init_size)
             for name in PARAMETERS:
                 np.testing.assert_array_equal(getattr(model, name), getattr(expected, name))
         params["missing"] = "marginalize"
-        with_holes = GaussianMixture(4, **params).fit(holes, sample_weight=weight)
-        expected = GaussianMixture(4, **params).fit(holes[~absent], sample_weight=present[1])
+        model = GaussianMixture(4, **params).fit(incomplete, sample_weight=weight)
+        expected = GaussianMixture(4, **params).fit(incomplete[~absent], sample_weight=present[1])
         for name in PARAMETERS:
-            np.testing.assert_array_equal(getattr(with_holes, name), getattr(expected, name))
+            np.testing.assert_array_equal(getattr(model, name), getattr(expected, name))
 
 
 @pytest.mark.parametrize("absent", ARRANGEMENTS.values(), ids=ARRANGEMENTS)
 def test_a_callable_gets_the_rows_that_have_weight(absent):
-    """So what it draws is the same without the others; labels of all rows are accepted too."""
+    """Rows of weight 0 do not change the draws of a callable, which may also return labels of all rows."""
     X = groups(3000, K=3)
     absent = absent(len(X))
     weight = np.where(absent, 0.0, 1.0)
@@ -180,8 +180,8 @@ def test_kmeans_plus_plus_never_draws_a_row_of_weight_zero():
 @pytest.mark.parametrize("method", ["kmeans", "random", *POINTS])
 @unconverged
 @pytest.mark.filterwarnings("ignore:component")
-def test_weights_that_are_nothing_beside_the_largest(method):
-    """1e-300 of 1e300 is 0 even in float64."""
+def test_weights_that_vanish_beside_the_largest(method):
+    """The fit succeeds if all weights but one are 0 relative to it: 1e-300 / 1e300 is 0 in float64."""
     X = np.random.default_rng(0).normal(size=(12, 2))
     weight = np.r_[1e300, np.full(11, 1e-300)]
     model = GaussianMixture(3, init_params=method, random_state=0).fit(X, sample_weight=weight)

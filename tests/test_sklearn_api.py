@@ -1,4 +1,4 @@
-"""The base of the estimators: parameters, printing, pickling and scikit-learn's protocols."""
+"""Tests of the base class of the estimators: parameters, printing, pickling, scikit-learn's protocols."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WEIGHT = np.arange(1.0, 31.0)
 
 
 class Gaussian(Estimator):
-    """The smallest density estimator: one mean, unit covariance."""
+    """A minimal density estimator, which has one mean and the unit covariance."""
 
     def __init__(self, n_components=1, *, tol=1e-3, means_init=None, init_params="kmeans"):
         self.n_components = n_components
@@ -43,7 +43,7 @@ class Gaussian(Estimator):
 
 
 class Twin(SklearnMixture):
-    """The same signatures on scikit-learn's own base: what it generates is the oracle."""
+    """An estimator with the same signatures on scikit-learn's base, whose methods are compared with ours."""
 
     def fit(self, X, y=None, sample_weight=None):
         return super().fit(X)
@@ -220,7 +220,7 @@ def test_weights_reach_a_pipeline_with_routing():
 
 
 def expected_scores(fit_weight, score_weight):
-    """Three folds by hand."""
+    """Compute the scores of three folds by direct calls."""
     scores = []
     for test in np.split(np.arange(30), 3):
         train = np.setdiff1d(np.arange(30), test)

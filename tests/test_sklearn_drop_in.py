@@ -1,7 +1,6 @@
-"""The estimator where scikit-learn's own is used: pipelines, searches, routing, frames, scripts.
+"""Tests of the estimator in scikit-learn's pipelines, searches and routing, with data frames, and in scripts.
 
-test_estimator_base.py has the protocols themselves; here is what a mixture does in them. Expected
-values are computed by hand, by direct calls of fit and score.
+Expected values are computed by direct calls of fit and score. test_sklearn_api.py tests the protocols themselves.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ N = 240
 X = RNG.normal(size=(N, 2)) * [1, 10] + 5 * RNG.integers(3, size=(N, 1))
 WEIGHT = RNG.integers(0, 4, N).astype(float)
 CV = KFold(3)
-# Two ways through the same sums: N · eps, amplified by EM and by cond(Σ) < 100
+# The same sums in another order differ by N · eps, which EM and cond(Σ) < 100 amplify.
 RTOL = 1e-10
 
 
@@ -44,7 +43,7 @@ def mixture(n_components=2, **params):
 
 
 def scores_by_hand(model, fit_weight=None, score_weight=None):
-    """The score of each fold."""
+    """Return the score of each fold."""
     scores = []
     for train, test in CV.split(X):
         w, v = (None if a is None else a[i] for a, i in ((fit_weight, train), (score_weight, test)))
@@ -92,7 +91,7 @@ def test_cross_val_score():
     weighted = cross_val_score(mixture(), X, cv=CV, params={"sample_weight": WEIGHT})
     np.testing.assert_array_equal(weighted, scores_by_hand(mixture(), WEIGHT))
     assert abs(weighted - expected).min() > 1e-4
-    # and as scikit-learn's class scores, which has the same k-means starts up to rounding
+    # the scores are those of scikit-learn's class, which has the same k-means starts up to rounding
     theirs = cross_val_score(SklearnMixture(1, reg_covar=1e-3), X, cv=CV)
     np.testing.assert_allclose(cross_val_score(mixture(1), X, cv=CV), theirs, rtol=RTOL)
 
@@ -183,7 +182,7 @@ def test_frames(make):
         model.predict(X)
     with pytest.raises(ValueError, match="same order"):
         model.predict(frame[["b", "a"]])
-    assert not hasattr(model.fit(X), "feature_names_in_")  # those of the last fit
+    assert not hasattr(model.fit(X), "feature_names_in_")  # a new fit removes the names of the last one
 
 
 def test_set_output_of_other_steps():

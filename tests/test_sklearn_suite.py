@@ -1,5 +1,6 @@
-"""scikit-learn's own tests, run on our class: its mixture tests that use the public interface, and its
-estimator checks. The numbers of tests are asserted, so that none is lost unseen.
+"""Tests that run scikit-learn's own tests on our class: mixture tests of the public interface, and estimator checks.
+
+The numbers of tests are asserted, so that no test is lost unnoticed.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ FILES = [
     for name in ("test_gaussian_mixture.py", "test_mixture.py")
 ]
 
-# The plugin takes scikit-learn's class away before its tests are imported, and shows afterwards that
-# they hold ours; PUBLIC comes in the environment. test_score[float32] is left out: it takes the mean in
-# float32, which is 2e-7 off, where ours is in float64 (test_score_of_float32_is_the_mean_in_float64).
+# The plugin replaces scikit-learn's class before its tests are imported, and asserts afterwards that they use
+# ours. The environment variable PUBLIC has the names of the tests. test_score[float32] is left out: it takes the
+# mean in float32, with an error of 2e-7, while ours is in float64 (test_score_of_float32_is_the_mean_in_float64).
 PLUGIN = """
 import os
 import sklearn.mixture
@@ -42,7 +43,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def names_in(node):
-    """Names, attributes and keywords that a piece of code mentions."""
+    """Return the names, attributes and keywords that occur in a piece of code."""
     for part in ast.walk(node):
         if isinstance(part, ast.Name):
             yield part.id
@@ -53,11 +54,11 @@ def names_in(node):
 
 
 def public_tests(path):
-    """The tests of GaussianMixture in a file that touch nothing private of scikit-learn's mixtures.
+    """Return the tests of GaussianMixture in a file that use nothing private of scikit-learn's mixtures.
 
-    Private are names from its private modules, methods that begin with one underscore (but for
-    `_n_parameters`, which we have as well), and its dispatch to array libraries other than NumPy.
-    A test is also what the functions of its file are that it calls.
+    Private are names from private modules, methods that begin with one underscore (except for
+    `_n_parameters`, which our class has, too), and the dispatch to array libraries other than NumPy.
+    The functions of the file that a test calls count as part of the test.
     """
     body = ast.parse(path.read_text()).body
     private = {"array_api_dispatch", "_gaussian_mixture"}
@@ -95,8 +96,8 @@ def public_tests(path):
 
 
 def run_pytest(folder, *arguments, **environment):
-    """Run tests in a process of their own; returns how many passed, after asserting that all did."""
-    # A configuration of its own: site-packages may lie in a folder that has one (ours).
+    """Run tests in another process, assert that all of them passed, and return their number."""
+    # The tests get a configuration, because site-packages may lie in a folder that has one, such as ours.
     (folder / "pytest.ini").write_text("[pytest]\n")
     run = subprocess.run(
         [
@@ -104,7 +105,7 @@ def run_pytest(folder, *arguments, **environment):
             *("-c", "pytest.ini", "--rootdir", str(SITE), "--confcutdir", str(SITE)),
             *map(str, arguments),
         ],
-        # SciPy reads its variable when it is imported; one of the checks is skipped without it
+        # SciPy reads this variable when it is imported; without it one of the checks is skipped
         env={**os.environ, "SCIPY_ARRAY_API": "1", "PYTEST_ADDOPTS": "", **environment},
         cwd=folder,
         capture_output=True,

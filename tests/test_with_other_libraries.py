@@ -1,4 +1,4 @@
-"""In one process with libraries that bring their own OpenMP or BLAS; the floating-point mode."""
+"""Tests in one process with libraries that bring their own OpenMP or BLAS, and of the floating-point mode."""
 
 import importlib.util
 import subprocess
@@ -8,13 +8,13 @@ import pytest
 
 Start = Callable[..., subprocess.Popen[str]]
 US = "import gmm_core\n"
-# PyTorch is tried if it is there, but is no test dependency. Looked for without importing it here:
-# that takes seconds, and would load its OpenMP runtime into all tests that follow.
+# PyTorch is tried if it is installed, but it is no test dependency. It is not imported here, because that takes
+# seconds, and would load its OpenMP runtime into all following tests.
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="PyTorch is not installed"
 )
 
-# Imports that warn, of others, are not what is tested.
+# Warnings that other packages give during their import are ignored.
 PRELUDE = """
 import signal, threading, warnings
 signal.alarm(100)
@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from gmm_core import GaussianMixture
 rng = np.random.default_rng(0)
 X = rng.normal(size=(9000, 16)) + 4 * rng.integers(2, size=(9000, 1))
-def fit(n_threads=2):    # seven chunks
+def fit(n_threads=2):    # the data have seven chunks
     model = GaussianMixture(32, tol=10, random_state=0, n_threads=n_threads).fit(X)
     return model.means_.tobytes() + model.predict_proba(X).tobytes()
 """
@@ -43,7 +43,7 @@ CALLS = {
 
 @pytest.fixture
 def check(start_python: Start) -> Callable[[str, str], None]:
-    """Runs assertions in a new interpreter, after these imports."""
+    """Return a function that runs assertions in another interpreter, after some imports."""
 
     def run(imports: str, code: str) -> None:
         indented = "".join(f"    {line}\n" for line in imports.splitlines())
@@ -75,7 +75,7 @@ expected = fit(1)
 results = [call() for call in calls]
 for i in range(3):
     assert fit() == expected
-    # their sums may go in any order
+    # other libraries may add in any order
     np.testing.assert_allclose([call() for call in calls], results, rtol=1e-9)
 with ThreadPoolExecutor(2) as pool:
     ours = pool.submit(lambda: [fit() for _ in range(5)])
@@ -86,7 +86,7 @@ with ThreadPoolExecutor(2) as pool:
     check(US + imports if first else imports + US, code)
 
 
-# Names of the modes that a library may have changed for the calling thread.
+# `mode` tells which properties of floating-point arithmetic hold; a library may have changed its mode in a thread.
 MODE = """
 import numpy
 def mode():
@@ -105,7 +105,7 @@ with numpy.errstate(all="ignore"):
 
 
 def test_floating_point_mode_is_left_alone(check: Callable[[str, str], None]) -> None:
-    """After the import and a parallel fit, here and in a Python thread that fits; in any build."""
+    """Neither the import nor a parallel fit changes the mode, in this thread or in another one that fits."""
     code = """
 def after(n_threads):
     if n_threads: fit(n_threads)
@@ -120,7 +120,7 @@ for n_threads in (0, 1, 2):
 
 
 def test_subnormals_in_the_threads_of_openmp(check: Callable[[str, str], None]) -> None:
-    """Responsibilities of about 1e-310 (float32: 1e-40), none of them 0, in each of four chunks."""
+    """Subnormal responsibilities, about 1e-310 or 1e-40 in float32, do not become 0 in any thread."""
     code = """
 for dtype, distance in ((np.float64, 37.78), (np.float32, 13.57)):
     X = np.linspace(-1e-3, 1e-3, 300_000, dtype=dtype)[:, None]
