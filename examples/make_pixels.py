@@ -1,7 +1,7 @@
 """Make china_pixels.npz, the colours of all pixels of a photograph, from scikit-learn's copy.
 
-Run ``python make_pixels.py`` with scikit-learn and Pillow installed. The result is in the
-repository already; the photograph's licence is in README.md.
+Run ``python make_pixels.py`` with scikit-learn and Pillow installed. The repository contains the
+result already; README.md has the licence of the photograph.
 """
 
 from pathlib import Path

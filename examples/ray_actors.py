@@ -1,6 +1,6 @@
-"""EM over arrays that the actors of a Ray cluster hold: a recipe, to be adapted.
+"""Fit a mixture to arrays that the actors of a Ray cluster hold. This is a recipe to be adapted.
 
-Run with Ray 2.60.0, NumPy 2.4.6 and Python 3.11. The nodes of the cluster need gmm_core too.
+It was run with Ray 2.60.0, NumPy 2.4.6 and Python 3.11. The nodes of the cluster need gmm_core, too.
 """
 
 import numpy as np
@@ -14,14 +14,14 @@ K, N_ACTORS, MAX_ITER, TOL = 3, 2, 200, 1e-6
 
 @ray.remote(num_cpus=1)
 class Part:
-    """Rows that stay where they are; here they are made, else read from the actor's own files."""
+    """Rows that stay with an actor. The recipe draws them; a real actor would read its own files."""
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         centers = np.array([[0, 0], [4, 0], [0, 6]])
         self.X = rng.normal(size=(50_000, 2)) + centers[rng.integers(3, size=50_000)]
 
-    def sample(self, n: int) -> np.ndarray:
+    def subset(self, n: int) -> np.ndarray:
         return self.X[np.random.default_rng(0).choice(len(self.X), n, replace=False)]
 
     def statistics(self, parameters: tuple[np.ndarray, ...]) -> Statistics:
@@ -29,11 +29,11 @@ class Part:
 
 
 def fit(parts: list) -> GaussianMixture:
-    sample = np.concatenate(ray.get([part.sample.remote(2000) for part in parts]))
-    start = GaussianMixture(K, max_iter=0, random_state=0).fit(sample)
+    subset = np.concatenate(ray.get([part.subset.remote(2000) for part in parts]))
+    start = GaussianMixture(K, max_iter=0, random_state=0).fit(subset)
     current, previous = (start.weights_, start.means_, start.precisions_cholesky_), -np.inf
     for _ in range(MAX_ITER):
-        sent = ray.put(current)  # once, not with each call
+        sent = ray.put(current)  # this sends the parameters once, and not with each call
         total = sum(ray.get([part.statistics.remote(sent) for part in parts]))
         new = gmm_core.maximization_step(total)
         current = new.weights, new.means, new.precisions_cholesky

@@ -1,7 +1,7 @@
-"""EM over the rows of a Spark data frame: a recipe, to be adapted.
+"""Fit a mixture to the rows of a Spark data frame. This is a recipe to be adapted.
 
-Run with PySpark 4.3.0 on OpenJDK 17, NumPy 2.4.6 and Python 3.11. The executors need gmm_core too:
-PYSPARK_PYTHON names their interpreter.
+It was run with PySpark 4.3.0 on OpenJDK 17, NumPy 2.4.6 and Python 3.11. The executors need gmm_core,
+too; the environment variable PYSPARK_PYTHON names their interpreter.
 """
 
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ K, COLUMNS, MAX_ITER, TOL = 3, ["x", "y"], 200, 1e-6
 
 
 def arrays(rows: Iterator[tuple[float, ...]]) -> Iterator[np.ndarray]:
-    """The rows of a partition as one array, which the kernels are quick with."""
+    """Return the rows of a partition as one array, which the kernels process at once."""
     X = np.array(list(rows), dtype=np.float64)
     if len(X):
         yield X
 
 
-def fit(parts, sample: np.ndarray) -> GaussianMixture:
-    """EM over an RDD of arrays, from a start that the sample gives."""
-    start = GaussianMixture(K, max_iter=0, random_state=0).fit(sample)
+def fit(parts, subset: np.ndarray) -> GaussianMixture:
+    """Fit a mixture to an RDD of arrays, from a start that is found from a subset of the rows."""
+    start = GaussianMixture(K, max_iter=0, random_state=0).fit(subset)
     current, previous = (start.weights_, start.means_, start.precisions_cholesky_), -np.inf
     for _ in range(MAX_ITER):
         sent = parts.context.broadcast(current)
