@@ -1,6 +1,7 @@
 """Fit a mixture to arrays that the actors of a Ray cluster hold. This is a recipe to be adapted.
 
-It was run with Ray 2.60.0, NumPy 2.4.6 and Python 3.11. The nodes of the cluster need gmm_core, too.
+It was run with Ray 2.60.0, NumPy 2.4.6 and Python 3.11. The nodes of the cluster
+need gmm_core, too.
 """
 
 import numpy as np
@@ -14,7 +15,7 @@ K, N_ACTORS, MAX_ITER, TOL = 3, 2, 200, 1e-6
 
 @ray.remote(num_cpus=1)
 class Part:
-    """Rows that stay with an actor. The recipe draws them; a real actor would read its own files."""
+    """Rows that stay with an actor. They are drawn here; a real actor would read its own files."""
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng(seed)

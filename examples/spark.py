@@ -1,7 +1,7 @@
 """Fit a mixture to the rows of a Spark data frame. This is a recipe to be adapted.
 
-It was run with PySpark 4.3.0 on OpenJDK 17, NumPy 2.4.6 and Python 3.11. The executors need gmm_core,
-too; the environment variable PYSPARK_PYTHON names their interpreter.
+It was run with PySpark 4.3.0 on OpenJDK 17, NumPy 2.4.6 and Python 3.11. The executors need
+gmm_core, too; the environment variable PYSPARK_PYTHON names their interpreter.
 """
 
 from collections.abc import Iterator
