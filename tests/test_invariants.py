@@ -1,12 +1,13 @@
 """Tests of properties that hold for all data: symmetries, probabilities, and a likelihood that rises.
 
-NumPy draws the data from a seed that hypothesis chooses. So they are well conditioned by construction: standard
-deviations are between 0.5 and 3, groups are within 5 of the origin, and cond(Σ) < 100. hypothesis chooses sizes
-and types, and the values, too, in the tests of probabilities.
+NumPy draws the data from a seed that hypothesis chooses. So they are well conditioned by construction:
+standard deviations are between 0.5 and 3, groups are within 5 of the origin, and cond(Σ) < 100. hypothesis
+chooses sizes and types, and the values, too, in the tests of probabilities.
 
-The tolerance of the symmetries compares two fits of ITERATIONS iterations from one start, which see the same
-numbers in another order or scale. Their statistics differ by N · eps, their inverses by cond(Σ) times as much, and each
-iteration of EM may multiply that by its derivative, which is below 4 here. N · eps · cond · 4³ < 3e-10.
+The tolerance of the symmetries compares two fits of ITERATIONS iterations from one start, which see the
+same numbers in another order or scale. Their statistics differ by N · eps, their inverses by cond(Σ) times
+as much, and each iteration of EM may multiply that by its derivative, which is below 4 here. N · eps · cond
+· 4³ < 3e-10.
 """
 
 from __future__ import annotations
@@ -278,9 +279,9 @@ def test_score_samples_is_the_reference(drawn):
         *(a.astype(np.float64) for a in (X, *mixture)), model.covariance_type
     )
     got = model.score_samples(X)
-    # y = Uᵀ(x − μ) has D products with relative errors of 4 eps, which may cancel. The errors are relative to
-    # Σ |U| |x − μ| ≤ √D cond(U) |y|, where cond(U) ≤ 1e4 for full and tied, and 1 for the others. |y|² has twice
-    # that error, and is at most 2 |log p| plus a constant (log |U| and log π, below 800 in size).
+    # y = Uᵀ(x − μ) has D products with relative errors of 4 eps, which may cancel. The errors are relative
+    # to Σ |U| |x − μ| ≤ √D cond(U) |y|, where cond(U) ≤ 1e4 for full and tied, and 1 for the others. |y|²
+    # has twice that error, and is at most 2 |log p| plus a constant (log |U| and log π, below 800 in size).
     cond = 1e4 if model.covariance_type in ("full", "tied") and D > 1 else 1
     finite = np.isfinite(expected)
     eps = float(np.finfo(X.dtype).eps)

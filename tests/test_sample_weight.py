@@ -1,8 +1,8 @@
 """Tests that a row of weight 0 counts as absent and one of weight 2 as two rows, in starts and iterations.
 
-Sums over N samples in another order, or with equal rows grouped differently, differ by at most N · eps · Σ|terms|. The
-error of a covariance is amplified in its inverse by cond(Σ), which is below 1e3 here. For N = 1,000 the tolerance of
-1e-10 exceeds that, and a wrong row or weight makes a difference of more than 1e-4.
+Sums over N samples in another order, or with equal rows grouped differently, differ by at most N · eps ·
+Σ|terms|. The error of a covariance is amplified in its inverse by cond(Σ), which is below 1e3 here. For N =
+1,000 the tolerance of 1e-10 exceeds that, and a wrong row or weight makes a difference of more than 1e-4.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ ARRANGEMENTS = {
 def test_rows_of_weight_zero_do_not_change_the_start(method, absent, init_size):
     """The start is bit-identical without the rows of weight 0: in an array, in batches, and with NaN.
 
-    The rows of weight 0 cover whole tiles and chunks, and lie far away. With init_size=6000 the data have more rows than
-    that, but in some cases fewer rows with weight.
+    The rows of weight 0 cover whole tiles and chunks, and lie far away. With init_size=6000 the data have
+    more rows than that, but in some cases fewer rows with weight.
     """
     rng = np.random.default_rng(3)
     X = groups(8000, K=3)

@@ -1,8 +1,8 @@
 """Tests of the starts of EM. A fit with max_iter=0 has the parameters that EM would start from.
 
-Sums over N samples in another order differ by at most N · eps · Σ|terms|. The error of a covariance is amplified in its
-inverse by cond(Σ), which is below 1e3 here. For N = 1,000 the tolerance of 1e-10 exceeds that, and a wrong row makes a
-difference of more than 1e-4.
+Sums over N samples in another order differ by at most N · eps · Σ|terms|. The error of a covariance is
+amplified in its inverse by cond(Σ), which is below 1e3 here. For N = 1,000 the tolerance of 1e-10 exceeds
+that, and a wrong row makes a difference of more than 1e-4.
 """
 
 from __future__ import annotations

@@ -172,8 +172,8 @@ def test_a_component_without_samples_keeps_its_place():
 def loss(model, best, held_out):
     """Return how much lower the log-likelihood of held-out data is than with the best model.
 
-    The loss is in nats per sample. The docstrings of the tests give the losses that were measured with AVX-512; the bounds
-    leave room for other instruction sets, which round differently.
+    The loss is in nats per sample. The docstrings of the tests give the losses that were measured with
+    AVX-512; the bounds leave room for other instruction sets, which round differently.
     """
     return best.score(held_out) - model.score(held_out)
 
