@@ -1,11 +1,17 @@
-"""Gaussian mixtures by expectation-maximisation: compiled kernels, scikit-learn's interface."""
+"""Gaussian mixtures by expectation-maximisation, with compiled kernels.
+
+`GaussianMixture` is the estimator, with scikit-learn's interface. The functions are the steps of EM
+for one's own loops, and `Statistics` holds the sums that they exchange. `reference` has the same
+steps in plain NumPy. `gmm_core.dask` has the estimator for Dask collections, and `gmm_core.plot`
+draws models.
+"""
 
 try:
     from gmm_core._build_config import VERSION as __version__
 except ImportError as error:
     raise ImportError(
-        "This is the source folder of gmm_core, which is not compiled: install it with "
-        "`pip install .` and import it from another directory."
+        "Python has found the source folder of gmm_core, which is not compiled. Install gmm_core "
+        "with `pip install .`, and import it in another directory."
     ) from error
 
 from gmm_core import reference

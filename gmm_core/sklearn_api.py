@@ -1,6 +1,7 @@
-"""What makes a class an estimator: parameters, printing, pickling, scikit-learn's protocols.
+"""The base class of estimators: parameters, printing, pickling, and scikit-learn's protocols.
 
-Nothing here imports scikit-learn before scikit-learn itself, or somebody who has it, asks.
+Importing this module does not import scikit-learn. Only the methods that exist for scikit-learn do
+so when they are called.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import functools
 import inspect
 import reprlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from gmm_core._build_config import VERSION
 from gmm_core.core.warn import warn
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
     from sklearn.utils.metadata_routing import MetadataRequest
 
 _UNCHANGED = "$UNCHANGED$"  # the value of sklearn.utils.metadata_routing.UNCHANGED
-_VERSION_KEY = "_gmm_core_version"
+_VERSION_KEY = "_gmm_core_version"  # where a pickle has the version of gmm_core that wrote it
 _LINE_LENGTH = 80
 
 
 def _make_short_repr() -> reprlib.Repr:
+    """Return an object whose method `repr` shortens long values."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = 200
     short.maxlist = short.maxtuple = 30
@@ -33,17 +35,26 @@ def _make_short_repr() -> reprlib.Repr:
 _short_repr = _make_short_repr().repr
 
 
-@functools.cache  # a signature takes longer than all else that `get_params` does
+@functools.cache  # reading a signature takes longer than the rest of `get_params`
 def _defaults_of(constructor: Callable[..., None]) -> dict[str, Any]:
+    """Return the arguments of a constructor with their defaults, sorted by name."""
     parameters = list(inspect.signature(constructor).parameters.values())[1:]
     return {p.name: p.default for p in sorted(parameters, key=lambda p: p.name)}
 
 
 class Estimator:
-    """An object whose constructor only stores its arguments, under their own names.
+    """A base class for estimators that follow scikit-learn's conventions.
 
-    A subclass has `fit` and `score` methods that take `sample_weight`, and keeps what it
-    learns in attributes whose names end in an underscore.
+    The constructor of a subclass only stores its arguments, under their own names. Its methods
+    `fit` and `score` take `sample_weight`. Attributes that `fit` sets have names that end in an
+    underscore.
+
+    Examples
+    --------
+    >>> from gmm_core import GaussianMixture
+    >>> from gmm_core.sklearn_api import Estimator
+    >>> issubclass(GaussianMixture, Estimator)
+    True
     """
 
     # --- parameters -------------------------------------------------------------------------
@@ -54,35 +65,49 @@ class Estimator:
         return _defaults_of(cls.__init__)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Get the parameters of the constructor.
+        """Return the parameters of the constructor.
 
         Parameters
         ----------
-        deep : bool
-            Ignored (no parameter is itself an estimator); present as scikit-learn passes it.
+        deep : bool, default=True
+            Ignored, as no parameter is itself an estimator. scikit-learn passes this argument.
 
         Returns
         -------
         params : dict of str to object
+            The values of the parameters, by name.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> GaussianMixture(n_components=3).get_params()["n_components"]
+        3
         """
         return {name: getattr(self, name) for name in self._parameter_defaults()}
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters of the constructor.
+        """Set parameters of the constructor. Their values are checked by `fit`.
 
         Parameters
         ----------
         **params : object
-            Values by name.
+            The new values, by name.
 
         Returns
         -------
-        self
+        self : Estimator
+            The estimator itself.
 
         Raises
         ------
         ValueError
-            If there is no parameter of that name; then none is set.
+            If a name is not that of a parameter. Then no parameter is set.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> GaussianMixture().set_params(n_components=3, tol=1e-4)
+        GaussianMixture(n_components=3, tol=0.0001)
         """
         valid = list(self._parameter_defaults())
         for name in params:
@@ -96,7 +121,7 @@ class Estimator:
         return self
 
     def __repr__(self) -> str:
-        """Print the constructor call, without the arguments that have their defaults."""
+        """Return the call of the constructor, without the arguments that have their defaults."""
         head = f"{type(self).__name__}("
         arguments = []
         for name, default in self._parameter_defaults().items():
@@ -116,16 +141,21 @@ class Estimator:
     # --- pickling ---------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes and the version of gmm_core, to be pickled."""
+        """Return what is pickled: the attributes and the version of gmm_core."""
         return {**vars(self), _VERSION_KEY: VERSION}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the attributes.
+        """Restore the attributes from a pickle.
+
+        Parameters
+        ----------
+        state : dict of str to object
+            The result of `__getstate__`.
 
         Warns
         -----
         UserWarning
-            If another version of gmm_core made the pickle.
+            If another version of gmm_core wrote the pickle.
         """
         attributes = dict(state)
         version = attributes.pop(_VERSION_KEY, "unknown")
@@ -139,21 +169,22 @@ class Estimator:
     # --- scikit-learn -----------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Whether there is an attribute that `fit` (or a user in its place) has set."""
+        """Return whether `fit`, or a user in its place, has set an attribute."""
         return "means_" in vars(self) or any(name.endswith("_") for name in vars(self))
 
     def __sklearn_tags__(self) -> Tags:
-        """Describe the estimator to scikit-learn: a density estimator that needs no target."""
+        """Tell scikit-learn that this is a density estimator, which needs no target."""
         from sklearn.utils import Tags, TargetTags
 
         return Tags(estimator_type="density_estimator", target_tags=TargetTags(required=False))
 
     def get_metadata_routing(self) -> MetadataRequest:
-        """Tell scikit-learn which methods take `sample_weight`, and whether it was asked for.
+        """Tell scikit-learn which methods take `sample_weight`, and what was requested for it.
 
         Returns
         -------
-        sklearn.utils.metadata_routing.MetadataRequest
+        requests : sklearn.utils.metadata_routing.MetadataRequest
+            The requests of the methods `fit` and `score`.
         """
         from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
 
@@ -169,18 +200,27 @@ class Estimator:
 
         Parameters
         ----------
-        sample_weight : bool, str or None
-            True: pass it if given; False: do not; None: an error if given; a str: pass what
-            is given under this name.
+        sample_weight : bool, str or None, default=sklearn.utils.metadata_routing.UNCHANGED
+            With True, a meta-estimator passes the `sample_weight` that it is given. With False, it
+            does not pass it. With None, it raises an error if it is given one. With a str, it
+            passes the argument of that name. By default, the request stays as it is.
 
         Returns
         -------
-        self
+        self : Estimator
+            The estimator itself.
 
         Raises
         ------
         RuntimeError
             If metadata routing is not enabled in scikit-learn.
+
+        Examples
+        --------
+        >>> import sklearn
+        >>> from gmm_core import GaussianMixture
+        >>> with sklearn.config_context(enable_metadata_routing=True):
+        ...     gm = GaussianMixture().set_fit_request(sample_weight=True)
         """
         return self._request_sample_weight("fit", sample_weight)
 
@@ -189,21 +229,32 @@ class Estimator:
 
         Parameters
         ----------
-        sample_weight : bool, str or None
-            As in `set_fit_request`.
+        sample_weight : bool, str or None, default=sklearn.utils.metadata_routing.UNCHANGED
+            It has the meaning that it has for `set_fit_request`.
 
         Returns
         -------
-        self
+        self : Estimator
+            The estimator itself.
 
         Raises
         ------
         RuntimeError
             If metadata routing is not enabled in scikit-learn.
+
+        Examples
+        --------
+        >>> import sklearn
+        >>> from gmm_core import GaussianMixture
+        >>> with sklearn.config_context(enable_metadata_routing=True):
+        ...     gm = GaussianMixture().set_score_request(sample_weight=True)
         """
         return self._request_sample_weight("score", sample_weight)
 
-    def _request_sample_weight(self, method: str, alias: bool | str | None) -> Self:
+    def _request_sample_weight(
+        self, method: Literal["fit", "score"], alias: bool | str | None
+    ) -> Self:
+        """Store the request of a method for `sample_weight`."""
         import sklearn
 
         if not sklearn.get_config()["enable_metadata_routing"]:

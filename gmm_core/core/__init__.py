@@ -1,1 +1,1 @@
-"""The way to the compiled kernels: which build runs, on how many threads; and shared basics."""
+"""What all other rooms use: types, errors, seeds, threads, and the choice of the kernels."""

@@ -1,4 +1,4 @@
-"""The build of the kernels that this process runs, chosen once, when the package is imported."""
+"""The choice of the kernels' build that this process runs, made when the package is imported."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from gmm_core._build_config import LEVELS
 from gmm_core._cpu import supported_levels
 from gmm_core.core.signatures import ExpectationKernels, KMeansKernels, MaximizationKernels
 
-VARIABLE = "GMM_CORE_ISA"
+VARIABLE = "GMM_CORE_ISA"  # the environment variable that forces a level
 
 
 def _choose() -> str:
+    """Return the highest level that the processor and this build have, or the one forced."""
     available = [level for level in supported_levels() if level in LEVELS]
     forced = os.environ.get(VARIABLE)
     if forced is None:
         return available[-1]
     if forced not in available:
         raise ImportError(
-            f"{VARIABLE}={forced}, but this processor and this build of gmm_core have "
+            f"{VARIABLE}={forced}, but this processor and this build of gmm_core support only "
             f"{', '.join(available)}"
         )
     return forced
@@ -33,6 +34,7 @@ LEVEL = _choose()
 
 
 def _load(name: str) -> Any:
+    """Import a compiled module. Its type is one of the protocols in `core/signatures.py`."""
     return importlib.import_module(f"gmm_core.{name}")
 
 
@@ -44,16 +46,16 @@ maximization: MaximizationKernels = _load(f"_maximization_{LEVEL}")
 
 
 def expectation(dtype: npt.DTypeLike) -> ExpectationKernels:
-    """Return the kernels of the E-step (src/_expectation.pyx) for float32 or float64 samples."""
+    """Return the kernels of the E-step for float32 or float64 samples: src/_expectation.pyx."""
     return _BY_TYPE[np.dtype(dtype)][0]
 
 
 def kmeans(dtype: npt.DTypeLike) -> KMeansKernels:
-    """Return the kernels of k-means (src/_kmeans.pyx) for float32 or float64 samples."""
+    """Return the kernels of k-means for float32 or float64 samples: src/_kmeans.pyx."""
     return _BY_TYPE[np.dtype(dtype)][1]
 
 
 def check_status(status: int) -> None:
-    """Raise AssertionError if a kernel of a debug build found a buffer too small."""
+    """Raise AssertionError if a kernel of a debug build has found that a buffer is too small."""
     if status < 0:
         raise AssertionError("a kernel was about to access memory beyond a buffer")

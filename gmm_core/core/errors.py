@@ -7,71 +7,115 @@ from typing import Any
 
 
 class InvalidParameterError(ValueError, TypeError):
-    """A constructor parameter has a type or a value that it cannot have."""
+    """The error for an option whose type or value is not allowed.
+
+    It is a ValueError and a TypeError, as scikit-learn's error of this name is. `fit` and the other
+    methods raise it; the constructor checks nothing.
+
+    Examples
+    --------
+    >>> from gmm_core import GaussianMixture, InvalidParameterError
+    >>> try:
+    ...     GaussianMixture(n_components=0).fit([[1.0], [2.0]])
+    ... except InvalidParameterError as error:
+    ...     print(error)
+    The 'n_components' parameter of GaussianMixture must be an int in the range [1, inf). Got 0 \
+instead.
+    """
 
 
 class NotFittedError(ValueError, AttributeError):
-    """A method that needs a fitted model was called before `fit`."""
+    """The error for a method that needs a fitted model and was called before `fit`.
+
+    If `sklearn.exceptions` has been imported, scikit-learn's error of this name is raised instead.
+    Both are a ValueError and an AttributeError.
+
+    Examples
+    --------
+    >>> from gmm_core import GaussianMixture
+    >>> try:
+    ...     GaussianMixture().predict([[1.0]])
+    ... except ValueError as error:
+    ...     print(type(error).__name__)
+    NotFittedError
+    """
 
 
 class ConvergenceWarning(UserWarning):
-    """EM stopped before it converged."""
+    """The warning that EM has stopped before it converged.
+
+    If `sklearn.exceptions` has been imported, scikit-learn's warning of this name is issued
+    instead. Both are a UserWarning.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from gmm_core import GaussianMixture
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     gm = GaussianMixture(max_iter=1).fit([[1.0], [2.0]])
+    >>> caught[0].category.__name__
+    'ConvergenceWarning'
+    """
 
 
 class NumericalError(ValueError):
-    """EM cannot go on from this start; another may do better."""
+    """The error that ends EM from one start. EM from another start may succeed."""
 
 
 class IllDefinedCovarianceError(NumericalError):
-    """The covariance of a component is not positive definite."""
+    """The error for a covariance that is not positive definite."""
 
 
 class NoDensityError(NumericalError):
-    """A sample has probability 0 under every component.
+    """The error for a sample that has probability 0 under every component.
 
     Parameters
     ----------
     row : int
-        The row of the sample in X.
+        The number of the sample's row in X.
     condition : str, default=""
-        A part of the message that follows the name of the row.
+        Text that follows the number of the row in the message.
     """
 
     def __init__(self, row: int, condition: str = "") -> None:
-        super().__init__(row, condition)  # so that it can be pickled
+        super().__init__(row, condition)  # with these arguments the error can be pickled
         self.row, self.condition = row, condition
 
     def __str__(self) -> str:
         return (
-            f"X[{self.row}]{self.condition} has probability 0 under every component: it is too far "
-            "from all of them for floating-point numbers. Scale the data, or start from other "
-            "means."
+            f"X[{self.row}]{self.condition} has probability 0 under every component: its density "
+            "is too small for a floating-point number. Scale the data, or start from other means."
         )
 
 
 def same_kind(error: Exception, message: str) -> ValueError | TypeError:
-    """Make a TypeError if the error is one, and otherwise a ValueError, with another message."""
+    """Return a new error with another message: a TypeError for a TypeError, else a ValueError."""
     return TypeError(message) if isinstance(error, TypeError) else ValueError(message)
 
 
 def _class_of_sklearn(name: str) -> Any:
-    """Return the exception class of scikit-learn if it is loaded: only then can it be caught."""
+    """Return an exception class of scikit-learn if that is loaded, else None.
+
+    A program that has not loaded it cannot catch the class.
+    """
     return getattr(sys.modules.get("sklearn.exceptions"), name, None)
 
 
 def not_fitted_error(estimator_name: str, detail: str = "") -> Exception:
-    """Make the error for a method that was called before `fit`.
+    """Return the error for a method that was called before `fit`.
 
     Parameters
     ----------
     estimator_name : str
+        The name of the class in the message.
     detail : str, default=""
-        A further sentence.
+        A sentence to add to the message.
 
     Returns
     -------
     Exception
-        scikit-learn's NotFittedError if `sklearn.exceptions` is loaded, else ours.
+        scikit-learn's NotFittedError if `sklearn.exceptions` is loaded, else that of this module.
     """
     error = _class_of_sklearn("NotFittedError") or NotFittedError
     made: Exception = error(
@@ -82,6 +126,6 @@ def not_fitted_error(estimator_name: str, detail: str = "") -> Exception:
 
 
 def convergence_warning_class() -> type[UserWarning]:
-    """Return scikit-learn's ConvergenceWarning if `sklearn.exceptions` is loaded, else ours."""
+    """Return scikit-learn's ConvergenceWarning if that is loaded, else that of this module."""
     category: type[UserWarning] = _class_of_sklearn("ConvergenceWarning") or ConvergenceWarning
     return category

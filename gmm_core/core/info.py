@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict
 
 from gmm_core._build_config import CHECKS, COMPILER, LEVELS, OPENMP, VERSION
 from gmm_core.core import dispatch
 from gmm_core.core.threads import effective_n_threads
 
 
-def build_info() -> dict[str, object]:
-    """Describe the compiled core, for bug reports and benchmarks.
+class BuildInfo(TypedDict):
+    """The dict that `build_info` returns, which explains its keys."""
+
+    version: str
+    compiler: str
+    isa: str
+    isa_built: tuple[str, ...]
+    openmp: bool
+    n_threads: int
+    checks: bool
+
+
+def build_info() -> BuildInfo:
+    """Describe the compiled kernels, for bug reports and benchmarks.
 
     Returns
     -------
     dict
-        `version` and `compiler`; `isa`, the instruction-set level that runs (the environment
-        variable GMM_CORE_ISA forces one); `isa_built`, the levels that this build contains;
-        `openmp`, whether the kernels have parallel sections; `n_threads`, the number of threads
-        that ``n_threads=None`` means at present; `checks`, whether this is a debug build with
-        bounds checks.
+        - `version` (str): the version of gmm_core;
+        - `compiler` (str): the C compiler that built the kernels, and its version;
+        - `isa` (str): the instruction-set level of the kernels that run, 'base', 'v3' or 'v4'. It
+          is the highest that the processor has, unless the environment variable GMM_CORE_ISA names
+          another;
+        - `isa_built` (tuple of str): the levels that this build contains;
+        - `openmp` (bool): whether the kernels can use several threads;
+        - `n_threads` (int): the number of threads that ``n_threads=None`` means at present;
+        - `checks` (bool): whether this is a debug build, which checks the bounds of arrays.
 
     Examples
     --------
@@ -39,5 +56,17 @@ def build_info() -> dict[str, object]:
 
 
 def get_include() -> str:
-    """Return the folder of gmm_core.h, by which C and C++ call the kernels."""
+    """Return the folder of the header gmm_core.h, with which C and C++ call the kernels.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import pathlib
+    >>> from gmm_core import get_include
+    >>> pathlib.Path(get_include(), "gmm_core.h").exists()
+    True
+    """
     return str(Path(__file__).parents[1] / "include")

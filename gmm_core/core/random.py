@@ -1,4 +1,4 @@
-"""The random number generators of NumPy, from seeds."""
+"""Random number generators of NumPy, made from seeds."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gmm_core.core.types import AnyArray
+
 MAX_SEED = 2**32 - 1
 
 
 @functools.cache
 def _constant_entropy() -> np.random.bit_generator.ISeedSequence:
+    """Return a source of entropy that costs nothing; a generator must be seeded after its use."""
+
     class ConstantEntropy(np.random.bit_generator.ISeedSequence):
-        def generate_state(
-            self, n_words: int, dtype: npt.DTypeLike = np.uint32
-        ) -> npt.NDArray[Any]:
+        def generate_state(self, n_words: int, dtype: npt.DTypeLike = np.uint32) -> AnyArray:
             return np.ones(n_words, dtype)
 
         def __reduce__(self) -> tuple[Any, ...]:
@@ -27,9 +29,10 @@ def _constant_entropy() -> np.random.bit_generator.ISeedSequence:
 
 
 def _seeded(seed: int) -> np.random.RandomState:
-    """Make ``RandomState(seed)`` in a third of its time, which is long beside a small fit.
+    """Return a generator that is equal to ``RandomState(seed)``, three times faster.
 
-    NumPy fills the state with entropy of the operating system before it seeds it.
+    NumPy asks the operating system for entropy before it applies the seed. For a small fit, that
+    takes a noticeable part of the time.
     """
     entropy: Any = _constant_entropy()
     random_state = np.random.RandomState(np.random.MT19937(entropy))
@@ -43,8 +46,8 @@ def check_random_state(seed: object) -> np.random.RandomState:
     Parameters
     ----------
     seed : None, int or numpy.random.RandomState
-        None (or the module ``numpy.random``) is NumPy's global generator, an int seeds a new
-        one, and a RandomState is returned as it is.
+        None (or the module ``numpy.random``) stands for NumPy's global generator. An int seeds a
+        new generator. A RandomState is returned as it is.
 
     Returns
     -------

@@ -1,26 +1,22 @@
-"""The functions of the compiled modules, for type checkers.
+"""Signatures of the functions in the compiled modules, for type checkers.
 
-Each source in src/ is built several times, under names that end in the instruction set and the
-element type. One class here stands for all builds of a source, where the arguments are explained.
+Each source in src/ is built several times. The names of the modules end in the instruction set and
+the element type. One class here describes all builds of a source. The source explains the arguments
+of its functions.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from gmm_core.core.types import Flags, Labels, LongDoubleArray
 from gmm_core.core.types import Float64Array as Double
-from gmm_core.core.types import FloatArray as Real  # of the element type of the build
-from gmm_core.core.types import Labels
-
-Flags = npt.NDArray[np.int8]
-Status = npt.NDArray[np.intp]
+from gmm_core.core.types import FloatArray as Real  # its element type is that of the build
+from gmm_core.core.types import Indices as Status
 
 
 class ExpectationKernels(Protocol):
-    """src/_expectation.pyx."""
+    """The functions of src/_expectation.pyx, the kernels of the E-step."""
 
     def sizes(self, covariance_type: int, K: int, D: int) -> tuple[int, int, int, int]: ...
 
@@ -45,7 +41,7 @@ class ExpectationKernels(Protocol):
 
 
 class KMeansKernels(Protocol):
-    """src/_kmeans.pyx."""
+    """The functions of src/_kmeans.pyx, the kernels of k-means and of k-means++."""
 
     def lloyd_step(
         self, X: Real, sample_weight: Double, centers: Double, origins: Double, labels: Labels,
@@ -60,7 +56,7 @@ class KMeansKernels(Protocol):
 
 
 class MaximizationKernels(Protocol):
-    """src/_maximization.pyx."""
+    """The functions of src/_maximization.pyx, the kernels of the M-step and of factors."""
 
     def maximization_step(
         self, statistics: Double, shift: Double, reg_covar: Double, weights: Double, means: Double,
@@ -79,7 +75,7 @@ class MaximizationKernels(Protocol):
     ) -> int: ...
 
     def factor_precisions(
-        self, precisions: Double, precisions_cholesky: Double, scratch: npt.NDArray[np.longdouble],
+        self, precisions: Double, precisions_cholesky: Double, scratch: LongDoubleArray,
         n_threads: int,
     ) -> int: ...
 

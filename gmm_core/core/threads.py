@@ -1,4 +1,4 @@
-"""How many threads a call uses: one rule, in one function."""
+"""The rule for the number of threads of a call: `effective_n_threads` is the only place for it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from gmm_core._build_config import OPENMP
 from gmm_core._cpu import bound_processors, max_threads
 
-_MOST_PER_CPU = 4   # more threads only take memory: each has sums of its own
+_MOST_PER_CPU = 4  # more threads gain no speed, and each of them takes memory for its own sums
 _in_forked_child = False
 
 
 def _mark_forked_child() -> None:
-    # The parent's OpenMP runtime does not survive a fork (GNU's hangs): no parallel section here.
+    # The OpenMP runtime does not survive a fork (GNU's hangs), so a forked child uses one thread.
     global _in_forked_child
     _in_forked_child = True
 
@@ -25,7 +25,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _quota_in(group: Path) -> float:
-    """Return how many CPUs the quota of a control group allows, infinity if it has none."""
+    """Return how many CPUs the quota of a control group allows; infinity if it has no quota."""
     try:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text().split()
@@ -39,10 +39,11 @@ def _quota_in(group: Path) -> float:
 
 @functools.cache
 def _quota(proc: Path = Path("/proc/self")) -> int | None:
-    """Return the CPUs that the control groups of this process allow, rounded up, or None.
+    """Return how many CPUs the control groups of this process allow, or None if they do not say.
 
-    A group is bound by the groups that contain it too, so the smallest quota counts from the
-    group of the process up to the root of the mounted hierarchy (version 2, or 1).
+    A control group is also bound by the quotas of the groups that contain it. So this is the
+    smallest quota (rounded up) on the way from the group of the process to the root of the mounted
+    hierarchy, which may be of version 1 or 2 of control groups.
     """
     smallest = math.inf
     try:
@@ -56,7 +57,7 @@ def _quota(proc: Path = Path("/proc/self")) -> int | None:
             kind, _, options = filesystem.split(" ", 2)
             if kind not in paths or (kind == "cgroup" and "cpu" not in options.split(",")):
                 continue
-            root, mounted_at = mount.split(" ")[3:5]  # root: the group that is mounted there
+            root, mounted_at = mount.split(" ")[3:5]  # root is the group that is mounted there
             top = Path(mounted_at.replace("\\040", " "))
             own = paths[kind]
             group = top / own.relative_to(root) if own.is_relative_to(root) else top
@@ -70,9 +71,10 @@ def _quota(proc: Path = Path("/proc/self")) -> int | None:
 
 
 def available() -> int:
-    """CPUs that affinity and quota leave to this process.
+    """Return the number of CPUs that the affinity and the CPU quota leave to this process.
 
-    Where OpenMP binds its threads, the affinity is that of one of them: OpenMP knows how many.
+    If OpenMP binds each thread to a processor, the affinity of the calling thread is that processor
+    alone. Then OpenMP is asked for the number of processors.
     """
     count = bound_processors()
     if not count and hasattr(os, "sched_getaffinity"):
@@ -83,18 +85,19 @@ def available() -> int:
 
 
 def effective_n_threads(n_threads: int | None = None) -> int:
-    """Turn the `n_threads` of the user into a number of threads.
+    """Return the number of threads that the option `n_threads` means.
 
-    None means what the CPU affinity and the container's CPU quota allow, and no more than
-    OMP_NUM_THREADS, if that is set, or the OpenMP runtime's limit in the calling thread, which
-    threadpoolctl lowers. A negative number counts back from the CPUs allowed: -1 is all of them,
-    -2 all but one. A positive number is taken as it is, but for a limit of four for each CPU
-    allowed. Always 1 without OpenMP, and in a forked child.
+    None means one thread for each CPU that the affinity and the container's CPU quota allow, but no
+    more than OMP_NUM_THREADS, if that is set, and no more than the OpenMP runtime allows in the
+    calling thread (threadpoolctl sets that limit). A negative number counts back from the CPUs
+    allowed: -1 means all of them, -2 all but one. A positive number is taken as it is, up to four
+    threads for each CPU allowed. The result is always 1 in a build without OpenMP, and in a forked
+    child.
 
     Parameters
     ----------
-    n_threads : int or None
-        Not 0.
+    n_threads : int or None, default=None
+        Any int but 0.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Names for the types of arrays. All annotations of the package use these."""
+"""Names for the types of arrays, and for choices. All annotations of the package use these."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,13 @@ import numpy.typing as npt
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 FloatArray = Float32Array | Float64Array
-Labels = npt.NDArray[np.int64]  # a component for each sample
-Indices = npt.NDArray[np.intp]  # numbers of rows, features or components
-Names = npt.NDArray[np.object_]  # of features
-RegCovar = float | Float64Array  # one number for all features, or one for each
+LongDoubleArray = npt.NDArray[np.longdouble]
+AnyArray = npt.NDArray[Any]  # an array whose element type only the caller knows
+Labels = npt.NDArray[np.int64]  # the component of each sample
+Indices = npt.NDArray[np.intp]  # indices of rows, features or components
+Flags = npt.NDArray[np.int8]  # 0 or 1 for each component
+Names = npt.NDArray[np.object_]  # names of the features, which are str
+RegCovar = float | Float64Array  # one number for all features, or a number for each feature
 
 CovarianceName = Literal["full", "tied", "diag", "spherical"]
 StartName = Literal["kmeans", "k-means++", "random", "random_from_data"]

@@ -1,4 +1,4 @@
-"""Warnings that point at the user's line, however deep in the package they arise."""
+"""Warnings that point at the line of the user's code which called the package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     message : str
     category : type of Warning, default=UserWarning
     """
-    # Python 3.12 has skip_file_prefixes for this; 3.11 has to count the frames.
+    # Python 3.12 has skip_file_prefixes for this. For 3.11, the frames have to be counted.
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
