@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -20,7 +20,7 @@ except ImportError as error:
 from gmm_core import __version__, mixture
 from gmm_core.core.errors import not_fitted_error
 from gmm_core.core.threads import effective_n_threads
-from gmm_core.core.types import FloatArray, Names
+from gmm_core.core.types import AnyArray, FloatArray, Names
 from gmm_core.core.warn import warn
 from gmm_core.data.cluster import (
     DaskChunks,
@@ -40,76 +40,114 @@ from gmm_core.fit.result import set_attributes
 from gmm_core.infer import score
 from gmm_core.infer.score import Score
 
+_Method = Literal["predict", "predict_proba", "score_samples", "impute"]
+
 
 class GaussianMixture(mixture.GaussianMixture):
     """A Gaussian mixture that also takes Dask arrays and data frames.
 
-    The constructor and the attributes are those of `gmm_core.GaussianMixture`. Methods treat X that
-    is not a Dask collection as that class does.
+    The parameters of the constructor and the attributes are those of `gmm_core.GaussianMixture`.
+    Methods treat X that is not a Dask collection as that class does.
 
     `fit` and `fit_predict` of a collection run on the cluster of the current `distributed.Client`.
     The result agrees, up to rounding, with `gmm_core.GaussianMixture.fit` on the same rows. X and
-    `sample_weight` may be Dask collections with any chunks; the weights may also be a NumPy array.
-    The chunks are computed once and stay on the workers until the fit has ended; collections that
+    `sample_weight` may be Dask collections with any chunks. The weights may also be a NumPy array.
+    The chunks are computed once and stay on the workers until the fit has ended. Collections that
     are persisted already are used where they are. Each iteration sends the parameters to the
-    workers, and sums of K·D² numbers to the client. Each chunk is a task of one thread, and
-    `n_threads` is the number of threads for the client's own part of the work. To keep the workers
-    busy, make several chunks for each of their threads, of some 10,000 rows or more. The bits of
-    the result depend on the chunks, not on the number of workers or on their failures (if all
-    processors have the same instruction sets). EM starts from the rows that `fit` would draw (see
-    `init_size`); they are sent to the client. NaN and masked values are refused by `fit`, whatever
-    `missing` is.
+    workers, and about K·D² sums back to the client, for K components and D features. Each chunk is
+    a task of one thread, and `n_threads` is the number of threads for the work of the client. To
+    keep the workers busy, make several chunks for each of their threads, with 10,000 rows or more.
+    EM starts from the rows that `fit` would draw (see `init_size`), which are sent to the client.
+    `fit` refuses NaN and masked values, whatever `missing` is.
 
-    If a worker dies, the scheduler computes the results again that were lost with it. The fit fails
+    Results for the same chunks are bit-identical for any number of workers, even if some of these
+    fail, as long as all processors have the same instruction sets.
+
+    If a worker dies, the scheduler recomputes the results that were lost with it. The fit fails
     with the `KilledWorker` of distributed when the same task has killed four workers (the setting
-    ``distributed.scheduler.allowed-failures`` changes that number). A cluster without workers makes
-    the fit wait, with a warning, until one has started; an adaptive cluster starts workers when
-    there are tasks.
+    ``distributed.scheduler.allowed-failures`` changes that number). If the cluster has no workers,
+    the fit issues a warning and waits until one has started. An adaptive cluster starts workers
+    when there are tasks.
 
-    `predict`, `predict_proba` and `score_samples` of a collection return Dask arrays that have not
-    been computed; they need no client. `score`, `bic` and `aic` return numbers, which are computed
-    by the current scheduler of Dask. With weights, and an unknown number of rows in a chunk, these
-    three keep the log-likelihood and the weight of each row until they return. The graph contains
-    the model once.
+    `predict`, `predict_proba`, `score_samples` and `impute` of a collection need no client. They
+    return lazy Dask arrays. `score`, `bic` and `aic` return numbers, which the current scheduler of
+    Dask computes. With weights, and if the number of rows in a chunk is unknown, these three keep
+    the log-likelihood and the weight of each row in memory until they return. The graph of Dask
+    contains the model once.
 
     Raises
     ------
     RuntimeError
-        From `fit`: if there is no client; if a worker has no gmm_core or another version; if the
-        client is closed or restarted during the fit; if data or workers are lost repeatedly.
+        From `fit`, if there is no client, if a worker has no gmm_core or another version of it, if
+        the client is closed or restarted during the fit, or if data or workers are lost repeatedly.
     ValueError, TypeError
-        As from `gmm_core.GaussianMixture`, with the number of the chunk where that applies. The
-        estimator is then as it was before.
+        For the same reasons as from `gmm_core.GaussianMixture`. If the reason lies in a chunk, the
+        message has the number of the chunk. A failed fit leaves the estimator as it was.
 
     Warns
     -----
     UserWarning
         If X is chunked along the features and has to be rechunked, and if `fit` waits for a worker.
 
+    See Also
+    --------
+    gmm_core.GaussianMixture : Describes the parameters and the attributes.
+
     Examples
     --------
     >>> import dask.array as da
     >>> from distributed import Client
     >>> from gmm_core.dask import GaussianMixture
-    >>> client = Client()  # doctest: +SKIP
-    >>> X = da.random.default_rng(0).normal(size=(1_000_000, 8), chunks=(50_000, 8))
-    >>> gm = GaussianMixture(4, random_state=0).fit(X)  # doctest: +SKIP
-    >>> labels = gm.predict(X)  # doctest: +SKIP
+    >>> client = Client(processes=False, dashboard_address=None)
+    >>> X = da.random.default_rng(0).normal(size=(4_000, 2), chunks=(1_000, 2))
+    >>> gm = GaussianMixture(random_state=0).fit(X)
+    >>> gm.predict(X)
+    dask.array<gmm_core-predict, shape=(4000,), dtype=int64, chunksize=(1000,), \
+chunktype=numpy.ndarray>
+    >>> client.close()
     """
 
     def fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:
-        """Fit the mixture by EM; see `gmm_core.GaussianMixture.fit`.
+        """Fit the mixture by EM, from `n_init` starts; see `gmm_core.GaussianMixture.fit`.
 
         Parameters
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
         y : object, default=None
             Ignored.
         sample_weight : array-like or Dask collection of shape (n_samples,), default=None
+            Non-negative weights. None means a weight of 1 for every sample.
 
         Returns
         -------
         self : GaussianMixture
+            The fitted model.
+
+        Raises
+        ------
+        RuntimeError
+            If X is a Dask collection and there is no client, a worker has another version of
+            gmm_core, the client is closed or restarted, or data or workers are lost repeatedly.
+        ValueError, TypeError
+            If X or the weights have values that are not allowed, and if all starts fail.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If EM has not converged within `max_iter` iterations.
+        UserWarning
+            If X is chunked along the features, if the fit waits for a worker, and for the reasons
+            of `gmm_core.GaussianMixture.fit`.
+
+        Examples
+        --------
+        The example of the class fits a Dask array. X may also be an array of NumPy:
+
+        >>> import numpy as np
+        >>> from gmm_core.dask import GaussianMixture
+        >>> GaussianMixture().fit(np.array([[1.0], [3.0]])).means_.tolist()
+        [[2.0]]
         """
         if not dask.is_dask_collection(X):
             return super().fit(X, y, sample_weight)
@@ -127,18 +165,33 @@ class GaussianMixture(mixture.GaussianMixture):
         return self
 
     def fit_predict(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:
-        """Fit the mixture, and return the component of each sample.
+        """Fit the mixture, and return the most probable component of each sample.
 
         Parameters
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
         y : object, default=None
             Ignored.
         sample_weight : array-like or Dask collection of shape (n_samples,), default=None
+            Non-negative weights. None means a weight of 1 for every sample.
 
         Returns
         -------
         labels : ndarray or Dask array of shape (n_samples,), int64
+            A Dask array, which is lazy, if X is a Dask collection.
+
+        Raises
+        ------
+        RuntimeError, ValueError, TypeError
+            For the reasons of `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gmm_core.dask import GaussianMixture
+        >>> GaussianMixture().fit_predict(np.array([[1.0], [3.0]])).tolist()
+        [0, 0]
         """
         if not dask.is_dask_collection(X):
             return super().fit_predict(X, y, sample_weight)
@@ -147,30 +200,77 @@ class GaussianMixture(mixture.GaussianMixture):
     # --- using a fitted mixture --------------------------------------------------------------
 
     def predict(self, X: Any) -> Any:
-        """Return the component of each sample; see `gmm_core.GaussianMixture.predict`.
+        """Return the most probable component of each sample: argmax_k r_nk.
+
+        `gmm_core.GaussianMixture.predict` tells more.
 
         Parameters
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
 
         Returns
         -------
         labels : ndarray or Dask array of shape (n_samples,), int64
+            A Dask array, which is lazy, if X is a Dask collection.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit the model or is not numbers. An error about the values in a chunk is
+            raised when the chunk is computed.
+        NotFittedError
+            If the model is not fitted.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> import numpy as np
+        >>> from gmm_core.dask import GaussianMixture
+        >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+        >>> gm = GaussianMixture(2, random_state=0, means_init=[[1.0, 2], [10, 2]]).fit(X)
+        >>> collection = da.from_array(X, chunks=(3, 2))
+        >>> gm.predict(collection).compute().tolist()
+        [0, 0, 0, 1, 1, 1]
         """
         if not dask.is_dask_collection(X):
             return super().predict(X)
         return self._lazy(self._collection(X), "predict", np.empty(0, np.int64))
 
     def predict_proba(self, X: Any) -> Any:
-        """Return the responsibilities; see `gmm_core.GaussianMixture.predict_proba`.
+        """Return the responsibilities r_nk = π_k N(x_n | μ_k, Σ_k) / Σ_j π_j N(x_n | μ_j, Σ_j).
+
+        `gmm_core.GaussianMixture.predict_proba` tells more.
 
         Parameters
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
 
         Returns
         -------
         responsibilities : ndarray or Dask array of shape (n_samples, n_components)
+            float32 if X and the fitted means are float32, else float64. A Dask array, which is
+            lazy, if X is a Dask collection.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit the model or is not numbers. An error about the values in a chunk is
+            raised when the chunk is computed.
+        NotFittedError
+            If the model is not fitted.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> import numpy as np
+        >>> from gmm_core.dask import GaussianMixture
+        >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+        >>> gm = GaussianMixture(2, random_state=0, means_init=[[1.0, 2], [10, 2]]).fit(X)
+        >>> collection = da.from_array(X, chunks=(3, 2))
+        >>> gm.predict_proba(collection).compute().round(3).tolist()[0]
+        [1.0, 0.0]
         """
         if not dask.is_dask_collection(X):
             return super().predict_proba(X)
@@ -179,102 +279,217 @@ class GaussianMixture(mixture.GaussianMixture):
         return self._lazy(array, "predict_proba", empty)
 
     def score_samples(self, X: Any) -> Any:
-        """Return the log-likelihood of each sample; see `gmm_core.GaussianMixture.score_samples`.
+        """Return the log-likelihood of each sample: log p(x_n) = log Σ_k π_k N(x_n | μ_k, Σ_k).
+
+        `gmm_core.GaussianMixture.score_samples` tells more.
 
         Parameters
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
 
         Returns
         -------
         log_likelihood : ndarray or Dask array of shape (n_samples,)
+            float32 if X and the fitted means are float32, else float64. A Dask array, which is
+            lazy, if X is a Dask collection.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit the model or is not numbers. An error about the values in a chunk is
+            raised when the chunk is computed.
+        NotFittedError
+            If the model is not fitted.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> import numpy as np
+        >>> from gmm_core.dask import GaussianMixture
+        >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+        >>> gm = GaussianMixture(2, random_state=0, means_init=[[1.0, 2], [10, 2]]).fit(X)
+        >>> collection = da.from_array(X, chunks=(3, 2))
+        >>> gm.score_samples(collection).compute().shape
+        (6,)
         """
         if not dask.is_dask_collection(X):
             return super().score_samples(X)
         return self._log_likelihood(self._collection(X))
 
     def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:
-        """Return the mean log-likelihood of the samples; see `gmm_core.GaussianMixture.score`.
+        """Return the mean log-likelihood of the samples: Σ_n w_n log p(x_n) / Σ_n w_n.
+
+        `gmm_core.GaussianMixture.score` tells more.
 
         Parameters
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
         y : object, default=None
             Ignored.
         sample_weight : array-like or Dask collection of shape (n_samples,), default=None
+            Non-negative weights. None means a weight of 1 for every sample.
 
         Returns
         -------
         log_likelihood : float
+            The weighted mean, in nats per sample.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit the model, or X or the weights have values that are not allowed.
+        NotFittedError
+            If the model is not fitted.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> import numpy as np
+        >>> from gmm_core.dask import GaussianMixture
+        >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+        >>> gm = GaussianMixture(2, random_state=0, means_init=[[1.0, 2], [10, 2]]).fit(X)
+        >>> collection = da.from_array(X, chunks=(3, 2))
+        >>> abs(gm.score(collection) - gm.score(X)) < 1e-9
+        True
         """
         if not dask.is_dask_collection(X):
             return super().score(X, y, sample_weight)
         return self._score(self._collection(X), sample_weight).mean
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the Bayesian information criterion; see `gmm_core.GaussianMixture.bic`.
+        """Return the Bayesian information criterion of the samples.
+
+        It is p log W − 2 Σ_n w_n log p(x_n) for p free parameters and the total weight W = Σ_n w_n.
+        `gmm_core.GaussianMixture.bic` tells more.
 
         Parameters
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
         sample_weight : array-like or Dask collection of shape (n_samples,), default=None
+            Non-negative weights. None means a weight of 1 for every sample.
 
         Returns
         -------
         bic : float
+            The smaller it is, the better.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit the model, or X or the weights have values that are not allowed.
+        NotFittedError
+            If the model is not fitted.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> import numpy as np
+        >>> from gmm_core.dask import GaussianMixture
+        >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+        >>> gm = GaussianMixture(2, random_state=0, means_init=[[1.0, 2], [10, 2]]).fit(X)
+        >>> collection = da.from_array(X, chunks=(3, 2))
+        >>> abs(gm.bic(collection) - gm.bic(X)) < 1e-9
+        True
         """
         if not dask.is_dask_collection(X):
             return super().bic(X, sample_weight)
         return self._score(self._collection(X), sample_weight).bic(self._n_parameters())
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
-        """Return the Akaike information criterion; see `gmm_core.GaussianMixture.aic`.
+        """Return the Akaike information criterion of the samples.
+
+        It is 2 p − 2 Σ_n w_n log p(x_n) for p free parameters. `gmm_core.GaussianMixture.aic` tells
+        more.
 
         Parameters
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
         sample_weight : array-like or Dask collection of shape (n_samples,), default=None
+            Non-negative weights. None means a weight of 1 for every sample.
 
         Returns
         -------
         aic : float
+            The smaller it is, the better.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit the model, or X or the weights have values that are not allowed.
+        NotFittedError
+            If the model is not fitted.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> import numpy as np
+        >>> from gmm_core.dask import GaussianMixture
+        >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+        >>> gm = GaussianMixture(2, random_state=0, means_init=[[1.0, 2], [10, 2]]).fit(X)
+        >>> collection = da.from_array(X, chunks=(3, 2))
+        >>> abs(gm.aic(collection) - gm.aic(X)) < 1e-9
+        True
         """
         if not dask.is_dask_collection(X):
             return super().aic(X, sample_weight)
         return self._score(self._collection(X), sample_weight).aic(self._n_parameters())
 
     def impute(self, X: Any, sample: bool = False) -> Any:
-        """Fill missing values; see `gmm_core.GaussianMixture.impute`.
-
-        The result for a collection is lazy, and `sample` must then be False.
+        """Fill missing values with their conditional means; see `gmm_core.GaussianMixture.impute`.
 
         Parameters
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
         sample : bool, default=False
+            Whether missing values are drawn at random instead. It must be False if X is a Dask
+            collection.
 
         Returns
         -------
         X : ndarray or Dask array of shape (n_samples, n_features)
+            float32 if X and the fitted means are float32, else float64. A Dask array, which is
+            lazy, if X is a Dask collection.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit the model or is not numbers, or if `sample` is True for a Dask
+            collection. An error about the values in a chunk is raised when the chunk is computed.
+        NotFittedError
+            If the model is not fitted.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> import numpy as np
+        >>> from gmm_core.dask import GaussianMixture
+        >>> gm = GaussianMixture(missing="marginalize").fit(np.array([[1.0, 2], [3, 6], [5, 4]]))
+        >>> gm.impute(da.from_array(np.array([[3.0, np.nan]]))).compute().round(3).tolist()
+        [[3.0, 4.0]]
         """
         if not dask.is_dask_collection(X):
             return super().impute(X, sample)
         if sample:
-            raise ValueError("sample=True needs an array, but X is a collection of dask")
+            raise ValueError("sample=True is for arrays only, but X is a Dask collection")
         array = self._collection(X)
         return self._lazy(array, "impute", np.empty((0, X.shape[1]), self._result_dtype(array)))
 
-    # --- what these methods do with a collection ---------------------------------------------
+    # --- parts of these methods ---------------------------------------------------------------
 
-    def _collection(self, X: Any) -> Any:
+    def _collection(self, X: Any) -> da.Array:
         """Return a collection as a Dask array, checked against the fitted features."""
         if "means_" not in vars(self):
             raise not_fitted_error(type(self).__name__)
         names = vars(self).get("feature_names_in_")
         return _checked_collection(X, self._model().prepared.means.shape[1], names)[0]
 
-    def _score(self, X: Any, sample_weight: Any) -> Score:
-        """Return the mean log-likelihood and the total weight of a Dask array."""
+    def _score(self, X: da.Array, sample_weight: Any) -> Score:
+        """Return the mean log-likelihood and the total weight of the samples."""
         if sample_weight is not None:
             if dask.is_dask_collection(sample_weight):
                 sample_weight = weights_array(sample_weight)
@@ -293,11 +508,11 @@ class GaussianMixture(mixture.GaussianMixture):
         pairs = enumerate(zip(rows, weights, strict=True))
         return _combined(dask.compute(*(score_chunk(model, i, x, w) for i, (x, w) in pairs)))
 
-    def _score_by_rows(self, X: Any, sample_weight: Any) -> Score:
-        """Return the mean log-likelihood and the total weight for chunks of unknown length.
+    def _score_by_rows(self, X: da.Array, sample_weight: Any) -> Score:
+        """Return the mean log-likelihood and the total weight if lengths of chunks are unknown.
 
-        Chunks of X and of the weights can be aligned only once both are computed. What is kept
-        until then is one log-likelihood for each row, so the rows themselves are computed once.
+        The chunks of X and of the weights can be aligned only when their lengths are known. The
+        log-likelihood of each row is kept until then, so that the rows are computed only once.
         """
         log_likelihood = self._log_likelihood(X)
         if dask.is_dask_collection(sample_weight):
@@ -311,12 +526,15 @@ class GaussianMixture(mixture.GaussianMixture):
         pairs = enumerate(zip(parts, weights, strict=True))
         return _combined(dask.compute(*(mean(i, x, w) for i, (x, w) in pairs)))
 
-    def _log_likelihood(self, X: Any) -> Any:
+    def _log_likelihood(self, X: da.Array) -> da.Array:
         """Return the lazy log-likelihoods of a Dask array."""
         return self._lazy(X, "score_samples", np.empty(0, self._result_dtype(X)))
 
-    def _lazy(self, X: Any, method: str, meta: Any) -> Any:
-        """Return an array that calls the method for each chunk when it is computed."""
+    def _lazy(self, X: da.Array, method: _Method, meta: AnyArray) -> da.Array:
+        """Return a lazy array of the results of a method for the chunks.
+
+        `meta` is the result for a chunk without rows.
+        """
         columns = {"drop_axis": 1} if meta.ndim == 1 else {"chunks": (X.chunks[0], meta.shape[1:])}
         return X.map_blocks(
             _apply, model=dask.delayed(self._plain()), method=method, empty=meta,
@@ -324,7 +542,7 @@ class GaussianMixture(mixture.GaussianMixture):
         )  # fmt: skip
 
     def _plain(self) -> mixture.GaussianMixture:
-        """Return a model with the attributes that the workers' methods read, and one thread."""
+        """Return the model for the workers, with the attributes that their tasks read."""
         model = mixture.GaussianMixture(
             len(self.weights_), covariance_type=self.covariance_type, n_threads=1,
             missing=self.missing,
@@ -333,7 +551,8 @@ class GaussianMixture(mixture.GaussianMixture):
         vars(model).update({name: getattr(self, name) for name in names})
         return model
 
-    def _result_dtype(self, X: Any) -> np.dtype[Any]:
+    def _result_dtype(self, X: da.Array) -> np.dtype[Any]:
+        """Return the dtype of the methods' results: float32 if X and the means have it."""
         both_float32 = X.dtype == np.float32 == np.asarray(self.means_).dtype
         return np.dtype(np.float32 if both_float32 else np.float64)
 
@@ -341,7 +560,17 @@ class GaussianMixture(mixture.GaussianMixture):
 def _checked_collection(
     X: Any, n_features: int | None = None, feature_names: Names | None = None
 ) -> tuple[Any, np.dtype[Any], Names | None]:
-    """Return an array chunked by rows, the dtype to convert it to, and the feature names."""
+    """Check a Dask collection.
+
+    Returns
+    -------
+    array : dask.array.Array of shape (n_samples, n_features)
+        The collection, chunked by rows only.
+    dtype : dtype
+        float32 or float64: the dtype of the rows in a fit.
+    names : ndarray of shape (n_features,), object, or None
+        The names of the features.
+    """
     if isinstance(X, da.Array):
         if X.ndim == 2 and np.isnan(X.shape[1]):
             raise ValueError("X has an unknown number of features: call X.compute_chunk_sizes()")
@@ -349,21 +578,22 @@ def _checked_collection(
     elif hasattr(type(X), "to_dask_array"):  # Delayed has any attribute
         example = X._meta
     else:  # Delayed, Bag
-        raise TypeError(f"X is a {type(X).__name__}, expected a dask array or dask data frame")
+        raise TypeError(f"X is a {type(X).__name__}, expected a Dask array or data frame")
     like, names = check_X(
         example, n_features=n_features, feature_names=feature_names, min_samples=0
     )
     array = as_dask_array(X)
     if array.numblocks[1] > 1:
         warn(
-            f"X is chunked along the features, in {array.numblocks[1]} parts: it is rechunked, so "
-            "that each chunk has whole rows"
+            f"X is chunked along the features, in {array.numblocks[1]} parts. It is rechunked, so "
+            "that each chunk has whole rows."
         )
         array = array.rechunk({1: -1})
     return array, like.dtype, names
 
 
 def _current_client() -> distributed.Client:
+    """Return the client that a fit uses, or raise RuntimeError if no usable client runs."""
     advice = (
         "start one with distributed.Client(), for this machine, or with "
         "distributed.Client(scheduler_address)"
@@ -372,26 +602,27 @@ def _current_client() -> distributed.Client:
         client = distributed.get_client()
     except ValueError as error:
         raise RuntimeError(
-            f"fit of a dask collection needs a client of distributed, and none is running: {advice}"
+            f"fit of a Dask collection needs a client of distributed, and none is running: {advice}"
         ) from error
     if client.asynchronous:
         raise RuntimeError(
-            "fit of a dask collection cannot use an asynchronous client: call it in a thread "
+            "fit of a Dask collection cannot use an asynchronous client: call it in a thread "
             f"without an event loop, and {advice}"
         )
     if client.status != "running":
         raise RuntimeError(
-            "fit of a dask collection needs a running client, but the status of the current one is "
+            "fit of a Dask collection needs a running client, but the status of the current one is "
             f"{client.status!r}: {advice}"
         )
     return client
 
 
 def _check_workers(client: distributed.Client) -> None:
-    # eval and int: a worker without gmm_core could not read a function of ours
+    """Raise RuntimeError if a worker cannot import this version of gmm_core."""
+    # Built-in functions are sent, as a worker without gmm_core could not unpickle one of gmm_core.
     code = "__import__('gmm_core').__version__"
     versions = client.run(eval, code, on_error="return")
-    if not versions:  # a task makes an adaptive cluster start a worker
+    if not versions:  # an adaptive cluster starts a worker when there is a task
         gather(client, [client.submit(int, pure=False)])
         versions = client.run(eval, code, on_error="return")
     for worker, version in versions.items():
@@ -404,7 +635,14 @@ def _check_workers(client: distributed.Client) -> None:
 
 
 class _ChunkScore(NamedTuple):
-    """The score of a chunk, and its number of rows, which may have no weight."""
+    """The score of a chunk and its number of rows.
+
+    Attributes
+    ----------
+    score : Score
+        Its weight is 0 if all rows of the chunk have the weight 0.
+    n_samples : int
+    """
 
     score: Score
     n_samples: int
@@ -420,13 +658,17 @@ def _combined(parts: Sequence[_ChunkScore]) -> Score:
     return Score(sum(s.mean * (s.weight / total) for s in scores if s.weight), float(total))
 
 
-def _delayed_chunks(array: Any) -> Any:
-    # Optimized, tasks that two arrays have in common would get different names, and run twice.
+def _delayed_chunks(array: da.Array) -> Any:
+    """Return the chunks of an array as delayed values.
+
+    The graph is not optimised: that would give different names to tasks which two arrays have in
+    common, so that these tasks would run twice.
+    """
     return array.to_delayed(optimize_graph=False).ravel()
 
 
-def _weights_like(X: Any, sample_weight: Any) -> Any:
-    """Return the weights as a dask array with the chunks of X, whose lengths are known."""
+def _weights_like(X: da.Array, sample_weight: Any) -> da.Array:
+    """Return the weights as a Dask array with the chunks of X, whose lengths are known."""
     n = sum(X.chunks[0])
     if dask.is_dask_collection(sample_weight):
         weights = known_chunks(sample_weight)
@@ -435,25 +677,31 @@ def _weights_like(X: Any, sample_weight: Any) -> Any:
     return da.from_array(check_sample_weight(sample_weight, n), chunks=(X.chunks[0],))
 
 
-# --- on the workers -------------------------------------------------------------------------------
+# --- tasks of the workers ---------------------------------------------------------------------
 
 
 def _apply(
     chunk: Any,
     model: mixture.GaussianMixture,
-    method: str,
-    empty: Any,
+    method: _Method,
+    empty: AnyArray,
     block_id: tuple[int, ...] = (0,),
-) -> Any:
+) -> AnyArray:
+    """Return the result of a method of the model for a chunk, and `empty` for one without rows.
+
+    Dask passes the indices of the chunk as `block_id`.
+    """
     if not len(chunk):
         return empty
     with naming_chunk(block_id[0]):
-        return getattr(model, method)(chunk)
+        result: AnyArray = getattr(model, method)(chunk)
+        return result
 
 
 def _score(
     model: mixture.GaussianMixture, i: int, chunk: Any, sample_weight: Any
 ) -> _ChunkScore:
+    """Return the score of chunk i."""
     with naming_chunk(i):
         weight = check_sample_weight(sample_weight, len(chunk), may_be_zero=True)
         if not len(chunk) or (weight is not None and not weight.any()):
@@ -463,6 +711,7 @@ def _score(
 
 
 def _weighted_mean(i: int, log_likelihood: FloatArray, sample_weight: Any) -> _ChunkScore:
+    """Return the score of chunk i from the log-likelihoods of its rows."""
     with naming_chunk(i):
         weight = check_sample_weight(sample_weight, len(log_likelihood), may_be_zero=True)
     assert weight is not None

@@ -10,7 +10,7 @@ import functools
 import inspect
 import reprlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gmm_core._build_config import VERSION
 from gmm_core.core.warn import warn
@@ -251,9 +251,7 @@ class Estimator:
         """
         return self._request_sample_weight("score", sample_weight)
 
-    def _request_sample_weight(
-        self, method: Literal["fit", "score"], alias: bool | str | None
-    ) -> Self:
+    def _request_sample_weight(self, method: str, alias: bool | str | None) -> Self:
         """Store the request of a method for `sample_weight`."""
         import sklearn
 

@@ -1,11 +1,8 @@
-"""Passes over one array, and over rows that have to be converted."""
+"""Passes over one array, and over rows that each pass converts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-
-import numpy.typing as npt
 
 from gmm_core.core.dispatch import check_status
 from gmm_core.core.types import Float64Array, FloatArray, Labels
@@ -22,7 +19,7 @@ class ArrayPass(KernelPass):
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features), float32 or float64
-        C-contiguous; may be read-only.
+        It is C-contiguous and may be read-only.
     sample_weight : ndarray of shape (n_samples,), float64, or None
     n_components : int
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
@@ -45,12 +42,12 @@ class ArrayPass(KernelPass):
         self.sample_weight = self._none.weight if sample_weight is None else sample_weight
 
     def slices(self) -> Iterator[slice]:
-        """Return consecutive slices of the rows, which take a bounded time."""
+        """Yield consecutive slices of the rows. A kernel takes a bounded time for each of them."""
         for start in range(0, len(self.X), self.slice_rows):
             yield slice(start, start + self.slice_rows)
 
     def blocks(self) -> Iterator[Block]:
-        """Return the slices with their rows; see `KernelPass.blocks`."""
+        """Yield the slices with their rows; see `KernelPass.blocks`."""
         if len(self.X) <= self.slice_rows:
             yield Block(slice(0, len(self.X)), self.X, self.sample_weight)
             return
@@ -58,7 +55,7 @@ class ArrayPass(KernelPass):
             yield Block(rows, self.X[rows], self.sample_weight[rows])
 
     def rows_for_start(self, totals: Totals, size: int, seed: int | None) -> StartRows:
-        """Return the rows that starts are found from, which are not copied if they are all rows."""
+        """Return the rows that starts are found from, without a copy if these are all rows."""
         if totals.n_samples <= size:
             return StartRows(self.X, self.sample_weight if len(self.sample_weight) else None)
         return super().rows_for_start(totals, size, seed)
@@ -67,24 +64,30 @@ class ArrayPass(KernelPass):
         self,
         prepared: Prepared,
         *,
-        log_prob: npt.NDArray[Any] | None = None,
-        log_likelihood: npt.NDArray[Any] | None = None,
-        responsibilities: npt.NDArray[Any] | None = None,
+        log_prob: FloatArray | None = None,
+        log_likelihood: FloatArray | None = None,
+        responsibilities: FloatArray | None = None,
         labels: Labels | None = None,
     ) -> int:
-        """Fill the arrays that are given; return the number of rows without density.
+        """Fill the arrays that are given.
 
         Parameters
         ----------
         prepared : Prepared
         log_prob : ndarray of shape (n_samples, K), optional
-            Gets the weighted log-densities log π_k + log N(x | μ_k, Σ_k).
+            For the weighted log-densities log π_k + log N(x | μ_k, Σ_k).
         log_likelihood : ndarray of shape (n_samples,), optional
-            Gets −inf for a row without density under any component.
+            For the log-likelihood of each row, which is −inf if the density of the row is 0 under
+            every component.
         responsibilities : ndarray of shape (n_samples, K), optional
-            Gets 0 for such a row.
+            For the responsibilities, which are all 0 for such a row.
         labels : ndarray of shape (n_samples,), int64, optional
-            Gets the component of the largest responsibility.
+            For the component with the largest responsibility.
+
+        Returns
+        -------
+        int
+            The number of rows whose density is 0 under every component.
         """
         self._prepare(prepared)
         none = self._none
@@ -106,7 +109,9 @@ class ArrayPass(KernelPass):
 
 
 class ConvertingPass(KernelPass):
-    """Passes over rows that are converted part by part. The result is bit-identical to one array's.
+    """Passes over rows that each pass converts, a block at a time.
+
+    The results are bit-identical to those for one array of the converted rows.
 
     Parameters
     ----------
@@ -130,6 +135,6 @@ class ConvertingPass(KernelPass):
         self._sample_weight = self._none.weight if sample_weight is None else sample_weight
 
     def blocks(self) -> Iterator[Block]:
-        """Return the rows in blocks of whole chunks; a block may reuse the memory of another."""
+        """Yield the rows in blocks of whole chunks; a block may reuse the memory of another."""
         for rows, part in self._X.parts(self.buffer_rows):
             yield Block(rows, part, self._sample_weight[rows])

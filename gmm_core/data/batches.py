@@ -1,4 +1,4 @@
-"""Passes over data that come in batches: what `GaussianMixture.fit_batches` is given."""
+"""Passes over the batches that `GaussianMixture.fit_batches` is given."""
 
 from __future__ import annotations
 
@@ -17,42 +17,45 @@ from gmm_core.data.passes import KernelPass
 from gmm_core.data.subset import NO_ROWS, Totals
 from gmm_core.data.validation import check_sample_weight, check_X
 
-_NONE = np.empty(0)
+_NONE = np.empty(0)  # the weights of a batch without weights
 _EXPECTED = (
     "batches should be an iterable that can be gone through again (such as a list), a callable "
-    "that returns an iterable of batches, or a dataset of pyarrow; a batch is an array of shape "
-    "(n_samples, n_features) or a tuple (array, sample_weight)"
+    "that returns an iterable of batches, or a dataset of pyarrow. A batch is an array of shape "
+    "(n_samples, n_features) or a tuple (array, sample_weight)."
 )
 
 
 class Batches:
-    """The batches that a user hands over, checked, and gone through once for each pass.
+    """The batches that a user hands over. Each pass goes through them once and checks them.
 
     Parameters
     ----------
     batches : iterable, callable or dataset of pyarrow
         See `GaussianMixture.fit_batches`.
-    verbose : int
-        2 and more print the number of rows seen in a pass, each second.
+    verbose : int, default=0
+        If it is 2 or more, the number of rows seen in a pass is printed every second.
 
     Attributes
     ----------
     totals : Totals
+        The number and the weight of all rows, with the weights as they were given.
     n_features : int
     dtype : dtype
-        float32 if all batches are, else float64.
-    names : ndarray of object, or None
+        float32 if all batches are float32, else float64.
+    names : ndarray of shape (n_features,), object, or None
+        The names of the features, which the first batch has if it is a data frame.
 
     Raises
     ------
     ValueError, TypeError
-        Naming the batch, if one is not what it should be; if there are none.
+        If a batch has a wrong shape, wrong values or a wrong type, or if the batches have fewer
+        than two rows in all. The message has the number of the batch.
     """
 
     def __init__(self, batches: Any, verbose: int = 0) -> None:
         self._batches = batches
         self._verbose = verbose
-        self.n_features = 0  # before the first batch
+        self.n_features = 0  # it is not known before the first batch
         self.names: Names | None = None
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
         self.totals: Totals = NO_ROWS
@@ -79,21 +82,22 @@ class Batches:
             )
 
     def _open(self) -> Iterator[Any]:
+        """Return an iterator over the batches as they were given."""
         source = self._batches() if callable(self._batches) else self._batches
         refuse_dask_collection(source, "batches")
-        for method in ("to_batches", "iter_batches"):  # dataset, table and file of pyarrow
+        for method in ("to_batches", "iter_batches"):  # a dataset, table or file of pyarrow
             if hasattr(source, method):
                 return iter(getattr(source, method)())
         if source is self._batches and hasattr(source, "__next__"):
-            raise ValueError(f"batches can be gone through only once: {_EXPECTED}")
+            raise ValueError(f"batches can be gone through only once. {_EXPECTED}")
         if isinstance(source, (str, bytes, dict)) or not hasattr(source, "__iter__"):
-            raise TypeError(f"got {type(source).__name__}; {_EXPECTED}")
+            raise TypeError(f"batches is of type {type(source).__name__}. {_EXPECTED}")
         if getattr(source, "ndim", 3) < 3 or hasattr(source, "columns"):
-            raise ValueError(f"got one array of shape {np.shape(source)}; {_EXPECTED}")
+            raise ValueError(f"batches is one array of shape {np.shape(source)}. {_EXPECTED}")
         return iter(source)
 
     def _checked(self) -> Iterator[tuple[FloatArray, Float64Array, str]]:
-        """Check the batches of a pass; return samples, weights and the dtype that was given."""
+        """Check the batches of a pass, and yield samples, weights and the dtype that was given."""
         n_rows, told = 0, time.monotonic()
         for i, batch in enumerate(self._open()):
             X, sample_weight = (
@@ -116,7 +120,16 @@ class Batches:
                 told = time.monotonic()
 
     def arrays(self) -> Iterator[tuple[FloatArray, Float64Array]]:
-        """Return the batches for the kernels: of one dtype, with weights of at most 1, or none."""
+        """Yield the batches as the kernels take them, without empty batches.
+
+        All arrays have one dtype. The weights are scaled so that the largest is at most 1, or are
+        an empty array.
+
+        Raises
+        ------
+        ValueError
+            If the batches differ from those of the first pass, or a batch cannot be used.
+        """
         seen, expected = NO_ROWS, self.totals
         n_rows_by_dtype: Counter[str] = Counter()
         for X, sample_weight, given in self._checked():
@@ -128,26 +141,28 @@ class Batches:
             n_rows_by_dtype[given] += len(X)
             if X.dtype != np.float32 and self.dtype == np.float32:
                 raise ValueError(
-                    f"a batch is of {X.dtype} in this pass, and all were of float32 in the first: "
-                    "batches must be the same in every pass"
+                    f"a batch has dtype {X.dtype} in this pass, but all batches had dtype float32 "
+                    "in the first: batches must be the same in every pass"
                 )
             yield X.astype(self.dtype, copy=False), np.ldexp(sample_weight, -expected.exponent)
         if seen != expected:
             raise ValueError(
                 f"batches have {seen.n_samples} rows or more in this pass, of weight {seen.total}, "
-                f"and had {expected.n_samples}, of weight {expected.total}, in the first: they "
+                f"and had {expected.n_samples}, of weight {expected.total}, in the first: batches "
                 "must be the same in every pass"
             )
         for dtype, n in (n_rows_by_dtype - self._n_rows_by_dtype).items():
             raise ValueError(
-                f"{self._n_rows_by_dtype[dtype] + n} rows of the batches are of {dtype} in this "
-                f"pass, and {self._n_rows_by_dtype[dtype]} were in the first: batches must be the "
-                "same in every pass"
+                f"{self._n_rows_by_dtype[dtype] + n} rows of the batches have dtype {dtype} in "
+                f"this pass, but {self._n_rows_by_dtype[dtype]} rows had it in the first: batches "
+                "must be the same in every pass"
             )
 
 
 class BatchPass(KernelPass):
-    """Passes over batches, in blocks of whole chunks, with the results of one array.
+    """Passes over batches, which it cuts into blocks of whole chunks.
+
+    The results are bit-identical to those for one array of all rows.
 
     Parameters
     ----------
@@ -167,8 +182,12 @@ class BatchPass(KernelPass):
         self._batches = batches
 
     def blocks(self) -> Iterator[Block]:
-        """Return the rows in blocks: whole chunks of a batch, and buffers filled from batches."""
-        n, wave = self.buffer_rows, self.chunk_rows * self.n_threads
+        """Yield the rows in blocks of whole chunks.
+
+        Where whole chunks lie in one batch, a block is a slice of that batch. Other rows are copied
+        into a buffer, which is a block when it is full.
+        """
+        n, wave = self.buffer_rows, self.chunk_rows * self.n_threads  # wave: a chunk per thread
         weighted = self._batches.totals.weighted
         buffer = np.empty((n, self.n_features), self.dtype)
         buffer_weight = np.empty(n if weighted else 0)

@@ -1,4 +1,4 @@
-"""Blocks: what a pass reads at once."""
+"""The block of rows that a pass reads at once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from gmm_core.core.types import Float64Array, FloatArray
 
 
 class Block(NamedTuple):
-    """Consecutive rows of the data.
+    """Consecutive rows of the data, which a pass reads at once.
 
     Attributes
     ----------
     rows : slice
-        Where the rows stand in the data.
+        The numbers of the rows in the data.
     X : ndarray of shape (n_rows, n_features), float32 or float64
     sample_weight : ndarray of shape (n_rows,), float64
         An empty array if the samples have no weights.

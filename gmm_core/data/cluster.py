@@ -1,4 +1,4 @@
-"""Passes over chunks of rows that the workers of a Dask cluster hold.
+"""Passes over the chunks of a Dask array that the workers of a cluster hold.
 
 A pass sends the parameters to the workers. One task for each chunk computes statistics, and further
 tasks add these in a tree. The shape of the tree depends on the number of chunks alone, so results
@@ -38,42 +38,45 @@ from gmm_core.data.validation import check_sample_weight, check_X
 from gmm_core.model.parameters import Mixture, Prepared
 from gmm_core.model.statistics import Statistics
 
-_FAN_IN = 8  # statistics that one task of the tree adds
-_ATTEMPTS = 6
+_FAN_IN = 8  # number of statistics that one task of the tree adds
+_ATTEMPTS = 6  # number of times that a pass is tried if data or workers are lost
 _PATIENCE = 5  # seconds without any worker before a warning is issued
 # The errors that the client sees when a worker has died: a cancelled task or a broken connection.
 _LOST = (CancelledError, OSError)
-_NONE = np.empty(0)
+_NONE = np.empty(0)  # the weights of a chunk without weights
 
 
 class DaskChunks:
-    """The rows of a dask array, in the memory of the workers, checked there.
+    """The chunks of a Dask array in the memory of the workers, which check their values.
 
     Parameters
     ----------
     client : distributed.Client
     X : dask.array.Array of shape (n_samples, n_features)
-        Not chunked along the features.
-    sample_weight : dask array or series, array-like of shape (n_samples,), number or None
+        It is not chunked along the features.
+    sample_weight : Dask array or series, array-like of shape (n_samples,), number or None
     dtype : dtype
-        The type that the rows are converted to, float32 or float64.
+        The dtype that the rows are converted to, float32 or float64.
 
     Attributes
     ----------
     totals : Totals
+        The number and the weight of all rows, with the weights as they were given.
     n_features : int
     dtype : dtype
 
     Raises
     ------
     ValueError, TypeError
-        If a chunk has values or a shape that a fit refuses; the message has its number. If the
-        number of weights differs from that of the rows, or all weights are 0.
+        If a chunk has a shape or values that a fit refuses (the message has the number of the
+        chunk), if the number of weights is not that of the rows, or if all weights are 0.
     RuntimeError
         If the client is closed or restarted, or if data are lost with their workers.
     """
 
-    def __init__(self, client: Client, X: Any, sample_weight: Any, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, client: Client, X: da.Array, sample_weight: Any, dtype: np.dtype[Any]
+    ) -> None:
         self.client = client
         self.dtype = dtype
         self.n_features = int(X.shape[1])
@@ -81,7 +84,7 @@ class DaskChunks:
         check_owner(client, X, "X")
         if dask.is_dask_collection(sample_weight):
             check_owner(client, sample_weight, "sample_weight")
-            # One call for both: what rows and weights are derived from in common is computed once.
+            # With one call for both, what rows and weights are derived from is computed only once.
             X, sample_weight = client.persist([X, weights_array(sample_weight)])
         else:
             X = client.persist(X)
@@ -95,7 +98,7 @@ class DaskChunks:
                 _checked_length, chunks, range(len(chunks)), n_features=self.n_features
             )
         )
-        # A filter may leave chunks without rows. They need no tasks.
+        # A filter may leave chunks without rows, which need no tasks.
         self._numbers = [i for i, count in enumerate(counts) if count]
         self._chunks = [chunks[i] for i in self._numbers]
         self._lengths = [counts[i] for i in self._numbers]
@@ -107,6 +110,7 @@ class DaskChunks:
             self._add_weights(sample_weight)
 
     def _add_weights(self, sample_weight: Any) -> None:
+        """Check the weights, divide them as the rows are divided, and find the totals."""
         n = self.totals.n_samples
         if dask.is_dask_collection(sample_weight):
             parts = _futures(sample_weight)
@@ -127,7 +131,8 @@ class DaskChunks:
         check_total_weight(self.totals.total)
 
     def _submit_totals_so_far(self) -> Iterator[Future]:
-        # Each task needs the result of the one before: subsamples depend on the order of the sums.
+        # Weights are added in the order of the rows, on which the drawn subset depends. So each
+        # task needs the result of the one before.
         previous: Any = NO_ROWS
         for i, n, weight in zip(self._numbers, self._lengths, self._weights, strict=True):
             previous = self._submit(_totals, previous, weight, n, i)
@@ -136,31 +141,43 @@ class DaskChunks:
     # --- tasks ------------------------------------------------------------------------------
 
     def _send(self, value: Any) -> Future:
-        """Return a value as the result of a task.
+        """Send a value to the workers, as the result of a task.
 
         The scheduler keeps the value and can send it again. A scattered value would be lost with
-        its worker. The warning about large graphs is silenced, as values may have megabytes.
+        its worker. The warning about large graphs is silenced, as a value may take megabytes.
         """
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PB"}):
             return self._submit(_itself, value)
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        """Submit one task."""
         self._tasks.append(self.client.submit(function, *arguments, key=_key(function), pure=False))
         return self._tasks[-1]
 
     def _submit_each(
         self, function: Callable[..., Any], *arguments: Any, **common: Any
     ) -> list[Future]:
+        """Submit a task for each element of the arguments; `common` goes to all of them."""
         key = f"gmm_core{function.__name__}"
         tasks = self.client.map(function, *arguments, key=key, pure=False, **common)
         self._tasks += tasks
         return list(tasks)
 
     def run(self, submit: Callable[[], list[Future]]) -> list[Any]:
-        """Return the results of the tasks that `submit` makes; call it again if they are lost.
+        """Return the results of the tasks that `submit` makes, which is called again on a loss.
 
         The scheduler itself repeats tasks whose results were lost with a worker. It cannot restore
-        data that the user had sent to that worker alone.
+        data that the user sent to that worker alone.
+
+        Parameters
+        ----------
+        submit : callable
+            Submits tasks and returns their futures.
+
+        Raises
+        ------
+        RuntimeError
+            If the client was closed or restarted, or if the tasks were lost repeatedly.
         """
         for attempt in range(_ATTEMPTS):
             try:
@@ -172,7 +189,7 @@ class DaskChunks:
                     raise
                 self._check_client(error)
                 lost = error
-            except BaseException as error:  # after Ctrl-C too, tasks that have not begun never do
+            except BaseException as error:  # Ctrl-C also cancels the tasks that have not begun
                 if self.client.status == "running":
                     self.client.cancel(self._tasks)
                 elif isinstance(error, Exception):
@@ -182,26 +199,26 @@ class DaskChunks:
                 self._tasks = []
         raise RuntimeError(
             f"{_ATTEMPTS} attempts to run a pass over the data failed, as workers were lost. "
-            "Perhaps none is left, or one had the only copy of some data, as of a scattered array. "
-            f"The last error: {type(lost).__name__}: {lost}"
+            "Perhaps no worker is left, or a lost worker had the only copy of some data, such as a "
+            f"scattered array. The last error was {type(lost).__name__}: {lost}"
         ) from lost
 
     def _check_client(self, error: Exception) -> None:
-        """Raise RuntimeError if tasks failed as the client was closed or restarted."""
+        """Raise RuntimeError if tasks failed because the client was closed or restarted."""
         if self.client.status != "running":
             raise RuntimeError(
-                f"the client was closed during the fit (its status is {self.client.status!r}). Fit "
-                "again with a client that stays open until the end"
+                f"the client was closed during the fit (its status is {self.client.status!r}): fit "
+                "again with a client that stays open until the fit has ended"
             ) from error
-        try:  # after a restart between two passes, the chunks know the reason
+        try:  # after a restart between two passes, only the chunks have the reason
             self.client.gather([chunk for chunk in self._chunks if chunk.status == "cancelled"])
             reason = str(error)
         except CancelledError as cancelled:
             reason = f"{error} {cancelled}"
         if "scheduler-restart" in reason:
             raise RuntimeError(
-                "the client was restarted during the fit, so the data on the workers are gone: fit "
-                "again"
+                "the client was restarted during the fit, and the data on the workers are lost: "
+                "fit again"
             ) from error
 
     def sum(
@@ -209,10 +226,18 @@ class DaskChunks:
         function: Callable[..., Float64Array],
         arguments: tuple[Prepared, Float64Array | None],
     ) -> Float64Array:
-        """Call the function for each chunk and return the sum of the results."""
+        """Call a function for each chunk, and return the sum of the results.
+
+        Parameters
+        ----------
+        function : callable
+            One of the tasks below that returns an array of sums.
+        arguments : tuple (prepared, shift)
+            The mixture and the origins of the moments, which every task gets.
+        """
 
         def submit() -> list[Future]:
-            # The parameters may have megabytes: send them once, not with each task.
+            # The parameters may take megabytes, so they are sent once and not with each task.
             sent = self._send(arguments)
             parts = self._submit_each(
                 function, self._chunks, self._weights, self._starts[:-1],
@@ -227,10 +252,9 @@ class DaskChunks:
         return total
 
     def rows(self, size: int, seed: int | None) -> StartRows:
-        """Return a subset of the rows by the rule of `data/subset.py`; without a seed, all rows.
+        """Return the rows that starts are found from; see `subset.rows_for_start`.
 
-        The weights are returned only with all rows. Every task draws all random numbers itself, as
-        that is cheaper than sending them.
+        Every task draws all random numbers itself, as that is cheaper than sending them.
         """
         parts = self.run(
             lambda: self._submit_each(
@@ -257,13 +281,13 @@ class DaskChunks:
 
 
 class DaskPass:
-    """Passes over the chunks, with one task for each chunk.
+    """Passes over the chunks of a cluster, with one task of one thread for each chunk.
 
     Parameters
     ----------
     chunks : DaskChunks
     n_threads : int
-        Threads for the work of the client: the start and the M-steps. A task has one thread.
+        Number of threads for the work of the client, which are the starts and the M-steps.
     """
 
     def __init__(self, chunks: DaskChunks, n_threads: int) -> None:
@@ -285,18 +309,19 @@ class DaskPass:
         return float(total / weight)
 
     def rows_for_start(self, totals: Totals, size: int, seed: int | None) -> StartRows:
-        """Bring the rows that starts are found from to the client; see `Pass.rows_for_start`."""
+        """Return the rows that starts are found from; see `Pass.rows_for_start`."""
         return self._chunks.rows(size, seed)
 
     def checksum(self) -> str:
-        """Return the digest of all samples and weights, which does not depend on the chunks."""
+        """Return the digest of all samples and weights; see `Pass.checksum`."""
         return self._chunks.checksum()
 
 
 def gather(client: Client, tasks: list[Future]) -> list[Any]:
-    """Return the results of tasks; warn if the cluster has no workers that could run them.
+    """Return the results of tasks, and warn if the cluster has no workers that could run them.
 
-    It goes on waiting then, as workers may come: an adaptive cluster starts some for these tasks.
+    After the warning, the function goes on waiting, as workers may start: an adaptive cluster
+    starts some for these tasks.
     """
     without_workers = 0
     with client.as_current():
@@ -315,36 +340,45 @@ def gather(client: Client, tasks: list[Future]) -> list[Any]:
 
 
 def check_owner(client: Client, collection: Any, name: str) -> None:
-    """Raise ValueError if a collection has futures that the client cannot use."""
+    """Raise ValueError if the client cannot use chunks that a collection already has."""
     for future in futures_of(collection):
         if future.cancelled():
             raise ValueError(
                 f"{name} has chunks that were cancelled, as the client that made them was closed "
-                "or restarted: make or persist it again"
+                f"or restarted: make {name} again, or persist it again"
             )
         theirs, ours = (owner.scheduler.address for owner in (future.client, client))
         if theirs != ours:
             raise ValueError(
-                f"{name} has chunks on the cluster of {theirs}, but the current client is that of "
-                f"{ours}: fit within `with client.as_current():`"
+                f"{name} has chunks on the cluster of {theirs}, but the current client belongs to "
+                f"{ours}: fit within `with client.as_current():`, for a client of the first"
             )
 
 
 def as_dask_array(collection: Any) -> Any:
-    """Turn a dask series or data frame into an array; return anything else as it is."""
-    if hasattr(type(collection), "to_dask_array"):  # a Delayed has any attribute, its type not
-        # Fused tasks of two columns have different names, and their common part would run twice.
+    """Return a Dask series or data frame as an array, and anything else as it is."""
+    if hasattr(type(collection), "to_dask_array"):  # not of the object: a Delayed has any attribute
+        # Fusing would give tasks that two columns have in common different names, so that these
+        # tasks would run twice.
         return collection.to_dask_array(fuse=False)
     return collection
 
 
-def weights_array(sample_weight: Any) -> Any:
-    """Turn the weights, a dask collection, into an array of one dimension."""
+def weights_array(sample_weight: Any) -> da.Array:
+    """Return weights, which are a Dask collection, as an array of one dimension.
+
+    Raises
+    ------
+    TypeError
+        If the weights are not a Dask array or series.
+    ValueError
+        If they have another number of dimensions.
+    """
     array = as_dask_array(sample_weight)
     if not isinstance(array, da.Array):
         raise TypeError(
-            f"sample_weight is a {type(sample_weight).__name__}, expected an array, a dask array "
-            "or a dask series"
+            f"sample_weight is a {type(sample_weight).__name__}, expected an array, a Dask array "
+            "or a Dask series"
         )
     if array.ndim != 1:
         raise ValueError(
@@ -354,15 +388,15 @@ def weights_array(sample_weight: Any) -> Any:
     return array
 
 
-def has_unknown_chunks(array: Any) -> bool:
-    """Whether the number of rows in some chunk is known only once it has been computed."""
+def has_unknown_chunks(array: da.Array) -> bool:
+    """Return whether the number of rows in some chunk is known only when it has been computed."""
     return any(np.isnan(length) for length in array.chunks[0])
 
 
-def known_chunks(array: Any) -> Any:
-    """Return an array whose chunks have known lengths, and compute these if they are not known."""
+def known_chunks(array: da.Array) -> da.Array:
+    """Return the array with known lengths of its chunks, which are computed if necessary."""
     if has_unknown_chunks(array):
-        array = array.copy()  # compute_chunk_sizes changes its array
+        array = array.copy()  # compute_chunk_sizes modifies the array
         array.compute_chunk_sizes()
     return array
 
@@ -375,13 +409,14 @@ def check_total_weight(total: float) -> None:
         raise ValueError("The sum of sample_weight is too large for a float64")
 
 
-def check_weight_shape(weights: Any, n_samples: int) -> None:
-    """Raise ValueError if a dask array is not one weight for each sample."""
+def check_weight_shape(weights: da.Array, n_samples: int) -> None:
+    """Raise ValueError if a Dask array does not have one weight for each sample."""
     if weights.shape != (n_samples,):
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected ({n_samples},)")
 
 
 def _key(function: Callable[..., Any]) -> str:
+    """Return a name for a task that no other task has."""
     return f"gmm_core{function.__name__}-{dask.base.tokenize(object())}"
 
 
@@ -391,7 +426,7 @@ def _futures(persisted: Any) -> list[Future]:
     return [futures[key] for key in dask.core.flatten(persisted.__dask_keys__())]
 
 
-# --- on the workers -------------------------------------------------------------------------------
+# --- tasks of the workers ---------------------------------------------------------------------
 
 
 @contextmanager
@@ -404,14 +439,16 @@ def naming_chunk(i: int) -> Iterator[None]:
 
 
 def _converted(chunk: Any, i: int, dtype: np.dtype[Any]) -> FloatArray:
+    """Return chunk i as an array of the dtype."""
     with naming_chunk(i):
         array: FloatArray = as_float_array(chunk, "X").astype(dtype, copy=False)
         return array
 
 
 def _checked_length(chunk: Any, i: int, n_features: int) -> int:
+    """Check the values of chunk i, and return its number of rows."""
     with naming_chunk(i):
-        X = as_float_array(chunk, "X")  # refuses masked values, which check_X would make NaN
+        X = as_float_array(chunk, "X")  # refuses masked values, which check_X would turn into NaN
         array, _ = check_X(X, n_features=n_features, min_samples=0, allow_nan=True)
         if has_missing(array):
             at = ", ".join(map(str, np.argwhere(np.isnan(array))[0]))
@@ -423,6 +460,7 @@ def _checked_length(chunk: Any, i: int, n_features: int) -> int:
 
 
 def _totals(before: Totals, sample_weight: Any, n: int, i: int) -> Totals:
+    """Check the weights of the n rows of chunk i, and return the totals up to its end."""
     with naming_chunk(i):
         weight = check_sample_weight(sample_weight, n, may_be_zero=True)
         assert weight is not None
@@ -432,7 +470,7 @@ def _totals(before: Totals, sample_weight: Any, n: int, i: int) -> Totals:
 def _for_kernels(
     chunk: FloatArray, sample_weight: Any, exponent: int, dtype: np.dtype[Any]
 ) -> tuple[FloatArray, Float64Array]:
-    """Return rows and weights as the kernels read them; rows are copied only if necessary."""
+    """Return rows and scaled weights for the kernels; the rows are copied only if necessary."""
     X: FloatArray = np.require(chunk, dtype, ["C", "A"])
     if sample_weight is None:
         return X, _NONE
@@ -440,7 +478,7 @@ def _for_kernels(
 
 
 class _ChunkPass(ArrayPass):
-    """A pass of one thread over a chunk, whose first row has the number `start` in X."""
+    """A pass of one thread over a chunk; its first row has the number `start` in X."""
 
     def __init__(
         self, X: FloatArray, sample_weight: Float64Array, start: int, prepared: Prepared
@@ -459,6 +497,7 @@ class _ChunkPass(ArrayPass):
 def _expectation(
     chunk: FloatArray, sample_weight: Any, start: int, *, arguments: Any, exponent: int, dtype: Any
 ) -> Float64Array:
+    """Return the values of the statistics of a chunk."""
     prepared, shift = arguments
     X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
     return _ChunkPass(X, weight, start, prepared).accumulate(prepared, shift).values
@@ -467,16 +506,19 @@ def _expectation(
 def _log_likelihood(
     chunk: FloatArray, sample_weight: Any, start: int, *, arguments: Any, exponent: int, dtype: Any
 ) -> Float64Array:
+    """Return the log-likelihood of a chunk and its weight."""
     prepared, _ = arguments
     X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
     return _ChunkPass(X, weight, start, prepared).log_likelihood(prepared)
 
 
 def _itself(value: Any) -> Any:
+    """Return the value, which so becomes the result of a task."""
     return value
 
 
 def _sum(parts: list[Float64Array]) -> Float64Array:
+    """Return the sum of arrays, added in their order."""
     total = parts[0].copy()
     for part in parts[1:]:
         total += part
@@ -487,6 +529,7 @@ def _rows(
     chunk: FloatArray, sample_weight: Any, before: Totals, *,
     totals: Totals, size: int, seed: int | None, dtype: np.dtype[Any],
 ) -> tuple[FloatArray, Float64Array]:  # fmt: skip
+    """Return the rows of a chunk that belong to the subset for starts, and their weights."""
     X, weight = _for_kernels(chunk, sample_weight, totals.exponent, dtype)
     if seed is None:
         return present_rows(X, weight, totals, size)
@@ -497,4 +540,5 @@ def _rows(
 def _digest(
     before: DataDigest, chunk: FloatArray, sample_weight: Any, exponent: int, dtype: Any
 ) -> DataDigest:
+    """Return the digest of all rows up to the end of a chunk."""
     return before.and_rows(*_for_kernels(chunk, sample_weight, exponent, dtype))

@@ -1,4 +1,4 @@
-"""Conversion of what users give to arrays of native float32 or float64."""
+"""Conversion of users' data to arrays of float32 or float64 in the machine's byte order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NATIVE = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def is_sparse(value: object) -> bool:
-    """Whether a value is a SciPy sparse array or matrix."""
+    """Return whether a value is a sparse array or matrix of SciPy."""
     sparse = sys.modules.get("scipy.sparse")
     return sparse is not None and bool(sparse.issparse(value))
 
@@ -26,30 +26,32 @@ def is_sparse(value: object) -> bool:
 def as_float_array(
     value: object, name: str, *, allow_strings: bool = True, masked_as_nan: bool = False
 ) -> FloatArray:
-    """Convert a value to an array of native float32 or float64, of any shape and layout.
+    """Convert a value to an array of float32 or float64, of any shape and memory layout.
 
     Parameters
     ----------
     value : object
-        float32 and float64 stay what they are; all other numbers become float64.
+        float32 and float64 (in the machine's byte order) keep their dtype. All other numbers become
+        float64.
     name : str
-        The argument that the messages speak of.
-    allow_strings : bool
+        The name of the argument in messages.
+    allow_strings : bool, default=True
         Whether strings are read as numbers.
-    masked_as_nan : bool
-        Whether masked values become NaN; otherwise they are refused.
+    masked_as_nan : bool, default=False
+        Whether masked values become NaN. Otherwise they are refused.
 
     Returns
     -------
     ndarray, float32 or float64
-        `value` itself or a view of it where that is possible.
+        It is `value` itself or a view of it where that is possible.
 
     Raises
     ------
     ValueError
-        If the values are masked, complex, or text that is not a number.
+        If values are masked, complex, or text that is not a number.
     TypeError
-        If `value` is sparse, a `numpy.matrix`, a Dask collection, or holds what is not a number.
+        If `value` is sparse, a `numpy.matrix` or a Dask collection, or if it contains objects that
+        are not numbers.
     """
     if type(value) is np.ndarray and value.dtype in _NATIVE:
         return value
@@ -67,7 +69,7 @@ def as_float_array(
     if not isinstance(getattr(value, "dtype", None), np.dtype) and (
         hasattr(value, "__array__") or not allow_strings
     ):
-        value = np.asarray(value)  # a tensor may be of float32; a list may hold strings
+        value = np.asarray(value)  # its dtype is needed: a tensor may be float32, a list text
     dtype = getattr(value, "dtype", None)
     if isinstance(dtype, np.dtype):
         _check_kind(value, dtype, name, allow_strings)
@@ -75,11 +77,14 @@ def as_float_array(
 
 
 def _float_type(dtype: object) -> npt.DTypeLike:
-    keep = isinstance(dtype, np.dtype) and dtype in (np.float32, np.float64)  # native order only
+    """Return the dtype that values of a dtype are converted to."""
+    # These dtypes have the machine's byte order, and are not equal to those of the other order.
+    keep = isinstance(dtype, np.dtype) and dtype in (np.float32, np.float64)
     return dtype if keep else np.float64  # type: ignore[return-value]
 
 
 def _cast(value: object, dtype: npt.DTypeLike, name: str) -> FloatArray:
+    """Convert a value to an array of the dtype; errors name the argument."""
     try:
         with np.errstate(over="ignore"):  # a long double may become infinite, and is then refused
             array: FloatArray = np.asarray(value, dtype=dtype)
@@ -89,16 +94,18 @@ def _cast(value: object, dtype: npt.DTypeLike, name: str) -> FloatArray:
 
 
 def _not_numbers(error: Exception, name: str, where: str = "") -> Exception:
+    """Return the error for a failed conversion: NumPy's message, with the name of the argument."""
     return same_kind(error, f"{error} ({name} should be an array of numbers{where})")
 
 
 def _check_kind(value: object, dtype: np.dtype[Any], name: str, allow_strings: bool) -> None:
+    """Raise an error if values of the dtype are not real numbers, or text where that is allowed."""
     if dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{value}\n({name} has dtype {dtype})")
     if dtype.kind in "mM":
         raise TypeError(f"{name} has dtype {dtype}, expected numbers")
     if dtype.kind in "USV" and not allow_strings:
-        raise ValueError(f"{name} has dtype {dtype}, expected numbers: convert it first")
+        raise ValueError(f"{name} has dtype {dtype}, expected numbers: convert {name} first")
 
 
 def _sparse_error(name: str) -> TypeError:
@@ -109,24 +116,20 @@ def _sparse_error(name: str) -> TypeError:
 
 
 def refuse_dask_collection(value: Any, name: str) -> None:
-    """Raise TypeError if a value is a lazy collection of Dask, which NumPy would compute.
+    """Raise TypeError if a value is a Dask collection, which NumPy would compute.
 
     Parameters
     ----------
     value : object
     name : str
-        The argument that the message speaks of.
-
-    Raises
-    ------
-    TypeError
+        The name of the argument in the message.
     """
-    # The lazy arrays of xarray have a graph only if they are made of Dask's.
+    # The arrays of xarray have this method too. It returns None unless they consist of Dask's.
     if hasattr(type(value), "__dask_graph__") and value.__dask_graph__() is not None:
         raise TypeError(
             f"{name} is a Dask collection ({type(value).__name__}), which would be computed into "
-            "the memory of this process. gmm_core.dask.GaussianMixture takes one as X, in all "
-            "methods but fit_batches and partial_fit, and as sample_weight of such an X. "
+            "the memory of this process. The methods of gmm_core.dask.GaussianMixture, except "
+            "fit_batches and partial_fit, take Dask collections as X and as sample_weight. "
             f"Elsewhere, pass {name}.compute()."
         )
 
@@ -134,23 +137,29 @@ def refuse_dask_collection(value: Any, name: str) -> None:
 def _without_mask(
     array: np.ma.MaskedArray[Any, Any], name: str, masked_as_nan: bool
 ) -> npt.NDArray[Any]:
-    """The values of a masked array, with NaN where they are masked."""
+    """Return the values of a masked array, with NaN where they are masked.
+
+    Raises
+    ------
+    ValueError
+        If a value is masked and `masked_as_nan` is False.
+    """
     if array.dtype.kind not in "biuf" or not np.ma.is_masked(array):
         return np.ma.getdata(array)
     if masked_as_nan:
         return np.ma.filled(array.astype(_float_type(array.dtype)), np.nan)
     index = position(int(np.argmax(np.ma.getmaskarray(array))), array)
-    advice = "Fill or drop them."
+    advice = "Fill these values, or drop their rows."
     if name == "X":
         advice = (
             'With missing="marginalize", GaussianMixture treats the masked values of an array as '
-            "missing. Otherwise, fill or drop them."
+            "missing. Otherwise, fill these values, or drop their rows."
         )
     raise ValueError(f"{name} has masked values, the first is {name}[{index}]. {advice}")
 
 
 def for_kernels(array: _Array) -> _Array:
-    """Return an array in C order and aligned, which is a copy only if it has to be."""
+    """Return the array as a C-contiguous and aligned one, which is a copy only if necessary."""
     if type(array) is np.ndarray and array.flags.c_contiguous and array.flags.aligned:
         return array
     required: _Array = np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
@@ -177,21 +186,21 @@ def _frame_to_array(frame: Any, name: str) -> FloatArray:
         with np.errstate(over="ignore"):  # a long double may become infinite, and is then refused
             if not hasattr(frame, "iloc"):
                 array = np.asarray(frame)
-                # small integers with nulls become float32 in NumPy
+                # NumPy makes small integers with nulls float32, but such columns are not of float32
                 single = any(str(dtype).lower() in ("float32", "float") for dtype in dtypes)
                 kept = array.dtype == np.float32 and single
                 return _cast(array, np.float32 if kept else np.float64, name)
             if all(isinstance(dtype, np.dtype) for dtype in dtypes):
                 common = np.result_type(*dtypes) if dtypes else None
                 return np.asarray(frame, dtype=_float_type(common))
-            # Nullable columns hold pandas.NA, which becomes NaN, to be refused as any NaN is.
+            # Nullable columns contain pandas.NA. It becomes NaN and is treated as any NaN is.
             return frame.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
     except (TypeError, ValueError, OverflowError) as error:
         raise _first_bad_column(frame, error, name) from error
 
 
 def _first_bad_column(frame: Any, error: Exception, name: str) -> Exception:
-    """The error for a frame that cannot be converted, naming the column that is the cause."""
+    """Return the error for a frame that cannot be converted, with the name of the bad column."""
     for i, (column, dtype) in enumerate(dtypes_of(frame)):
         try:
             column_of(frame, i)

@@ -1,42 +1,43 @@
-"""A digest of samples and weights that does not depend on how they are divided into parts."""
+"""A digest of samples and weights that does not depend on how they are divided into blocks."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy.typing as npt
-
+from gmm_core.core.types import Float64Array, FloatArray
 from gmm_core.data.blocks import Block
 
-_PIECE = 1 << 16    # bytes
+_PIECE = 1 << 16  # bytes that are hashed at once
 
 
-def _hash(before: bytes, piece: Any) -> bytes:
+def _hash(before: bytes, piece: bytes | memoryview) -> bytes:
+    """Return the hash of a hash and of the bytes that follow."""
     state = hashlib.blake2b(before, digest_size=32)
     state.update(piece)
     return state.digest()
 
 
 class Digest(NamedTuple):
-    """The digest of bytes that come part by part; unlike an object of hashlib it can be pickled.
+    """The digest of bytes that come one array after the other.
 
-    Every piece of 64 KiB is hashed together with the hash of the pieces before it.
+    Every piece of 64 KiB is hashed together with the hash of the pieces before it. Unlike an object
+    of hashlib, a digest can be pickled, so that tasks on a cluster can continue it.
 
     Attributes
     ----------
     hashed : bytes
-        Hash of the whole pieces so far.
+        The hash of all complete pieces so far.
     rest : bytes
-        What follows them: less than a piece.
+        The bytes that follow these pieces, which are fewer than a piece.
     """
 
     hashed: bytes = b""
     rest: bytes = b""
 
-    def and_array(self, array: npt.NDArray[Any]) -> Digest:
-        """Return the digest of what came before and the C-contiguous array."""
+    def and_array(self, array: FloatArray) -> Digest:
+        """Return the digest of the bytes so far and those of a C-contiguous array."""
         new = memoryview(array.reshape(-1).view("u1"))  # type: ignore[arg-type]
         hashed, rest = self
         if rest:
@@ -56,17 +57,20 @@ class Digest(NamedTuple):
 
 
 class DataDigest(NamedTuple):
-    """The digests of samples and of weights, which are kept apart."""
+    """The digests of the samples and of their weights.
+
+    There are two digests, as the bytes of one would depend on where blocks end.
+    """
 
     samples: Digest = Digest()
     weights: Digest = Digest()
 
-    def and_rows(self, X: npt.NDArray[Any], sample_weight: npt.NDArray[Any]) -> DataDigest:
-        """Return the digests of the rows before and of further rows."""
+    def and_rows(self, X: FloatArray, sample_weight: Float64Array) -> DataDigest:
+        """Return the digests of the rows so far and of further rows."""
         return DataDigest(self.samples.and_array(X), self.weights.and_array(sample_weight))
 
     def end(self) -> str:
-        """Return both digests in one text of hexadecimal digits."""
+        """Return both digests as one number in hexadecimal digits."""
         return _hash(self.samples.end(), self.weights.end()).hex()
 
 

@@ -1,29 +1,36 @@
-"""Checks that the values of an array are finite, which name the first that is not."""
+"""Checks that the values of an array are finite. Errors name the first value that is not."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from gmm_core.core.types import FloatArray
+from gmm_core.core.types import AnyArray, FloatArray
 
-_BLOCK = 1 << 16  # values looked at together when a non-finite one is searched for
+_SEARCHED = 1 << 16  # number of values that are searched at once for one that is not finite
 
 
 def check_finite(array: FloatArray, name: str, advice: str = "", first_row: int = 0) -> None:
-    """Raise ValueError if an array (C-contiguous) has a value that is NaN or infinite.
+    """Raise ValueError if a C-contiguous array has a value that is NaN or infinite.
 
-    The sum needs no temporary and is not finite if any value is not; as it may also overflow,
-    only then are the values looked at, block by block.
+    The sum of all values needs no temporary array, and it is not finite if a value is not. As the
+    sum of finite values may overflow too, the values themselves are searched in that case.
+
+    Parameters
+    ----------
+    array : ndarray
+    name : str
+        The name of the argument in the message.
+    advice : str, default=""
+        A sentence for the message if the value is NaN.
+    first_row : int, default=0
+        The number of the first row of the array in the argument.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(array.sum()):
             return
     flat = array.reshape(-1)
-    for start in range(0, flat.size, _BLOCK):
-        finite = np.isfinite(flat[start : start + _BLOCK])
+    for start in range(0, flat.size, _SEARCHED):
+        finite = np.isfinite(flat[start : start + _SEARCHED])
         if not finite.all():
             index = start + int(np.argmin(finite))
             if np.isnan(flat[index]):
@@ -34,21 +41,22 @@ def check_finite(array: FloatArray, name: str, advice: str = "", first_row: int 
 
 
 def check_not_infinite(array: FloatArray, name: str, first_row: int) -> None:
-    """Raise ValueError if an array (C-contiguous) has an infinite value."""
+    """Raise ValueError if a C-contiguous array has an infinite value; see `check_finite`."""
     flat = array.reshape(-1)
-    for start in range(0, flat.size, _BLOCK):
-        infinite = np.isinf(flat[start : start + _BLOCK])
+    for start in range(0, flat.size, _SEARCHED):
+        infinite = np.isinf(flat[start : start + _SEARCHED])
         if infinite.any():
             raise _infinite_error(start + int(np.argmax(infinite)), array, name, first_row)
 
 
-def position(index: int, array: npt.NDArray[Any], first_row: int = 0) -> str:
-    """Return the indices of an entry of a flattened array, as text."""
+def position(index: int, array: AnyArray, first_row: int = 0) -> str:
+    """Return the indices of an entry, as text, from its index in the flattened array."""
     row, *rest = np.unravel_index(index, array.shape)
     return ", ".join(map(str, (row + first_row, *rest)))
 
 
 def _infinite_error(index: int, array: FloatArray, name: str, first_row: int) -> ValueError:
+    """Return the error for an infinite value at an index of the flattened array."""
     return ValueError(
         f"Input {name} contains infinity or a value too large for {array.dtype!r}. "
         f"The first is {name}[{position(index, array, first_row)}]."

@@ -1,8 +1,9 @@
-"""Large data that the kernels cannot read as they are, and that every pass converts by parts.
+"""Large data that the kernels cannot read as they are, and that every pass converts again.
 
 The kernels read C-contiguous, aligned arrays of float32 or float64 in the machine's byte order.
 Data in another form are copied once if the copy takes no more than 32 MB. Larger data are never
-copied whole: every pass converts them again, into a buffer of about 8 MB that stays in the cache.
+copied as a whole: every pass converts them again, part by part, into a buffer of about 8 MB that
+stays in the cache.
 """
 
 from __future__ import annotations
@@ -11,32 +12,31 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from gmm_core.core.types import FloatArray, Indices, Names
+from gmm_core.core.types import AnyArray, FloatArray, Indices, Names
 from gmm_core.data.conversion import as_float_array
 from gmm_core.data.frames import is_frame_of_numbers
 from gmm_core.data.validation import check_n_rows, check_values, check_X
 
-_MAX_COPY_BYTES = 1 << 25
-_PART_BYTES = 1 << 23
+_MAX_COPY_BYTES = 1 << 25  # the size of the largest copy that is made
+_PART_BYTES = 1 << 23  # the size of the parts that are converted at once
 
 
 class ForeignRows:
-    """Rows of an array or a data frame, which are converted when they are asked for.
+    """Rows of an array or a data frame, which are converted when they are read.
 
     Parameters
     ----------
     source : ndarray of two dimensions, or data frame
         Masked values count as NaN.
     dtype : dtype
-        float32 or float64: what the rows become.
+        The dtype that the rows are converted to, float32 or float64.
     has_nan : bool
-        Whether a value is NaN. Of values that are not checked yet: whether NaN is allowed.
+        Whether a value is NaN. If the values have not been checked, whether NaN is allowed.
     checked : bool
-        Whether the values have been checked; otherwise `map` and `whole` check them.
-    first_row : int
-        The number of the first row in what the user gave.
+        Whether the values have been checked. Otherwise `map` and `whole` check them.
+    first_row : int, default=0
+        The number of the first row in the data that the user gave.
     """
 
     def __init__(
@@ -60,32 +60,28 @@ class ForeignRows:
         )  # fmt: skip
 
     def parts(self, n_rows: int) -> Iterator[tuple[slice, FloatArray]]:
-        """Convert the rows, `n_rows` at a time; a part may reuse the memory of the one before."""
+        """Yield the converted rows, `n_rows` at a time; a part may reuse the memory of another."""
         buffer = np.empty((min(n_rows, len(self)), self.shape[1]), self.dtype)
         for start in range(0, len(self), n_rows):
             rows = slice(start, start + n_rows)
             part = _values(_select(self._source, rows))
             if part.dtype != self.dtype or not (part.flags.c_contiguous and part.flags.aligned):
                 converted = buffer[: len(part)]
-                with np.errstate(over="ignore"):  # a long double that becomes infinite is refused
+                with np.errstate(over="ignore"):  # infinite values are refused by the checks
                     _copy(part, converted)
                 part = converted
             yield rows, part
 
-    def map(
-        self, function: Callable[[FloatArray], npt.NDArray[Any]], out: npt.NDArray[Any]
-    ) -> npt.NDArray[Any]:
-        """Fill `out` with the results of a function of rows, which is called for each part."""
+    def map(self, function: Callable[[FloatArray], AnyArray], out: AnyArray) -> AnyArray:
+        """Fill `out` with the results of a function that is called for each part of the rows."""
         for rows, part in self.parts(_n_rows(_PART_BYTES, self.shape[1])):
             if not self._checked:
                 check_values(part, self.has_nan, self._first_row + rows.start)
             out[rows] = function(part)
         return out
 
-    def take(
-        self, rows: Indices, columns: Indices
-    ) -> npt.NDArray[Any]:
-        """Convert the given columns of the given rows."""
+    def take(self, rows: Indices, columns: Indices) -> AnyArray:
+        """Return the given columns of the given rows, converted."""
         taken = np.empty((len(rows), len(columns)), self.dtype)
         size = _n_rows(_PART_BYTES, self.shape[1])
         for start in range(0, len(rows), size):
@@ -94,12 +90,15 @@ class ForeignRows:
         return taken
 
     def whole(self) -> FloatArray:
-        """Convert all rows at once."""
+        """Return all rows, converted."""
         return self.map(lambda part: part, np.empty(self.shape, self.dtype))
 
 
-def _copy(part: npt.NDArray[Any], out: FloatArray) -> None:
-    """Copy an array into one of C order, column by column if it has few that lie in one piece."""
+def _copy(part: AnyArray, out: FloatArray) -> None:
+    """Copy an array into a C-contiguous one.
+
+    If the array has few columns, and each of them is contiguous, copying by columns is faster.
+    """
     if part.shape[1] < 6 and abs(part.strides[0]) < abs(part.strides[1]):
         for d in range(part.shape[1]):
             out[:, d] = part[:, d]
@@ -108,7 +107,7 @@ def _copy(part: npt.NDArray[Any], out: FloatArray) -> None:
 
 
 def whole(X: FloatArray | ForeignRows) -> FloatArray:
-    """Convert foreign rows at once; an array is returned as it is."""
+    """Return all rows as an array: an array as it is, and foreign rows converted."""
     return X.whole() if isinstance(X, ForeignRows) else X
 
 
@@ -127,13 +126,14 @@ def check_rows(
     Parameters
     ----------
     X : array-like or data frame of shape (n_samples, n_features)
-    dtype : dtype or None
-        What the rows become; None: float32 stays so, all else becomes float64.
+    dtype : dtype or None, default=None
+        The dtype that the rows are converted to. None means float32 for float32 data, and float64
+        for all other data.
     n_features, feature_names, min_samples, allow_nan
         See `check_X`.
-    once : bool
-        Whether the rows are converted only once. Then their values need not be checked here, which
-        takes a conversion of its own: they are checked when they are converted.
+    once : bool, default=False
+        Whether the rows are read only once. Then their values may be checked when they are
+        converted, as a check here would need a conversion of its own.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def check_rows(
     has_nan = False
     for start in range(0, n_samples, size):
         rows = _select(source, slice(start, start + size))
-        part: npt.NDArray[Any] = as_float_array(rows, "X", masked_as_nan=True)
+        part: AnyArray = as_float_array(rows, "X", masked_as_nan=True)
         part = np.ascontiguousarray(part)
         check_values(part, allow_nan, start)
         if part.dtype != np.float32:
@@ -176,6 +176,7 @@ def check_rows(
 
 
 def _needs_large_copy(X: Any, dtype: np.dtype[Any] | None, allow_nan: bool) -> bool:
+    """Return whether the kernels could read X only as a copy of more than 32 MB."""
     if isinstance(X, np.ndarray) and 8 * X.size <= _MAX_COPY_BYTES:
         return False
     if is_frame_of_numbers(X):
@@ -190,16 +191,18 @@ def _needs_large_copy(X: Any, dtype: np.dtype[Any] | None, allow_nan: bool) -> b
     return not ready and X.size * needed.itemsize > _MAX_COPY_BYTES
 
 
-def _natural(X: npt.NDArray[Any]) -> np.dtype[Any]:
+def _natural(X: AnyArray) -> np.dtype[Any]:
+    """Return the dtype that an array is converted to if no other is asked for."""
     return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
 
 
 def _n_rows(n_bytes: int, n_features: int) -> int:
+    """Return how many rows of float64 take the given number of bytes."""
     return max(1, n_bytes // (8 * n_features))
 
 
 def _select(source: Any, rows: slice | Indices) -> Any:
-    """Rows of an array or a data frame, by a slice or by their numbers."""
+    """Return the rows of an array or a data frame that a slice or their numbers select."""
     if hasattr(source, "iloc"):  # pandas
         return source.iloc[rows]
     if hasattr(source, "num_rows"):  # pyarrow
@@ -209,8 +212,8 @@ def _select(source: Any, rows: slice | Indices) -> Any:
     return source[rows]
 
 
-def _values(source: Any) -> npt.NDArray[Any]:
-    """An array of the same numbers; a view if the source is an array without a mask."""
+def _values(source: Any) -> AnyArray:
+    """Return the numbers of an array or a data frame: a view if it is an array without a mask."""
     if isinstance(source, np.ndarray) and not isinstance(source, np.ma.MaskedArray):
         return np.asarray(source)
     return as_float_array(source, "X", masked_as_nan=True)

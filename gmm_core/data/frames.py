@@ -1,4 +1,4 @@
-"""Data frames of pandas, polars and pyarrow: their columns, and the names of the features."""
+"""Columns and feature names of the data frames of pandas, polars and pyarrow."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from gmm_core.core.types import Names
+from gmm_core.core.types import Float64Array, Names
 from gmm_core.core.warn import warn
 
 _MAX_NAMES_SHOWN = 5
@@ -22,25 +21,25 @@ _FRAMES = (
 
 
 def is_frame(value: object) -> bool:
-    """Whether a value is a data frame of pandas or polars, or a table or batch of pyarrow."""
+    """Return whether a value is a frame of pandas or polars, or a table or batch of pyarrow."""
     classes = (getattr(sys.modules.get(package), name, None) for package, name in _FRAMES)
     return any(cls is not None and isinstance(value, cls) for cls in classes)
 
 
 def is_frame_of_numbers(value: object) -> bool:
-    """Whether a value is a data frame whose columns are integers, booleans or binary floats."""
+    """Return whether a value is a data frame of integers, booleans and binary floats alone."""
     return is_frame(value) and all(_is_number(dtype) for _, dtype in dtypes_of(value))
 
 
 def dtypes_of(frame: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the name and the dtype of each column."""
+    """Return an iterator over the name and the dtype of each column."""
     if hasattr(frame, "num_rows"):  # pyarrow
         return zip(frame.schema.names, frame.schema.types, strict=True)
     return zip(frame.columns, frame.dtypes, strict=True)
 
 
-def column_of(frame: Any, i: int) -> npt.NDArray[np.float64]:
-    """Return the values of a column."""
+def column_of(frame: Any, i: int) -> Float64Array:
+    """Return the values of column i."""
     if hasattr(frame, "iloc"):  # pandas
         return frame.iloc[:, i].to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
     values = frame.columns[i] if hasattr(frame, "num_rows") else frame.to_series(i)
@@ -48,6 +47,7 @@ def column_of(frame: Any, i: int) -> npt.NDArray[np.float64]:
 
 
 def _is_number(dtype: Any) -> bool:
+    """Return whether the dtype of a column is one of integers, booleans or binary floats."""
     if hasattr(dtype, "is_float"):  # polars
         return bool(dtype.is_float() or dtype.is_integer() or str(dtype) == "Boolean")
     pyarrow: Any = sys.modules.get("pyarrow")
@@ -58,7 +58,7 @@ def _is_number(dtype: Any) -> bool:
 
 
 def is_time(dtype: Any) -> bool:
-    """Whether the dtype of a column is one of dates, times or durations."""
+    """Return whether the dtype of a column is one of dates, times or durations."""
     if hasattr(dtype, "is_temporal"):  # polars
         return bool(dtype.is_temporal())
     pyarrow: Any = sys.modules.get("pyarrow")
@@ -68,11 +68,17 @@ def is_time(dtype: Any) -> bool:
 
 
 def feature_names_of(X: object) -> Names | None:
-    """Read the column names of a data frame, if it is one and all of them are strings."""
+    """Return the column names of X, or None if X is no data frame or no name is of type str.
+
+    Raises
+    ------
+    TypeError
+        If some names are of type str and others are not.
+    """
     pyarrow: Any = sys.modules.get("pyarrow")
     columns: Iterable[object]
     if pyarrow is not None and isinstance(X, (pyarrow.Table, pyarrow.RecordBatch)):
-        columns = X.schema.names  # their `columns` are the data
+        columns = X.schema.names  # the attribute `columns` has the data
     elif hasattr(X, "iloc") or hasattr(X, "__arrow_c_stream__"):
         columns = getattr(X, "columns", ())
     else:
@@ -85,7 +91,7 @@ def feature_names_of(X: object) -> Names | None:
         types = sorted({type(name).__name__ for name in names})
         raise TypeError(
             "Feature names are only supported if all input features have string names, but X has "
-            f"names of types {types}. Convert them, for example by X.columns = "
+            f"names of types {types}. Convert the names, for example by X.columns = "
             "X.columns.astype(str)."
         )
     return np.array(names, dtype=object)
@@ -97,7 +103,7 @@ def check_feature_names(names: Names | None, fitted: Names | None, estimator_nam
     Raises
     ------
     ValueError
-        If they differ, or come in another order.
+        If the names differ, or have another order.
 
     Warns
     -----
@@ -118,6 +124,7 @@ def check_feature_names(names: Names | None, fitted: Names | None, estimator_nam
 
 
 def _names_differ_message(names: set[str], fitted: set[str]) -> str:
+    """Return the message of scikit-learn for feature names that differ from those of the fit."""
     message = "The feature names should match those that were passed during fit.\n"
     if names == fitted:
         return message + "Feature names must be in the same order as they were in fit.\n"

@@ -1,8 +1,9 @@
-"""Passes over samples that lack features: NaN is missing at random, and integrated out exactly.
+"""Passes over samples with missing values, which are NaN and are integrated out exactly.
 
-The rows of a pattern are complete samples to the marginal mixture of the features that they have,
-so an ordinary pass makes their responsibilities and sums. What those say of the other features is
-added in expectation; see `CovarianceType.add_incomplete`.
+Values are assumed to be missing at random. The rows that lack the same features form a pattern. For
+the marginal mixture of their other features, these rows are complete samples, so an ordinary pass
+computes their responsibilities and sums. The expected contributions of the missing features are
+added afterwards; see `CovarianceType.add_incomplete`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gmm_core.core.errors import NoDensityError
-from gmm_core.core.types import Float64Array, FloatArray, Labels
+from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Labels
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.blocks import Block
 from gmm_core.data.digest import digest_of
@@ -25,7 +25,7 @@ from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.parameters import Mixture, Prepared
 from gmm_core.model.statistics import Statistics, n_sums, views
 
-_BLOCK_ROWS = 1 << 16
+_BLOCK_ROWS = 1 << 16  # rows that are read at once
 
 
 class MissingPass:
@@ -34,9 +34,9 @@ class MissingPass:
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features), float32 or float64, or ForeignRows
-        C-contiguous. The values that are not NaN are copied.
+        An array is C-contiguous. The values that are not NaN are copied.
     sample_weight : ndarray of shape (n_samples,), float64, or None
-        Rows of weight 0 are left out, also from what `evaluate` fills.
+        Rows of weight 0 are skipped. `evaluate` does not fill the results of such rows.
     n_components : int
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     n_threads : int
@@ -60,13 +60,16 @@ class MissingPass:
         self.patterns = patterns_of(X, sample_weight)
 
     def blocks(self) -> Iterator[Block]:
-        """Return all rows in order, with their NaN."""
+        """Yield all rows in order, with their NaN."""
         for start in range(0, self.n_samples, _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
             yield Block(rows, whole(self.X[rows]), self.sample_weight[rows])
 
     def rows_for_start(self, totals: Totals, size: int, seed: int | None) -> StartRows:
-        """Return the rows that starts are found from, filled; see `Pass.rows_for_start`."""
+        """Return the rows that starts are found from; see `Pass.rows_for_start`.
+
+        Their missing values are replaced by the means of the features.
+        """
         rows = rows_for_start(self.blocks(), totals, size, seed)
         filled, lacking = fill_with_means(rows.X, rows.sample_weight)
         return StartRows(filled, rows.sample_weight, lacking)
@@ -76,23 +79,28 @@ class MissingPass:
         return digest_of(self.blocks())
 
     def _over(self, pattern: Pattern) -> ArrayPass:
-        # made anew each time: kept for thousands of patterns, their scratch would fill the memory
+        """Return a pass over the rows of a pattern, in the features that they have.
+
+        It is made anew for each call: the scratch arrays of thousands of passes would fill the
+        memory.
+        """
         return ArrayPass(
             pattern.X, pattern.sample_weight, self.n_components, self.covariance_type,
             self.n_threads,
         )  # fmt: skip
 
     def expectation(self, mixture: Mixture, shift: Float64Array | None = None) -> Statistics:
-        """Run the E-step: expected statistics of the complete samples; see `Pass.expectation`.
+        """Run the E-step; see `Pass.expectation`.
 
-        The log-likelihood is that of the observed values.
+        The statistics are the expected ones of the complete samples, given the observed values. The
+        log-likelihood is that of the observed values.
 
         Raises
         ------
         NoDensityError
-            If a row has no density under any component; the message names it.
+            If the density of a row is 0 under every component. The message names the row.
         IllDefinedCovarianceError
-            If a covariance is not positive definite with its features in another order.
+            If a covariance is not positive definite when its features are put in another order.
         """
         origin = mixture.means if shift is None else shift
         kind, (K, D) = mixture.kind, mixture.means.shape
@@ -120,7 +128,7 @@ class MissingPass:
     def _values(
         self, pattern: Pattern, marginal: Prepared, shift: Float64Array | None
     ) -> Float64Array:
-        """Return statistics of the rows of a pattern in the features that they have."""
+        """Return the values of the statistics of a pattern's rows, in the features they have."""
         if len(pattern.observed) == 0:
             K = self.n_components
             values = np.zeros(n_sums(COVARIANCE_TYPES[self.covariance_type], K, 0))
@@ -152,11 +160,14 @@ class MissingPass:
         self,
         mixture: Mixture,
         *,
-        log_likelihood: npt.NDArray[Any] | None = None,
-        responsibilities: npt.NDArray[Any] | None = None,
+        log_likelihood: FloatArray | None = None,
+        responsibilities: FloatArray | None = None,
         labels: Labels | None = None,
     ) -> int:
-        """Fill the arrays that are given; see `ArrayPass.evaluate`."""
+        """Fill the arrays that are given; see `ArrayPass.evaluate`.
+
+        A row without any value has the log-likelihood 0 and the weights as responsibilities.
+        """
         outputs = {
             "log_likelihood": log_likelihood,
             "responsibilities": responsibilities,
@@ -174,7 +185,7 @@ class MissingPass:
                     for name, array in wanted.items():
                         array[pattern.rows] = without_values[name]
                     continue
-                made: dict[str, npt.NDArray[Any]] = {
+                made: dict[str, AnyArray] = {
                     name: np.empty((len(pattern.rows), *array.shape[1:]), array.dtype)
                     for name, array in wanted.items()
                 }
@@ -185,7 +196,7 @@ class MissingPass:
 
 
 def _prior(prepared: Prepared) -> Float64Array:
-    """Return the responsibilities of a sample without any value."""
+    """Return the responsibilities of a sample without any value, which are the weights."""
     shares: Float64Array = prepared.weights / prepared.weights.sum()
     return shares
 
@@ -193,7 +204,7 @@ def _prior(prepared: Prepared) -> Float64Array:
 def fill_with_means(
     X: FloatArray, sample_weight: Float64Array | None
 ) -> tuple[FloatArray, Float64Array]:
-    """Replace missing values by the means of their features, which then vary too little.
+    """Replace missing values by the means of their features.
 
     Parameters
     ----------
@@ -203,9 +214,9 @@ def fill_with_means(
     Returns
     -------
     filled : ndarray of shape (n_samples, n_features)
-    variances : ndarray of shape (n_features,)
-        The variance that the filled features lack. Without it, a cluster that never has a feature
-        would start with a variance of 0.
+    lacking : ndarray of shape (n_features,)
+        What the variances of the filled features lack, as the mean does not vary. Without it, a
+        cluster in which a feature is always missing would start with a variance of 0.
 
     Raises
     ------
@@ -218,10 +229,11 @@ def fill_with_means(
     if not total.all():
         column = int(np.argmin(total))
         raise ValueError(
-            f"X[:, {column}] has no value that is not NaN, in a row of positive weight (of the "
-            "subset for the start, if X is large; see init_size): leave the feature out"
+            f"X[:, {column}] has no value that is not NaN in the rows of positive weight. (If X is "
+            "large, these are the rows of the subset for the start, see init_size.) Leave this "
+            "feature out."
         )
-    # about a value of each feature, as data may have a large offset
+    # Means and variances are taken about a value of each feature, as data may have a large offset.
     shift = X[(weight > 0).argmax(axis=0), np.arange(X.shape[1])].astype(np.float64)
     difference = np.where(known, X - shift, 0.0)
     moved = np.einsum("nd,nd->d", weight, difference, dtype=np.float64) / total

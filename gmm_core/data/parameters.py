@@ -1,4 +1,4 @@
-"""Checks of the arrays that users give as parameters of a mixture."""
+"""Checks of the parameters of a mixture that users give."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gmm_core.model.parameters import Mixture, mixture_of, prepare
 
 
 def _as_parameter(value: object, name: str, shape: tuple[int, ...]) -> Float64Array:
-    """Convert a value to a fresh, finite array of float64 and of the given shape."""
+    """Return a copy of the value as a float64 array, checked to be finite and of a shape."""
     array = np.array(as_float_array(value, name), dtype=np.float64, order="C", copy=True)
     check_shape_and_values(array, shape, name)
     return array
@@ -29,23 +29,22 @@ def check_weights(weights: object, n_components: int) -> Float64Array:
     Parameters
     ----------
     weights : array-like of shape (n_components,)
-        Never modified.
     n_components : int
 
     Returns
     -------
     ndarray of shape (n_components,), float64
-        A fresh array.
+        A copy.
 
     Raises
     ------
     ValueError
-        If the shape is another, a weight is outside [0, 1], or they do not sum to 1
-        (within 1e-8; within 1e-6 where `weights` holds float32).
+        If the shape is another, if a weight is outside [0, 1], or if the sum differs from 1 by more
+        than 1e-8, or by more than 1e-6 for an array of float32.
     """
     array = _as_parameter(weights, "weights", (n_components,))
     if (array < 0.0).any() or (array > 1.0).any():
-        # scikit-learn's tests pin this text with the smallest value after "max" and the
+        # scikit-learn's tests demand this text, which has the smallest value after "max" and the
         # largest after "min".
         raise ValueError(
             "The parameter 'weights' should be in the range [0, 1], but got "
@@ -68,15 +67,14 @@ def check_means(
     Parameters
     ----------
     means : array-like of shape (n_components, n_features)
-        Never modified.
     n_components, n_features : int
-    name : str
-        What the messages call them.
+    name : str, default="means"
+        The name of the argument in messages.
 
     Returns
     -------
     ndarray of shape (n_components, n_features), float64
-        A fresh array.
+        A copy.
 
     Raises
     ------
@@ -94,14 +92,13 @@ def check_precisions_cholesky(
     Parameters
     ----------
     precisions_cholesky : array-like
-        Never modified.
     kind : CovarianceType
     n_components, n_features : int
 
     Returns
     -------
     ndarray in the shape of the type, float64
-        A fresh array.
+        A copy.
 
     Raises
     ------
@@ -118,7 +115,7 @@ def check_precisions_cholesky(
 
 
 def check_reg_covar(reg_covar: Any, n_features: int) -> RegCovar:
-    """Check what is added to the variances of the features.
+    """Check the regularisation that is added to the variances of the features.
 
     Parameters
     ----------
@@ -127,12 +124,13 @@ def check_reg_covar(reg_covar: Any, n_features: int) -> RegCovar:
 
     Returns
     -------
-    float, or a fresh ndarray of shape (n_features,), float64
+    float, or ndarray of shape (n_features,), float64
+        A copy.
 
     Raises
     ------
     ValueError
-        If an array has another shape, or a value that is not finite or negative.
+        If an array has another shape, or a value that is negative or not finite.
     """
     number = reg_covar
     if isinstance(reg_covar, numbers.Real) and 0 <= number < math.inf:
@@ -153,16 +151,15 @@ def check_matrices(
     Parameters
     ----------
     matrices : array-like
-        Never modified.
     kind : CovarianceType
     n_components, n_features : int
     noun : {'precision', 'covariance'}
-        What the messages call the matrices.
+        The word for the matrices in messages.
 
     Returns
     -------
     ndarray in the shape of the type, float64
-        A fresh array.
+        A copy.
 
     Raises
     ------
@@ -183,18 +180,27 @@ def mixture_of_arguments(
     covariance_type: str | None,
     n_threads: int | None,
 ) -> tuple[Mixture, Float64Array | None]:
-    """Make a mixture of what `GaussianMixture.from_parameters` is given, checked.
+    """Check the arguments of `GaussianMixture.from_parameters`, and return the mixture.
+
+    Parameters
+    ----------
+    weights : array-like of shape (n_components,)
+    means : array-like of shape (n_components, n_features)
+    covariances, precisions : array-like in the shape of the type, or None
+        If `covariances` is None, `precisions` is not.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    n_threads : int or None
 
     Returns
     -------
     mixture : Mixture
     precisions : ndarray or None
-        The precisions, if they were given.
+        The precisions, if the covariances were not given.
 
     Raises
     ------
     ValueError
-        If a shape or value does not fit.
+        If an argument has a wrong shape or wrong values.
     """
     K, D = np.shape(means)
     threads = effective_n_threads(n_threads)

@@ -1,4 +1,4 @@
-"""The passes over the data: mixtures in, statistics out. Here Python calls the E-step's kernels."""
+"""Passes over the data, which compute statistics of a mixture. Here Python calls the E-step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gmm_core.model.statistics import Statistics
 
 
 class Pass(Protocol):
-    """What goes over the data once: over an array, over batches, or on a cluster.
+    """An object whose methods go over all data once: an array, batches, or chunks on a cluster.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Pass(Protocol):
     dtype : dtype
         float32 or float64.
     n_threads : int
-        Threads for the work between passes, such as M-steps.
+        Number of threads for the work between passes, such as M-steps.
     """
 
     n_samples: int
@@ -40,42 +40,47 @@ class Pass(Protocol):
     n_threads: int
 
     def expectation(self, mixture: Mixture, shift: Float64Array | None = None) -> Statistics:
-        """Run the E-step: return statistics of the responsibilities, and the log-likelihood.
+        """Run the E-step: return statistics of the responsibilities, with the log-likelihood.
 
         Parameters
         ----------
         mixture : Mixture
         shift : ndarray of shape (K, D), optional
-            Origins of the moments; the means by default.
+            The origins of the moments, which are the means by default.
+
+        Returns
+        -------
+        Statistics
 
         Raises
         ------
         NoDensityError
-            If a sample has no density under any component; the message names its row.
+            If the density of a sample is 0 under every component. The message names its row.
         """
 
     def mean_log_likelihood(self, mixture: Mixture) -> float:
         """Return the weighted mean of the samples' log-likelihoods."""
 
     def rows_for_start(self, totals: Totals, size: int, seed: int | None) -> StartRows:
-        """Return the rows that starts are found from: a subset, or all rows without a seed.
+        """Return the rows that starts are found from, which are a subset or all rows.
 
         Parameters
         ----------
         totals : Totals
-            Of all rows, with the weights as they were given.
+            The totals of all rows, with the weights as they were given.
         size : int
             The size of the subset.
         seed : int or None
-            See `subset.rows_for_start`.
+            The seed with which a subset is drawn. None if all rows of positive weight are returned;
+            see `subset.rows_for_start`.
         """
 
     def checksum(self) -> str:
-        """Return the digest of all samples and weights, however they are divided."""
+        """Return the digest of all samples and weights, which does not depend on the blocks."""
 
 
-# Nanoseconds that a chunk of rows (what one thread sums up alone) and a slice (one call of a
-# kernel, after which Python sees Ctrl-C) are to take, by the estimate in `_cost`.
+# The nanoseconds that a chunk and a slice should take, by the estimate in `_cost`. A chunk is what
+# one thread sums alone. A slice is what a call of a kernel is given; after it, Python sees Ctrl-C.
 _CHUNK_TIME = 1e6
 _SLICE_TIME = 1e8
 MIN_CHUNK_ROWS = 512
@@ -83,12 +88,15 @@ _BUFFER_BYTES = 1 << 23
 
 
 def _cost(n_components: int, n_features: int) -> float:
-    """Estimate the nanoseconds that a row takes: triangular products, and exponentials."""
+    """Return an estimate of the nanoseconds that a kernel takes for a row.
+
+    It has a term for the products with triangular matrices and one for the exponentials.
+    """
     return n_components * (n_features * (n_features + 8) / 20 + 5)
 
 
 def aligned_empty(shape: tuple[int, int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Make an array whose rows begin on a cache line, which vectors then never straddle."""
+    """Return an array whose rows begin on a cache line, so that no vector crosses two lines."""
     itemsize = np.dtype(dtype).itemsize
     pitch = -(-shape[1] * itemsize // 64) * 64 // itemsize
     buffer = np.empty(shape[0] * pitch + 64 // itemsize, dtype)
@@ -98,7 +106,7 @@ def aligned_empty(shape: tuple[int, int], dtype: npt.DTypeLike) -> npt.NDArray[A
 
 
 class _Absent(NamedTuple):
-    """Empty arrays, which stand for arguments of kernels that are not given."""
+    """Empty arrays, which kernels are given in place of optional arguments."""
 
     matrix: FloatArray
     vector: FloatArray
@@ -115,11 +123,11 @@ def _absent(dtype: np.dtype[Any]) -> _Absent:
 
 
 class KernelPass:
-    """Passes by the compiled kernels, which own the memory that mixtures of one size need.
+    """Passes by the compiled kernels, with the memory that these need for mixtures of one size.
 
-    A subclass says where the blocks of rows come from. Chunk boundaries, and so the bits of all
-    sums, follow from the size of the mixture and the dtype alone: all blocks but the last hold
-    whole chunks.
+    A subclass provides the blocks of rows. All blocks but the last consist of whole chunks. So the
+    boundaries of the chunks depend only on the size of the mixture and the dtype, and sums are
+    bit-identical for any blocks.
 
     Parameters
     ----------
@@ -163,13 +171,13 @@ class KernelPass:
 
     @property
     def buffer_rows(self) -> int:
-        """Number of rows of a buffer: whole chunks in 8 MB, but at least one for each thread."""
+        """The number of rows of a buffer: chunks of 8 MB in all, and at least one per thread."""
         wave = self.chunk_rows * self.n_threads
         fitting = _BUFFER_BYTES // (self.n_features * self.dtype.itemsize)
         return min(max(wave, fitting // wave * wave), self.slice_rows)
 
     def blocks(self) -> Iterator[Block]:
-        """Return all rows in order, in blocks that take a bounded time."""
+        """Yield all rows in order, in blocks for each of which a kernel takes a bounded time."""
         raise NotImplementedError
 
     def _prepare(self, prepared: Prepared) -> None:
@@ -236,11 +244,12 @@ class KernelPass:
         Parameters
         ----------
         shift : ndarray of shape (K, D)
-            Origin of the moments.
+            The origins of the moments.
         responsibilities : callable, optional
-            Takes a slice of the rows, and returns their responsibilities.
+            A function of a slice of the rows that returns their responsibilities.
         labels : ndarray of shape (n_samples,), int64, optional
-            Without labels and responsibilities, all samples belong to the first component.
+            The component of each sample. Without labels and responsibilities, all samples belong to
+            the first component.
         """
         values = np.zeros(self._n_statistics)
         self._accumulate(values, shift, self._none.vector, responsibilities, labels)
@@ -251,5 +260,5 @@ class KernelPass:
         return rows_for_start(self.blocks(), totals, size, seed)
 
     def checksum(self) -> str:
-        """Return the digest of all samples and weights, however they are divided into blocks."""
+        """Return the digest of all samples and weights; see `Pass.checksum`."""
         return digest_of(self.blocks())

@@ -1,22 +1,21 @@
-"""Samples that lack features, grouped by pattern: the set of the features that a sample has."""
+"""Samples with missing values, grouped by the features that they lack."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from gmm_core.core.types import Float64Array, FloatArray, Indices
+from gmm_core.core.types import AnyArray, Bits, Float64Array, FloatArray, Indices
 from gmm_core.data.foreign import ForeignRows
 from gmm_core.model.conditional import Marginals, marginals
 from gmm_core.model.parameters import Mixture
 
-# Patterns are worked on together, in arrays of about this many numbers: for a few small matrices a
-# call of NumPy takes longer than its work.
+# Several patterns are processed together, in arrays of about this many numbers: for a few small
+# matrices, calling a function of NumPy takes longer than its work.
 _GROUP_SIZE = 1 << 17
-_KEY_ROWS = 1 << 16
+_KEY_ROWS = 1 << 16  # rows that are read at once to find out which features they lack
 
 
 class Pattern(NamedTuple):
@@ -24,12 +23,12 @@ class Pattern(NamedTuple):
 
     Attributes
     ----------
-    rows : ndarray of intp
-        Indices of the rows.
-    observed, missing : ndarray of intp, of shapes (q,) and (D − q,)
-        Features, ascending.
+    rows : ndarray of shape (n_rows,), intp
+        The indices of the rows.
+    observed, missing : ndarray of shapes (q,) and (D − q,), intp
+        The indices of the features that the rows have and lack, in ascending order.
     X : ndarray of shape (n_rows, q)
-        The observed features.
+        The values of the observed features.
     sample_weight : ndarray of shape (n_rows,) or None
     """
 
@@ -41,17 +40,18 @@ class Pattern(NamedTuple):
 
     @property
     def weight(self) -> float:
-        """Total weight of the rows."""
+        """The total weight of the rows."""
         return float(len(self.rows) if self.sample_weight is None else self.sample_weight.sum())
 
 
 class PatternGroup(NamedTuple):
-    """Patterns with the same number of observed features, and the mixture as each sees it.
+    """Patterns with the same number of observed features.
 
     Attributes
     ----------
     patterns : list of Pattern
     marginals : Marginals
+        For each pattern, the marginal mixture of its observed features.
     """
 
     patterns: list[Pattern]
@@ -59,7 +59,7 @@ class PatternGroup(NamedTuple):
 
 
 def has_missing(X: FloatArray | ForeignRows) -> bool:
-    """Return whether a value is NaN, without a temporary array."""
+    """Return whether a value of X is NaN, without making a temporary array."""
     if isinstance(X, ForeignRows):
         return X.has_nan
     return bool(X.size and np.isnan(X.min()))
@@ -79,7 +79,7 @@ def patterns_of(
     Returns
     -------
     list of Pattern
-        Patterns that lack fewer features come first.
+        The patterns, sorted by the number of features that they lack.
     """
     if isinstance(X, ForeignRows):
         key = np.concatenate([_missing_bits(part) for _, part in X.parts(_KEY_ROWS)])
@@ -94,7 +94,7 @@ def patterns_of(
     for group, first in zip(np.split(rows, starts), [0, *starts], strict=True):
         is_missing = np.unpackbits(key[first], count=X.shape[1]).astype(bool)
         observed = np.flatnonzero(~is_missing)
-        values: npt.NDArray[Any]
+        values: AnyArray
         if isinstance(X, ForeignRows):
             values = X.take(group, observed)
         else:
@@ -104,18 +104,24 @@ def patterns_of(
     return sorted(patterns, key=lambda pattern: len(pattern.missing))
 
 
-def _missing_bits(X: FloatArray) -> npt.NDArray[np.uint8]:
-    """Pack into bits which features each row lacks."""
+def _missing_bits(X: FloatArray) -> Bits:
+    """Return for each row and feature whether its value is missing, packed into bits."""
     return np.packbits(np.isnan(X), axis=1)
 
 
 def groups(patterns: list[Pattern], mixture: Mixture) -> Iterator[PatternGroup]:
-    """Return the patterns in groups of bounded size, with their marginal mixtures.
+    """Yield the patterns in groups of bounded size, with their marginal mixtures.
+
+    Parameters
+    ----------
+    patterns : list of Pattern
+        Sorted by the number of missing features.
+    mixture : Mixture
 
     Raises
     ------
     IllDefinedCovarianceError
-        If a covariance is not positive definite with its features in another order.
+        If a covariance is not positive definite when its features are put in another order.
     """
     K, D = mixture.means.shape
     most = max(1, _GROUP_SIZE // (K * D * max(K, D)))

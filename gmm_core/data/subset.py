@@ -1,7 +1,7 @@
-"""The rows that a start is found from: all rows, or a subset of them if they are many.
+"""The rows that starts are found from: all rows, or a subset if there are many.
 
-There is one rule for arrays, memory maps, batches and clusters: which rows are drawn follows from
-the number of rows (or their weights), the size of the subset and the random numbers alone.
+The rows of the subset depend only on the number of all rows (or their weights), the size of the
+subset and the random numbers. So arrays, memory maps, batches and clusters give the same subset.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _CUMULATED_ROWS = 1 << 16  # rows whose weights are summed at once
 
 
 class Totals(NamedTuple):
-    """The number of samples, and their weights, in all or in the first part of the data.
+    """The number of samples and the sum of their weights, in all data or in the first rows.
 
     Attributes
     ----------
     n_samples : int
     n_present : int
-        Samples whose weight is not 0.
+        The number of samples whose weight is not 0.
     total : float
-        Sum of the weights, in the order of the rows.
+        The sum of the weights, added in the order of the rows.
     largest : float
         The largest weight.
     weighted : bool
-        Whether there are weights at all.
+        Whether the samples have weights. Otherwise each counts with a weight of 1.
     """
 
     n_samples: int
@@ -40,7 +40,7 @@ class Totals(NamedTuple):
     weighted: bool
 
     def and_rows(self, n: int, sample_weight: Float64Array) -> Totals:
-        """Return the totals with n further rows.
+        """Return the totals of these rows and of n further rows.
 
         Parameters
         ----------
@@ -66,10 +66,10 @@ class Totals(NamedTuple):
 
     @property
     def exponent(self) -> int:
-        """Exponent e for which weights · 2⁻ᵉ are at most 1.
+        """The exponent e with which all weights, multiplied by 2⁻ᵉ, are at most 1.
 
-        The kernels are given these weights, whose digits are the same: they read weights in
-        float32 if the data are, which has a narrow range of exponents.
+        The kernels are given these scaled weights. If the data are float32, kernels convert weights
+        to float32, whose exponents have a narrow range. Scaling by a power of 2 changes no digits.
         """
         return int(np.frexp(self.largest)[1])
 
@@ -78,17 +78,20 @@ NO_ROWS = Totals(0, 0, 0.0, 0.0, False)
 
 
 def _cumulative(sample_weight: Float64Array, before: float) -> Float64Array:
-    """Return the cumulative weight; blocks do not affect it, as additions go one by one."""
+    """Return the cumulative weights of rows that follow rows of weight `before`.
+
+    Weights are added one by one, so that blocks do not affect the result.
+    """
     out = sample_weight.copy()
     out[0] += before
     return np.cumsum(out, out=out)
 
 
 def subset_size(init_size: int | None, n_components: int, n_features: int) -> int:
-    """Return the largest number of rows that a start is found from.
+    """Return the largest number of rows that starts are found from.
 
-    By default, the rows take some 24 MB, together with what k-means keeps for each of them; but
-    there are at least ten rows for each component and feature.
+    By default, the rows and the arrays that k-means needs for them take about 24 MB, but there are
+    at least ten rows for each component and feature.
     """
     if init_size is not None:
         return init_size
@@ -96,40 +99,51 @@ def subset_size(init_size: int | None, n_components: int, n_features: int) -> in
 
 
 def draw_positions(size: int, random_state: np.random.RandomState) -> Float64Array:
-    """Draw increasing shares of the cumulative weight: one in each of `size` equal parts."""
+    """Draw positions of the subset: increasing numbers, one in each of `size` parts of [0, 1).
+
+    A position is a share of the total weight. The parts have equal lengths.
+    """
     return np.minimum((np.arange(size) + random_state.uniform(size=size)) / size, 1 - 2.0**-53)
 
 
 class Cursor:
-    """Go over the rows in order, and tell which of them are at given positions.
+    """A cursor that goes over the rows in order, and finds the rows at given positions.
+
+    A row is at a position if its cumulative weight is the first above this share of the total
+    weight.
 
     Parameters
     ----------
     positions : ndarray of shape (size,)
-        From `draw_positions`.
+        The result of `draw_positions`.
     totals : Totals
-        Of all rows, with the weights as they were given.
-    before : Totals
-        Of the rows before those that it goes over.
+        The totals of all rows, with the weights as they were given.
+    before : Totals, default=NO_ROWS
+        The totals of the rows before the first that the cursor goes over.
     """
 
     def __init__(self, positions: Float64Array, totals: Totals, before: Totals = NO_ROWS) -> None:
         exponent = totals.exponent if totals.weighted else 0
         total, passed = np.ldexp([totals.total, before.total], -exponent)
         self._targets = np.minimum(positions * total, np.nextafter(total, 0))
-        self._before = float(passed)  # weight of the rows passed
-        self._next = int(np.searchsorted(self._targets, passed))  # first position not yet reached
+        self._before = float(passed)  # the weight of the rows that have been passed
+        # the first position that has not been reached
+        self._next = int(np.searchsorted(self._targets, passed))
 
     def advance(self, n_rows: int, sample_weight: Float64Array) -> Indices:
-        """Return which of the next rows are drawn, in order.
-
-        A row is drawn where its cumulative weight is the first above a position.
+        """Go over the next rows, and return which of them are drawn.
 
         Parameters
         ----------
         n_rows : int
         sample_weight : ndarray of shape (n_rows,)
-            An empty array stands for weights of 1.
+            The scaled weights. An empty array stands for weights of 1.
+
+        Returns
+        -------
+        ndarray of intp
+            The indices of the drawn rows among these rows, in ascending order. An index may occur
+            several times.
         """
         parts = [np.empty(0, np.intp)]
         for start in range(0, n_rows, _CUMULATED_ROWS):
@@ -148,21 +162,22 @@ class Cursor:
 def draw_subset(
     blocks: Iterable[Block], totals: Totals, size: int, random_state: np.random.RandomState
 ) -> FloatArray:
-    """Draw rows by weight: one from each of `size` equal parts of the cumulative weight.
+    """Draw a subset of the rows, one from each of `size` equal parts of the cumulative weight.
 
     Parameters
     ----------
     blocks : iterable of Block
         All rows, in order.
     totals : Totals
-        Of the blocks, with the weights as they were given.
+        The totals of the blocks, with the weights as they were given.
     size : int
+        The number of rows to draw.
     random_state : RandomState
 
     Returns
     -------
     ndarray of shape (size, n_features)
-        In the order of the rows; a row of large weight may be there several times.
+        The drawn rows, in order. A row of large weight may be drawn several times.
     """
     cursor = Cursor(draw_positions(size, random_state), totals)
     return np.concatenate([X[cursor.advance(len(X), weight)] for _, X, weight in blocks])
@@ -175,9 +190,9 @@ class StartRows(NamedTuple):
     ----------
     X : ndarray of shape (n_rows, n_features)
     sample_weight : ndarray of shape (n_rows,), or None
-    lacking : float or ndarray of shape (n_features,)
-        What has to be added to the variances of X. It is 0, but for missing values, which are
-        filled in X and vary too little then.
+    lacking : float or ndarray of shape (n_features,), default=0.0
+        What has to be added to the variances of X. It is 0 unless missing values have been replaced
+        by the means of the features, which do not vary.
     """
 
     X: FloatArray
@@ -195,12 +210,18 @@ def rows_for_start(
     blocks : iterable of Block
         All rows, in order.
     totals : Totals
-        Number and weight of all rows, before the weights are scaled.
+        The totals of all rows, with the weights as they were given.
     size : int
         The size of the subset.
     seed : int or None
-        Seed of the subset. None if no more than `size` rows have weight: then these are collected,
-        and the rows of weight 0 as well if there are no more than `size` rows in all.
+        The seed with which the subset is drawn. None if no more than `size` rows have a positive
+        weight. Then all these rows are collected, and also the rows of weight 0 if there are no
+        more than `size` rows in all.
+
+    Returns
+    -------
+    StartRows
+        Copies of the rows. The rows of a drawn subset have no weights.
     """
     if seed is not None:
         return StartRows(draw_subset(blocks, totals, size, np.random.RandomState(seed)), None)
@@ -214,7 +235,8 @@ def rows_for_start(
 def present_rows(
     X: FloatArray, sample_weight: Float64Array, totals: Totals, size: int
 ) -> tuple[FloatArray, Float64Array]:
-    """Copy rows and weights, without the rows of weight 0 if there are more than `size` rows."""
+    """Return copies of rows and weights, without rows of weight 0 if all rows are more than `size`.
+    """
     if totals.n_samples <= size:
         return X.copy(), sample_weight.copy()
     rows = np.flatnonzero(sample_weight)

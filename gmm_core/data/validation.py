@@ -1,7 +1,8 @@
-"""Checks of the data that a mixture is given, made once, where it comes in.
+"""Checks of the data that users give, made once, before anything else is done with them.
 
-What passes is a C-contiguous, aligned array of native float32 or float64 that holds finite
-numbers only; the kernels rely on it. An array that is so already is never copied.
+The result of a check is a C-contiguous, aligned array of float32 or float64 in the machine's byte
+order that contains finite numbers only. The kernels rely on this. An array that has these
+properties already is never copied.
 """
 
 from __future__ import annotations
@@ -30,42 +31,43 @@ def check_X(
     allow_nan: bool = False,
     estimator_name: str = "GaussianMixture",
 ) -> tuple[FloatArray, Names | None]:
-    """Check the samples given to a method and make them an array for the kernels.
+    """Check the samples given to a method, and return them as an array for the kernels.
 
     Parameters
     ----------
     X : array-like or data frame of shape (n_samples, n_features)
-        Numbers of any type, in any memory layout. float32 and float64 stay what they are
-        (if they have the byte order of the machine); all else becomes float64. Masked values
-        of a masked array count as NaN.
-    n_features : int or None
-        The number of features of the fitted model; None while fitting.
-    feature_names : ndarray of object or None
-        The feature names of the fitted model; None if it has none, and while fitting.
-    min_samples : int
-        The fewest rows allowed.
-    allow_nan : bool
-        Whether NaN passes, as a value that is missing.
-    estimator_name : str
-        The class that the messages speak of.
+        Numbers of any type, in any memory layout. float32 and float64 (in the machine's byte order)
+        keep their dtype. All other numbers become float64. Masked values of a masked array count as
+        NaN.
+    n_features : int or None, default=None
+        The number of features of the fitted model. None in a fit.
+    feature_names : ndarray of shape (n_features,), object, or None, default=None
+        The feature names of the fitted model. None in a fit, or if the model has no names.
+    min_samples : int, default=1
+        The smallest number of rows that is allowed.
+    allow_nan : bool, default=False
+        Whether NaN is allowed, as a missing value.
+    estimator_name : str, default="GaussianMixture"
+        The name of the class in messages.
 
     Returns
     -------
     array : ndarray of shape (n_samples, n_features), float32 or float64
-        C-contiguous and aligned. It is `X` or a view of it where that is possible; it may be
+        It is C-contiguous and aligned. It is `X` or a view of it where that is possible, and may be
         read-only.
     names : ndarray of shape (n_features,), object, or None
-        The column names of a data frame if all are strings.
+        The column names of a data frame if all of them are of type str.
 
     Raises
     ------
     ValueError
         If `X` is not two-dimensional, has too few samples, no features or another number of
-        features than the model, other feature names or names in another order, values that
-        are NaN or masked (unless allowed), infinite, complex, or text that is not a number.
+        features than the model, or other feature names or the same names in another order. If
+        values are NaN or masked (unless that is allowed), infinite, complex, or text that is not a
+        number.
     TypeError
-        If `X` is sparse, a `numpy.matrix`, a Dask collection, a data set or an iterator, holds
-        dates or objects that are not numbers, or mixes names that are strings with others.
+        If `X` is sparse, a `numpy.matrix`, a Dask collection, a data set or an iterator. If it
+        contains dates or objects that are not numbers, or only some of its names are of type str.
 
     Warns
     -----
@@ -77,7 +79,7 @@ def check_X(
     names = feature_names_of(X)
     if not fitting:
         check_feature_names(names, feature_names, estimator_name)
-    # Text is read as numbers while fitting and refused afterwards, as in scikit-learn.
+    # As in scikit-learn, text is read as numbers in a fit, and refused by other methods.
     array = as_float_array(X, "X", allow_strings=fitting, masked_as_nan=allow_nan)
     by = f" by {estimator_name}"
     if array.ndim < 2:
@@ -104,16 +106,16 @@ def check_values(array: FloatArray, allow_nan: bool, first_row: int = 0) -> None
     Parameters
     ----------
     array : ndarray of shape (n_samples, n_features), float32 or float64
-        C-contiguous.
+        It is C-contiguous.
     allow_nan : bool
-        Whether NaN passes, as a value that is missing.
-    first_row : int
+        Whether NaN is allowed, as a missing value.
+    first_row : int, default=0
         The number in X of the first row of the array.
 
     Raises
     ------
     ValueError
-        If a value is infinite, or NaN where that is not allowed.
+        If a value is infinite, or if a value is NaN and that is not allowed.
     """
     if allow_nan:
         check_not_infinite(array, "X", first_row)
@@ -144,19 +146,21 @@ def check_sample_weight(
     sample_weight : None, number or array-like of shape (n_samples,)
         A number is the weight of every sample.
     n_samples : int
-    may_be_zero : bool
-        Whether all may be zero.
+        The number of samples.
+    may_be_zero : bool, default=False
+        Whether all weights may be 0.
 
     Returns
     -------
-    ndarray of shape (n_samples,), float64, C-contiguous, or None
-        None if `sample_weight` is None. It is `sample_weight` itself where that is possible.
+    ndarray of shape (n_samples,), float64, or None
+        None if `sample_weight` is None. Otherwise a C-contiguous array, which is `sample_weight`
+        itself where that is possible.
 
     Raises
     ------
     ValueError
-        If the shape is another; if a weight is negative, NaN or infinite; if all are zero;
-        or if their sum is not a finite number.
+        If the shape is another, a weight is negative, NaN or infinite, all weights are 0, or their
+        sum is infinite.
     TypeError
         If the weights are not numbers.
     """
@@ -176,7 +180,7 @@ def check_sample_weight(
     check_finite(array, "sample_weight")
     if (array < 0).any():
         raise ValueError(
-            f"Negative values in data passed to `sample_weight`: the least is {array.min()}"
+            f"Negative values in data passed to `sample_weight`: the smallest is {array.min()}"
         )
     if not may_be_zero and not array.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
@@ -187,7 +191,7 @@ def check_sample_weight(
 
 
 def _refuse_batches(X: object) -> None:
-    """Raise if X is data in parts, such as a data set, an iterator or a list of arrays."""
+    """Raise an error if X comes in batches, as a data set, an iterator or a list of arrays do."""
     if isinstance(X, (list, tuple)):
         if len(X) and len(getattr(X[0], "shape", ())) == 2:
             raise ValueError(
@@ -204,7 +208,8 @@ def _refuse_batches(X: object) -> None:
 
 
 def _not_2d_message(X: object, array: FloatArray) -> str:
-    if hasattr(X, "iloc"):  # a Series, for which reshape would be bad advice
+    """Return the message for X with fewer than two dimensions."""
+    if hasattr(X, "iloc"):  # a Series, which has no method reshape
         return (
             f"Expected a 2-dimensional container but got {type(X)} instead. Pass a DataFrame "
             "with one row (a single sample) or one column (a single feature)."

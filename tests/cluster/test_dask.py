@@ -400,7 +400,7 @@ def test_bad_input(rows: Any, weights: Any, message: str, client: Client) -> Non
 
 def test_bad_collections_and_models(X: np.ndarray, client: Client) -> None:
     rows = da.from_array(X, chunks=(5000, D))
-    with pytest.raises(TypeError, match="expected a dask array or dask data frame"):
+    with pytest.raises(TypeError, match="expected a Dask array or data frame"):
         GaussianMixture(K).fit(dask.delayed(X))
     with pytest.raises(ValueError, match="n_components"):
         GaussianMixture(0).fit(rows)
