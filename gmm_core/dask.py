@@ -227,11 +227,11 @@ chunktype=numpy.ndarray>
         >>> import dask.array as da
         >>> import numpy as np
         >>> from gmm_core.dask import GaussianMixture
-        >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
-        >>> gm = GaussianMixture(2, random_state=0, means_init=[[1.0, 2], [10, 2]]).fit(X)
-        >>> collection = da.from_array(X, chunks=(3, 2))
+        >>> X = np.array([[0.0], [2.0], [9.0], [11.0]])
+        >>> gm = GaussianMixture(2, means_init=[[0.0], [10.0]], random_state=0).fit(X)
+        >>> collection = da.from_array(X, chunks=(2, 1))
         >>> gm.predict(collection).compute().tolist()
-        [0, 0, 0, 1, 1, 1]
+        [0, 0, 1, 1]
         """
         if not dask.is_dask_collection(X):
             return super().predict(X)
@@ -266,9 +266,9 @@ chunktype=numpy.ndarray>
         >>> import dask.array as da
         >>> import numpy as np
         >>> from gmm_core.dask import GaussianMixture
-        >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
-        >>> gm = GaussianMixture(2, random_state=0, means_init=[[1.0, 2], [10, 2]]).fit(X)
-        >>> collection = da.from_array(X, chunks=(3, 2))
+        >>> X = np.array([[0.0], [2.0], [9.0], [11.0]])
+        >>> gm = GaussianMixture(2, means_init=[[0.0], [10.0]], random_state=0).fit(X)
+        >>> collection = da.from_array(X, chunks=(2, 1))
         >>> gm.predict_proba(collection).compute().round(3).tolist()[0]
         [1.0, 0.0]
         """
@@ -307,11 +307,11 @@ chunktype=numpy.ndarray>
         >>> import dask.array as da
         >>> import numpy as np
         >>> from gmm_core.dask import GaussianMixture
-        >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
-        >>> gm = GaussianMixture(2, random_state=0, means_init=[[1.0, 2], [10, 2]]).fit(X)
-        >>> collection = da.from_array(X, chunks=(3, 2))
+        >>> X = np.array([[0.0], [2.0], [9.0], [11.0]])
+        >>> gm = GaussianMixture(2, means_init=[[0.0], [10.0]], random_state=0).fit(X)
+        >>> collection = da.from_array(X, chunks=(2, 1))
         >>> gm.score_samples(collection).compute().shape
-        (6,)
+        (4,)
         """
         if not dask.is_dask_collection(X):
             return super().score_samples(X)
@@ -348,9 +348,9 @@ chunktype=numpy.ndarray>
         >>> import dask.array as da
         >>> import numpy as np
         >>> from gmm_core.dask import GaussianMixture
-        >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
-        >>> gm = GaussianMixture(2, random_state=0, means_init=[[1.0, 2], [10, 2]]).fit(X)
-        >>> collection = da.from_array(X, chunks=(3, 2))
+        >>> X = np.array([[0.0], [2.0], [9.0], [11.0]])
+        >>> gm = GaussianMixture(2, means_init=[[0.0], [10.0]], random_state=0).fit(X)
+        >>> collection = da.from_array(X, chunks=(2, 1))
         >>> abs(gm.score(collection) - gm.score(X)) < 1e-9
         True
         """
@@ -388,9 +388,9 @@ chunktype=numpy.ndarray>
         >>> import dask.array as da
         >>> import numpy as np
         >>> from gmm_core.dask import GaussianMixture
-        >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
-        >>> gm = GaussianMixture(2, random_state=0, means_init=[[1.0, 2], [10, 2]]).fit(X)
-        >>> collection = da.from_array(X, chunks=(3, 2))
+        >>> X = np.array([[0.0], [2.0], [9.0], [11.0]])
+        >>> gm = GaussianMixture(2, means_init=[[0.0], [10.0]], random_state=0).fit(X)
+        >>> collection = da.from_array(X, chunks=(2, 1))
         >>> abs(gm.bic(collection) - gm.bic(X)) < 1e-9
         True
         """
@@ -428,9 +428,9 @@ chunktype=numpy.ndarray>
         >>> import dask.array as da
         >>> import numpy as np
         >>> from gmm_core.dask import GaussianMixture
-        >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
-        >>> gm = GaussianMixture(2, random_state=0, means_init=[[1.0, 2], [10, 2]]).fit(X)
-        >>> collection = da.from_array(X, chunks=(3, 2))
+        >>> X = np.array([[0.0], [2.0], [9.0], [11.0]])
+        >>> gm = GaussianMixture(2, means_init=[[0.0], [10.0]], random_state=0).fit(X)
+        >>> collection = da.from_array(X, chunks=(2, 1))
         >>> abs(gm.aic(collection) - gm.aic(X)) < 1e-9
         True
         """

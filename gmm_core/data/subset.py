@@ -235,7 +235,9 @@ def rows_for_start(
 def present_rows(
     X: FloatArray, sample_weight: Float64Array, totals: Totals, size: int
 ) -> tuple[FloatArray, Float64Array]:
-    """Return copies of rows and weights, without rows of weight 0 if all rows are more than `size`.
+    """Return copies of rows and weights, of all rows if they are at most `size`.
+
+    Otherwise rows of weight 0 are left out.
     """
     if totals.n_samples <= size:
         return X.copy(), sample_weight.copy()

@@ -180,7 +180,7 @@ def check_sample_weight(
     check_finite(array, "sample_weight")
     if (array < 0).any():
         raise ValueError(
-            f"Negative values in data passed to `sample_weight`: the smallest is {array.min()}"
+            f"Negative values in data passed to `sample_weight`: the least is {array.min()}"
         )
     if not may_be_zero and not array.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")

@@ -241,11 +241,11 @@ def test_batches_of_another_dtype_in_another_pass():
     fitted = model().fit(X)
     before = dict(vars(fitted))
     for first, later, message in (
-        ([single], [X], "a batch is of float64 in this pass, and all were of float32"),
-        ([single[:9], single[9:]], [single[:9], X[9:]], "a batch is of float64 in this pass"),
-        ([X], [single], f"{N} rows .* are of float32 in this pass, and 0 were in the first"),
-        ([X], [X.astype(int)], f"{N} rows .* are of int64 in this pass, and 0 were in the first"),
-        ([X[:9], single[9:]], [single], f"{N} rows .* and {N - 9} were in the first"),
+        ([single], [X], "a batch has dtype float64 in this pass, but all batches had dtype float32"),
+        ([single[:9], single[9:]], [single[:9], X[9:]], "a batch has dtype float64 in this pass"),
+        ([X], [single], f"{N} rows .* have dtype float32 in this pass, but 0 rows had it in the first"),
+        ([X], [X.astype(int)], f"{N} rows .* have dtype int64 in this pass, but 0 rows had it in the first"),
+        ([X[:9], single[9:]], [single], f"{N} rows .* but {N - 9} rows had it in the first"),
         ([single[:9], X[9:]], [X[:-9], single[-9:], single[:1]], "must be the same in every pass"),
     ):
         passes = iter([first, later])
