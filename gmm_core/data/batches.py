@@ -91,9 +91,14 @@ class Batches:
         if source is self._batches and hasattr(source, "__next__"):
             raise ValueError(f"batches can be gone through only once. {_EXPECTED}")
         if isinstance(source, (str, bytes, dict)) or not hasattr(source, "__iter__"):
-            raise TypeError(f"batches is of type {type(source).__name__}. {_EXPECTED}")
+            raise TypeError(
+                f"batches, or what it returns, is of type {type(source).__name__}. {_EXPECTED}"
+            )
         if getattr(source, "ndim", 3) < 3 or hasattr(source, "columns"):
-            raise ValueError(f"batches is one array of shape {np.shape(source)}. {_EXPECTED}")
+            raise ValueError(
+                f"batches, or what it returns, is one array of shape {np.shape(source)}. "
+                f"{_EXPECTED}"
+            )
         return iter(source)
 
     def _checked(self) -> Iterator[tuple[FloatArray, Float64Array, str]]:

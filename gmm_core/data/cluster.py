@@ -98,7 +98,7 @@ class DaskChunks:
                 _checked_length, chunks, range(len(chunks)), n_features=self.n_features
             )
         )
-        # A filter may leave chunks without rows, which need no tasks.
+        # A filter may leave chunks without rows. These need no tasks.
         self._numbers = [i for i, count in enumerate(counts) if count]
         self._chunks = [chunks[i] for i in self._numbers]
         self._lengths = [counts[i] for i in self._numbers]
@@ -351,7 +351,7 @@ def check_owner(client: Client, collection: Any, name: str) -> None:
         if theirs != ours:
             raise ValueError(
                 f"{name} has chunks on the cluster of {theirs}, but the current client belongs to "
-                f"{ours}: fit within `with client.as_current():`, for a client of the first"
+                f"{ours}: fit within `with client.as_current():`, where client is that of {name}"
             )
 
 
@@ -513,7 +513,7 @@ def _log_likelihood(
 
 
 def _itself(value: Any) -> Any:
-    """Return the value, which so becomes the result of a task."""
+    """Return the value itself, so that it becomes the result of a task."""
     return value
 
 
