@@ -217,8 +217,8 @@ class DaskChunks:
             reason = f"{error} {cancelled}"
         if "scheduler-restart" in reason:
             raise RuntimeError(
-                "the client was restarted during the fit, and the data on the workers are lost: "
-                "fit again"
+                "the client was restarted during the fit, so the data on the workers are gone: fit "
+                "again"
             ) from error
 
     def sum(
