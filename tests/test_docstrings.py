@@ -2,11 +2,13 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 
 import pytest
 
 import gmm_core
+from gmm_core import GaussianMixture, reference
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +29,18 @@ def test_examples(docstrings, tmp_path, monkeypatch):
     assert not runner.failures, "".join(report)
     assert runner.tries > 100
     assert not list(tmp_path.iterdir())
+
+
+def test_everything_public_has_an_example(docstrings):
+    public = [getattr(gmm_core, name) for name in gmm_core.__all__]
+    public += [method for _, method in inspect.getmembers(GaussianMixture, inspect.isroutine)]
+    public += [function for _, function in inspect.getmembers(reference, inspect.isfunction)]
+    names = {
+        f"{thing.__module__}.{thing.__qualname__}"
+        for thing in public
+        if callable(thing) and not thing.__name__.startswith("_")
+    }
+    names = {name for name in names if name.startswith("gmm_core.")}    # not typing.NamedTuple
+    names.remove("gmm_core.sklearn_api.Estimator.get_metadata_routing")     # only scikit-learn calls it
+    assert len(names) > 30
+    assert names - {docstring.name for docstring in docstrings} == set()
