@@ -20,10 +20,10 @@ from distributed import Client, LocalCluster
 
 import gmm_core
 from gmm_core.dask import GaussianMixture
-from gmm_core.data import cluster
-from gmm_core.data.cluster import DaskChunks
+from gmm_core.data import dask_pass
+from gmm_core.data.dask_pass import DaskChunks
 
-FAN_IN = cluster._FAN_IN
+FAN_IN = dask_pass._FAN_IN
 
 
 class Case(NamedTuple):
@@ -88,7 +88,7 @@ def measure(client: Client, case: Case, iterations: int, rounds: int) -> Measure
     def spy(self: DaskChunks, function: object, arguments: object) -> np.ndarray:
         """Call the original method, and note the sizes of what is sent."""
         result = original(self, function, arguments)
-        if function is cluster._expectation:
+        if function is dask_pass._expectation:
             sent[:] = len(pickle.dumps(arguments, protocol=5)), result.nbytes
         return result
 

@@ -22,7 +22,7 @@ from gmm_core.core.errors import not_fitted_error
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import AnyArray, FloatArray, Names
 from gmm_core.core.warn import warn
-from gmm_core.data.cluster import (
+from gmm_core.data.dask_pass import (
     DaskChunks,
     DaskPass,
     as_dask_array,

@@ -16,7 +16,7 @@ from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import AnyArray, CovarianceName, Float64Array, FloatArray
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.conversion import as_float_array
-from gmm_core.data.parameters import (
+from gmm_core.data.parameter_validation import (
     check_means,
     check_precisions_cholesky,
     check_reg_covar,

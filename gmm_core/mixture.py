@@ -14,7 +14,7 @@ from gmm_core.core.random import check_random_state
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import CovarianceName, FloatArray, Labels, MissingName, Names, StartName
 from gmm_core.data.foreign import ForeignRows, check_rows, whole
-from gmm_core.data.parameters import mixture_of_arguments
+from gmm_core.data.parameter_validation import mixture_of_arguments
 from gmm_core.fit import run, stream
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.options import InitCallable, Options, options_of
@@ -24,7 +24,7 @@ from gmm_core.fit.stepwise import rows_of_first_fit
 from gmm_core.infer import score
 from gmm_core.infer.draw import draw
 from gmm_core.infer.impute import impute
-from gmm_core.infer.score import Model
+from gmm_core.infer.score import FittedMixture
 from gmm_core.io import npz
 from gmm_core.io.sklearn import to_sklearn
 from gmm_core.model.attributes import (
@@ -888,7 +888,7 @@ default='kmeans'
         """Check the parameters of the constructor, and return them."""
         return options_of(self)
 
-    def _model(self) -> Model:
+    def _model(self) -> FittedMixture:
         """Check the fitted attributes as they are now, and return them with their options."""
         attributes = vars(self)
         if "means_" not in attributes or "weights_" not in attributes:
@@ -902,9 +902,9 @@ default='kmeans'
         """Return the number of free parameters, as the same method of scikit-learn's class does."""
         return score.n_parameters(self._model().prepared)
 
-    def _using(self, prepared: Prepared) -> Model:
+    def _using(self, prepared: Prepared) -> FittedMixture:
         """Return a mixture with the options of this estimator that methods use."""
-        return Model(prepared, self.missing == "marginalize", self.n_threads)
+        return FittedMixture(prepared, self.missing == "marginalize", self.n_threads)
 
     def _rows(self, X: Any, allow_nan: bool | None = None) -> FloatArray | ForeignRows:
         """Check the samples of a method against the fitted features, and return them.

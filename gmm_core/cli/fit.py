@@ -13,7 +13,7 @@ from gmm_core.cli.data_files import RealArray, read_data
 from gmm_core.cli.messages import warnings_on_one_line
 from gmm_core.cli.progress import Progress
 from gmm_core.cli.report import feature_names, print_components, print_table, print_text
-from gmm_core.data.parameters import check_reg_covar
+from gmm_core.data.parameter_validation import check_reg_covar
 from gmm_core.fit import run
 from gmm_core.fit.result import set_attributes
 from gmm_core.model.attributes import mixture_from

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gmm_core.core.errors import same_kind
-from gmm_core.core.types import FloatArray
+from gmm_core.core.types import AnyArray, FloatArray
 from gmm_core.data.finite import position
 from gmm_core.data.frames import column_of, dtypes_of, is_frame, is_time
 
-_Array = TypeVar("_Array", bound=npt.NDArray[Any])
+_Array = TypeVar("_Array", bound=AnyArray)
 _NATIVE = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -136,7 +136,7 @@ def refuse_dask_collection(value: Any, name: str) -> None:
 
 def _without_mask(
     array: np.ma.MaskedArray[Any, Any], name: str, masked_as_nan: bool
-) -> npt.NDArray[Any]:
+) -> AnyArray:
     """Return the values of a masked array, with NaN where they are masked.
 
     Raises

@@ -133,7 +133,7 @@ class MissingPass:
             K = self.n_components
             values = np.zeros(n_sums(COVARIANCE_TYPES[self.covariance_type], K, 0))
             sums = views(values, K, 0)
-            sums.head[1] = pattern.weight
+            sums.weight[:] = pattern.weight
             sums.counts[:] = pattern.weight * _prior(marginal)
             return values
         origin = None if shift is None else np.ascontiguousarray(shift[:, pattern.observed])

@@ -13,7 +13,7 @@ from gmm_core.core.dispatch import check_status
 from gmm_core.core.dispatch import expectation as expectation_kernels
 from gmm_core.core.errors import NoDensityError
 from gmm_core.core.threads import available
-from gmm_core.core.types import Float64Array, FloatArray, Labels
+from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Labels
 from gmm_core.data.blocks import Block
 from gmm_core.data.digest import digest_of
 from gmm_core.data.subset import StartRows, Totals, rows_for_start
@@ -95,13 +95,13 @@ def _cost(n_components: int, n_features: int) -> float:
     return n_components * (n_features * (n_features + 8) / 20 + 5)
 
 
-def aligned_empty(shape: tuple[int, int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def aligned_empty(shape: tuple[int, int], dtype: npt.DTypeLike) -> AnyArray:
     """Return an array whose rows begin on a cache line, so that no vector crosses two lines."""
     itemsize = np.dtype(dtype).itemsize
     pitch = -(-shape[1] * itemsize // 64) * 64 // itemsize
     buffer = np.empty(shape[0] * pitch + 64 // itemsize, dtype)
     offset = -buffer.ctypes.data % 64 // itemsize
-    rows: npt.NDArray[Any] = buffer[offset : offset + shape[0] * pitch].reshape(shape[0], pitch)
+    rows: AnyArray = buffer[offset : offset + shape[0] * pitch].reshape(shape[0], pitch)
     return rows
 
 
@@ -117,8 +117,8 @@ class _Absent(NamedTuple):
 
 @functools.cache
 def _absent(dtype: np.dtype[Any]) -> _Absent:
-    matrix: npt.NDArray[Any] = np.empty((0, 0), dtype)
-    vector: npt.NDArray[Any] = np.empty(0, dtype)
+    matrix: AnyArray = np.empty((0, 0), dtype)
+    vector: AnyArray = np.empty(0, dtype)
     return _Absent(matrix, vector, np.empty(0, np.int64), np.empty((0, 0)), np.empty(0))
 
 
@@ -191,7 +191,7 @@ class KernelPass:
         self,
         values: Float64Array,
         shift: Float64Array,
-        mixture: npt.NDArray[Any],
+        mixture: AnyArray,
         responsibilities: Callable[[slice], FloatArray] | None = None,
         labels: Labels | None = None,
     ) -> None:

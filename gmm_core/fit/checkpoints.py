@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from gmm_core.core.types import AnyArray
 from gmm_core.core.warn import warn
-from gmm_core.fit.loop import Fit
+from gmm_core.fit.loop import Fit, has_converged
 from gmm_core.fit.restarts import Restart, Schedule, State, restarts_from
 from gmm_core.model.archive import Archive, plain, write
-from gmm_core.model.archived import (
+from gmm_core.model.archive_entries import (
     are_log_likelihoods,
     arrays_for_file,
     field,
@@ -120,7 +120,7 @@ class Checkpoint:
             "sample_seed": self.subset_seed,
             "best": None if best is None else [best.lower_bounds, best.lower_bound, best.converged],
         }
-        arrays: dict[str, npt.NDArray[Any]] = {"random_keys": np.asarray(keys)}
+        arrays: dict[str, AnyArray] = {"random_keys": np.asarray(keys)}
         if state.parameters is not None:
             arrays |= arrays_for_file("current", state.parameters)
         if best is not None:
@@ -153,7 +153,7 @@ class Checkpoint:
         with open(self.path, "rb") as file:
             try:
                 archive = Archive(file)
-                there = _identity(archive.header)
+                there = _stored_identity(archive.header)
             except Exception as error:  # a damaged archive raises whatever its bytes lead to
                 raise self._not_a_checkpoint(error) from error
             for name, here in self.identity.items():
@@ -233,7 +233,7 @@ class Checkpoint:
             warn(f"the checkpoint could not be deleted: {error}")
 
 
-def _identity(header: dict[str, Any]) -> dict[str, Any]:
+def _stored_identity(header: dict[str, Any]) -> dict[str, Any]:
     """Check the format of the file, and return the identity of the fit that wrote it."""
     field(header, "format", lambda v: v == FORMAT, f"{FORMAT!r}")
     version = field(header, "version", is_count, "an int")
@@ -284,7 +284,7 @@ def _overtaken(state: State, then: Schedule, now: Schedule, previous: float) -> 
             f"set max_iter={n_iter} or more"
         )
     for i, bound in enumerate(state.lower_bounds, 1):
-        if abs(bound - previous) < now.tol:
+        if has_converged(bound - previous, now.tol):
             return (
                 f"has {n_iter} iterations of start {state.start}, which with tol={now.tol} would "
                 f"have converged in iteration {i}: set tol={then.tol}"

@@ -7,22 +7,19 @@ exactly as two copies of the row would be.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gmm_core.core import dispatch
 from gmm_core.core.dispatch import check_status
 from gmm_core.core.errors import NumericalError
-from gmm_core.core.types import Float64Array, Indices, Labels
+from gmm_core.core.types import AnyArray, Float64Array, Indices, Labels
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.passes import aligned_empty
-from gmm_core.model.covariance.spherical import Spherical
+from gmm_core.model.covariance import SQUARED_DISTANCES
 
 _MAX_ITER = 300
 # Squared distances need the same scratch as the E-step of spherical covariances.
-_DISTANCES = Spherical.code
 
 
 def draw_rows(
@@ -73,7 +70,7 @@ class _Seeding:
         X = data.X
         self.kernels = dispatch.kmeans(X.dtype)
         self.nearest = np.full(len(X), np.inf, X.dtype)
-        n_scratch = dispatch.expectation(X.dtype).sizes(_DISTANCES, 1, X.shape[1])[2]
+        n_scratch = dispatch.expectation(X.dtype).sizes(SQUARED_DISTANCES, 1, X.shape[1])[2]
         self.scratch = aligned_empty((data.n_threads, n_scratch), X.dtype)
         self.tickets = np.empty(data.n_threads + 2, np.intp)
 
@@ -216,7 +213,7 @@ class _Lloyd:
         self.kernels = dispatch.kmeans(X.dtype)
         self.labels = np.empty(len(X), np.int64)
         self.sums = np.empty(1 + K + K * D)
-        n_scratch = dispatch.expectation(X.dtype).sizes(_DISTANCES, K, D)[2]
+        n_scratch = dispatch.expectation(X.dtype).sizes(SQUARED_DISTANCES, K, D)[2]
         self.scratch = aligned_empty((data.n_threads, n_scratch + 2 * K * D), X.dtype)
         self.partial = np.empty((data.n_threads, 1 + K + K * D))
         self.tickets = np.empty(data.n_threads + 2, np.intp)
@@ -228,7 +225,7 @@ class _Lloyd:
         self.sums.fill(0)
 
     def step(
-        self, centers: Float64Array, distances: npt.NDArray[Any]
+        self, centers: Float64Array, distances: AnyArray
     ) -> tuple[float, Float64Array, Float64Array]:
         """Assign each sample to its nearest center.
 
@@ -258,7 +255,7 @@ class _Lloyd:
         means = self.origins + totals / np.where(filled, weights[:, None], 1)
         return n_changed, weights, np.where(filled, means, centers)
 
-    def _assign(self, centers: Float64Array, distances: npt.NDArray[Any]) -> float:
+    def _assign(self, centers: Float64Array, distances: AnyArray) -> float:
         data = self.data
         self.sums[0] = 0
         for part in data.slices():

@@ -84,6 +84,11 @@ def step(algorithm: Algorithm[P], parameters: P) -> tuple[P, float]:
     return improved, algorithm.bound(statistics, parameters)
 
 
+def has_converged(change: float, tol: float) -> bool:
+    """Return whether EM stops, given the last change of the lower bound: the stop rule."""
+    return abs(change) < tol
+
+
 def iterate(
     algorithm: Algorithm[P],
     parameters: P,
@@ -133,8 +138,7 @@ def iterate(
         made.append(bound)
         change, previous = bound - previous, bound
         report(n_iter, change)
-        # the stop rule
-        if abs(change) < tol:
+        if has_converged(change, tol):
             converged = True
             break
         save(parameters, made)

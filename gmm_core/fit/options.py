@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gmm_core.core.errors import InvalidParameterError
 from gmm_core.core.random import MAX_SEED
-from gmm_core.core.types import FloatArray, Labels, MissingName, StartName
+from gmm_core.core.types import CovarianceName, FloatArray, Labels, MissingName, StartName
 from gmm_core.data.conversion import is_sparse
 from gmm_core.model.covariance import COVARIANCE_TYPES
 
@@ -30,12 +30,12 @@ class Options(NamedTuple):
     """The parameters of the constructor of `GaussianMixture`, whose docstring explains them."""
 
     n_components: int
-    covariance_type: str
+    covariance_type: CovarianceName
     tol: float
     reg_covar: float | npt.ArrayLike
     max_iter: int
     n_init: int
-    init_params: str | InitCallable
+    init_params: StartName | InitCallable
     weights_init: npt.ArrayLike | None
     means_init: npt.ArrayLike | None
     precisions_init: npt.ArrayLike | None
@@ -44,7 +44,7 @@ class Options(NamedTuple):
     verbose: int
     verbose_interval: int
     n_threads: int | None
-    missing: str
+    missing: MissingName
     init_size: int | None
     checkpoint: str | os.PathLike[str] | None
     checkpoint_interval: int

@@ -12,7 +12,7 @@ import numpy as np
 from gmm_core.core.errors import NumericalError
 from gmm_core.core.warn import warn
 from gmm_core.fit.loop import Algorithm, Fit, iterate
-from gmm_core.model.archived import field, is_count, is_flag, is_log_likelihood, is_number
+from gmm_core.model.archive_entries import field, is_count, is_flag, is_log_likelihood, is_number
 from gmm_core.model.parameters import Mixture
 
 # The covariances of all starts are kept for their smallest eigenvalues up to this many bytes.

@@ -19,7 +19,12 @@ from gmm_core.data.arrays import ArrayPass, ConvertingPass
 from gmm_core.data.batches import Batches, BatchPass
 from gmm_core.data.foreign import ForeignRows, check_rows
 from gmm_core.data.missing import MissingPass
-from gmm_core.data.parameters import check_matrices, check_means, check_reg_covar, check_weights
+from gmm_core.data.parameter_validation import (
+    check_matrices,
+    check_means,
+    check_reg_covar,
+    check_weights,
+)
 from gmm_core.data.passes import Pass
 from gmm_core.data.patterns import has_missing
 from gmm_core.data.subset import NO_ROWS, Totals, subset_size
@@ -144,9 +149,10 @@ def fit_pass(
     schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
     checkpoint, state = None, None
     if options.checkpoint is not None:
+        identity = _identity_of(options, data, given, warm)
         checkpoint = Checkpoint(
-            options.checkpoint, options.checkpoint_interval, _identity(options, data, given, warm),
-            schedule, random_state, subset_seed,
+            options.checkpoint, options.checkpoint_interval, identity, schedule, random_state,
+            subset_seed,
         )  # fmt: skip
         state = checkpoint.load(previous)
         subset_seed, watch = checkpoint.subset_seed, checkpoint.save
@@ -242,11 +248,12 @@ def mixture_to_continue(
     return mixture
 
 
-def _identity(
+def _identity_of(
     options: Options, data: Pass, given: GivenParameters, warm: Mixture | None
 ) -> dict[str, Any]:
     """Return the options and the properties of the data that identify the fit in a checkpoint."""
-    seed, init = options.random_state, options.init_params
+    seed = options.random_state
+    init: Any = options.init_params
     if callable(init):
         init = f"{init.__module__}.{getattr(init, '__qualname__', type(init).__name__)}"
     return {

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from gmm_core.core.types import Float64Array, FloatArray, Indices, Labels, RegCovar
+from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Indices, Labels, RegCovar
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.fit.kmeans import draw_rows, kmeans, seed_rows
 from gmm_core.fit.maximization import maximization_step
 from gmm_core.fit.options import InitCallable
-from gmm_core.model.covariance import COVARIANCE_TYPES
-from gmm_core.model.covariance.diag import Diag
+from gmm_core.model.covariance import BY_FEATURE, COVARIANCE_TYPES
 from gmm_core.model.parameters import Mixture, mixture_of, prepare
 from gmm_core.model.statistics import Statistics
 
@@ -144,22 +142,22 @@ def _weight(data: ArrayPass) -> Float64Array | None:
 
 
 def _about_own_means(
-    make: Callable[[Float64Array], Statistics],
+    about: Callable[[Float64Array], Statistics],
     shift: Float64Array,
     reg_covar: RegCovar,
     n_threads: int,
 ) -> Mixture:
     """Make the M-step of given responsibilities, with moments about their own means.
 
-    `make` returns the statistics of the responsibilities about the origins that it is called with,
+    `about` returns the statistics of the responsibilities about the origins that it is called with,
     and `shift` has the origins for the first call.
     """
-    return maximization_step(make(make(shift).means), reg_covar, n_threads)[0]
+    return maximization_step(about(about(shift).means), reg_covar, n_threads)[0]
 
 
 def _moments_of_features(data: ArrayPass) -> Statistics:
     """Return the moments of all samples, feature by feature, whatever the covariance type is."""
-    return pooled_moments(data, Diag.name)
+    return pooled_moments(data, BY_FEATURE)
 
 
 def _from_kmeans(
@@ -167,14 +165,15 @@ def _from_kmeans(
 ) -> Mixture:
     """Make the M-step of the clusters of k-means."""
     K, D = data.n_components, data.X.shape[1]
-    mean = _first_sample(data)
-    labels: Labels | None = None
+    centers = _first_sample(data)
+    labels: Labels | None = None  # all samples belong to the first component
     if K > 1:
         moments = _moments_of_features(data)
         variance = float(moments.moments.sum() / moments.counts[0] / D)
-        labels, mean = kmeans(data, K, random_state, _KMEANS_TOL * variance)
-    moments_about = partial(data.statistics, labels=labels)
-    return maximization_step(moments_about(mean), reg_covar, data.n_threads, moments_about)[0]
+        labels, centers = kmeans(data, K, random_state, _KMEANS_TOL * variance)
+    about = partial(data.statistics, labels=labels)
+    # the centers are near the means, so that a second pass is seldom needed
+    return maximization_step(about(centers), reg_covar, data.n_threads, about)[0]
 
 
 def _from_points(data: ArrayPass, rows: Indices, reg_covar: RegCovar) -> Mixture:
@@ -220,7 +219,7 @@ def _from_random(
         if rows.start == 0:
             random_state.set_state(before)
         uniforms = random_state.uniform(size=(len(data.X[rows]), K))
-        out: npt.NDArray[Any] = uniforms.astype(data.X.dtype, copy=False)
+        out: AnyArray = uniforms.astype(data.X.dtype, copy=False)
         shares: FloatArray = out / out.sum(axis=1, keepdims=True)
         return shares
 
@@ -245,7 +244,7 @@ def _from_callable(
     answer = function(view, K, random_state)
     if np.ma.is_masked(answer):
         raise ValueError("what init_params returns has masked values")
-    made: npt.NDArray[Any] = np.asarray(answer)
+    made: AnyArray = np.asarray(answer)
     if made.ndim and len(made) == len(sample_weight) > n:
         made = made[sample_weight > 0]
     shift = np.repeat(_moments_of_features(data).shift, K, axis=0)
@@ -279,7 +278,7 @@ def _from_callable(
             "responsibilities that init_params returns must be non-negative and sum to 1 "
             "in every row"
         )
-    responsibilities: npt.NDArray[Any] = np.ascontiguousarray(made, dtype=data.X.dtype)
+    responsibilities: AnyArray = np.ascontiguousarray(made, dtype=data.X.dtype)
     return _about_own_means(
         lambda c: data.statistics(c, responsibilities.__getitem__), shift, reg_covar, data.n_threads
     )

@@ -8,13 +8,12 @@ from collections.abc import Callable, MutableMapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from gmm_core.core.errors import NoDensityError, NumericalError
 from gmm_core.core.threads import effective_n_threads
-from gmm_core.core.types import Float64Array, FloatArray, Names
+from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Names
 from gmm_core.data.arrays import ArrayPass
-from gmm_core.data.parameters import check_reg_covar
+from gmm_core.data.parameter_validation import check_reg_covar
 from gmm_core.data.validation import check_sample_weight, check_X
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.maximization import maximization_step
@@ -149,7 +148,7 @@ def _collect(
     if n_samples < max(fewest, min(enough, 1.5 * collected.n_fitted)):
         return {"_collected": collected}
     is_enough = n_samples >= enough
-    X: npt.NDArray[Any] = np.concatenate(collected.X)
+    X: AnyArray = np.concatenate(collected.X)
     weight = np.concatenate(collected.sample_weight)
     once = options._replace(
         checkpoint=None,

@@ -6,19 +6,19 @@ import numpy as np
 
 from gmm_core.core.types import Float64Array, FloatArray
 from gmm_core.data.patterns import groups, patterns_of
-from gmm_core.infer.score import Model, responsibilities
+from gmm_core.infer.score import FittedMixture, responsibilities
 from gmm_core.model.parameters import mixture_of
 
 
 def impute(
-    X: FloatArray, model: Model, random_state: np.random.RandomState | None = None
+    X: FloatArray, model: FittedMixture, random_state: np.random.RandomState | None = None
 ) -> FloatArray:
     """Return a copy of X with its NaN filled.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-    model : Model
+    model : FittedMixture
     random_state : RandomState, default=None
         None fills NaN with the conditional mean Σ_k r_k E[x_m | x_o, k]. With a generator, a
         component is drawn by its responsibility r_k, and then x_m given x_o and this component.

@@ -6,10 +6,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from gmm_core.core.threads import effective_n_threads
-from gmm_core.core.types import Float64Array, FloatArray, Indices, Labels
+from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Indices, Labels
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.foreign import ForeignRows
 from gmm_core.data.missing import MissingPass
@@ -23,7 +22,7 @@ from gmm_core.model.parameters import Prepared, mixture_of
 _SCORED_ROWS = 1 << 20
 
 
-class Model(NamedTuple):
+class FittedMixture(NamedTuple):
     """A fitted mixture, and the options that its methods use.
 
     Attributes
@@ -40,7 +39,7 @@ class Model(NamedTuple):
     n_threads: int | None
 
 
-def _evaluate(X: FloatArray, model: Model, **outputs: npt.NDArray[Any]) -> int:
+def _evaluate(X: FloatArray, model: FittedMixture, **outputs: AnyArray) -> int:
     """Fill the output arrays; see `ArrayPass.evaluate`.
 
     The return value is the number of samples whose density is 0 under every component.
@@ -56,14 +55,14 @@ def _evaluate(X: FloatArray, model: Model, **outputs: npt.NDArray[Any]) -> int:
     return ArrayPass(*what).evaluate(prepared, **outputs)
 
 
-def _rows_without_density(X: FloatArray, model: Model) -> Indices:
+def _rows_without_density(X: FloatArray, model: FittedMixture) -> Indices:
     """Return the rows of the samples whose density is 0 under every component."""
     log_likelihood = np.empty(len(X), X.dtype)
     _evaluate(X, model, log_likelihood=log_likelihood)
     return np.flatnonzero(~(log_likelihood > -np.inf))
 
 
-def labels(X: FloatArray | ForeignRows, model: Model) -> Labels:
+def labels(X: FloatArray | ForeignRows, model: FittedMixture) -> Labels:
     """Return the component with the largest responsibility for each sample.
 
     See `responsibilities` for samples whose density is 0 under every component.
@@ -77,14 +76,14 @@ def labels(X: FloatArray | ForeignRows, model: Model) -> Labels:
     return out
 
 
-def responsibilities(X: FloatArray | ForeignRows, model: Model) -> FloatArray:
+def responsibilities(X: FloatArray | ForeignRows, model: FittedMixture) -> FloatArray:
     """Return the responsibilities, of shape (n_samples, K).
 
     A sample whose density is 0 under every component belongs to the nearest component, as this is
     the limit of the responsibilities when a sample moves away.
     """
     K = len(model.prepared.weights)
-    out: npt.NDArray[Any] = np.empty((len(X), K), X.dtype)
+    out: AnyArray = np.empty((len(X), K), X.dtype)
     if isinstance(X, ForeignRows):
         return X.map(lambda part: responsibilities(part, model), out)
     if _evaluate(X, model, responsibilities=out):
@@ -93,9 +92,9 @@ def responsibilities(X: FloatArray | ForeignRows, model: Model) -> FloatArray:
     return out
 
 
-def log_likelihood(X: FloatArray | ForeignRows, model: Model) -> FloatArray:
+def log_likelihood(X: FloatArray | ForeignRows, model: FittedMixture) -> FloatArray:
     """Return log p(x) of each sample, or −inf if its density is 0 under every component."""
-    out: npt.NDArray[Any] = np.empty(len(X), X.dtype)
+    out: AnyArray = np.empty(len(X), X.dtype)
     if isinstance(X, ForeignRows):
         return X.map(lambda part: log_likelihood(part, model), out)
     _evaluate(X, model, log_likelihood=out)
@@ -125,13 +124,13 @@ class Score(NamedTuple):
         return -2 * self.mean * self.weight + 2 * n_parameters
 
 
-def score(X: FloatArray | ForeignRows, model: Model, sample_weight: Any = None) -> Score:
+def score(X: FloatArray | ForeignRows, model: FittedMixture, sample_weight: Any = None) -> Score:
     """Return the mean log-likelihood of the samples, computed in float64 for any dtype.
 
     Parameters
     ----------
     X : ndarray or ForeignRows of shape (n_samples, n_features)
-    model : Model
+    model : FittedMixture
     sample_weight : array-like of shape (n_samples,), default=None
 
     Returns

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core.core.types import Names
+from gmm_core.core.types import AnyArray, Names
 from gmm_core.fit.options import check_options
 from gmm_core.fit.restarts import Restart, restarts_from
 from gmm_core.fit.stream import Collected, Position
 from gmm_core.model.archive import FLOATS, Archive, Members, plain, write
-from gmm_core.model.archived import (
+from gmm_core.model.archive_entries import (
     are_log_likelihoods,
     arrays_for_file,
     check_values,
@@ -103,7 +103,7 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, Restart) else plain(value)
 
 
-def _floats(value: npt.ArrayLike) -> npt.NDArray[Any]:
+def _floats(value: npt.ArrayLike) -> AnyArray:
     """Return an attribute as an array, of float32 if it has that dtype, else of float64."""
     array = np.asarray(value)
     return array.astype(np.float32 if array.dtype == np.float32 else np.float64, copy=False)

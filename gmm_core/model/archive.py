@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 # The shape that an array has to have. An axis of None may have any length; None in place of the
 # tuple stands for any shape.
+from gmm_core.core.types import AnyArray
+
 Shape = tuple[int | None, ...] | None
 FLOATS = ("float32", "float64")
 
@@ -48,7 +49,7 @@ def write(
     path: str | os.PathLike[str],
     what: str,
     header: Mapping[str, object],
-    arrays: Mapping[str, npt.NDArray[Any]],
+    arrays: Mapping[str, AnyArray],
     temporary: str,
 ) -> None:
     """Write an archive, and replace an older file by it in one step.
@@ -115,7 +116,7 @@ class Members:
     arrays : mapping of str to ndarray
     """
 
-    def __init__(self, header: dict[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    def __init__(self, header: dict[str, Any], arrays: Mapping[str, AnyArray]) -> None:
         self.header = header
         self._arrays = arrays
 
@@ -124,7 +125,7 @@ class Members:
 
     def array(
         self, name: str, shape: Shape, dtypes: Sequence[str] = ("float64",)
-    ) -> npt.NDArray[Any]:
+    ) -> AnyArray:
         """Check the shape and the dtype of an array, and return it.
 
         Parameters
@@ -149,7 +150,7 @@ class Members:
             raise ValueError(f"it has no array {name!r}")
         return self._read(name, shape, dtypes)
 
-    def _read(self, name: str, shape: Shape, dtypes: Sequence[str]) -> npt.NDArray[Any]:
+    def _read(self, name: str, shape: Shape, dtypes: Sequence[str]) -> AnyArray:
         array = self._arrays[name]
         _check_form(name, array.shape, array.dtype, shape, dtypes)
         return array
@@ -185,7 +186,7 @@ class Archive(Members):
     def __contains__(self, name: str) -> bool:
         return f"{name}.npy" in self._zip.NameToInfo
 
-    def _read(self, name: str, shape: Shape, dtypes: Sequence[str]) -> npt.NDArray[Any]:
+    def _read(self, name: str, shape: Shape, dtypes: Sequence[str]) -> AnyArray:
         info = self._zip.getinfo(f"{name}.npy")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise ValueError(f"its array {name!r} is compressed, which gmm_core never does")

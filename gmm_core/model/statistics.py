@@ -15,6 +15,7 @@ import numpy as np
 
 from gmm_core.core.types import Float64Array
 from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType, covariance_type_of
+from gmm_core.model.covariance.base import moves
 
 _FLOAT64 = np.dtype(np.float64)
 
@@ -26,6 +27,8 @@ class Sums(NamedTuple):
     ----------
     head : ndarray of shape (..., 2 + K)
         The log-likelihood, the total weight and the counts together.
+    weight : ndarray of shape (..., 1)
+        The total weight alone.
     counts : ndarray of shape (..., K)
         The counts alone.
     first : ndarray of shape (..., K, D)
@@ -35,6 +38,7 @@ class Sums(NamedTuple):
     """
 
     head: Float64Array
+    weight: Float64Array
     counts: Float64Array
     first: Float64Array
     moments: Float64Array
@@ -46,6 +50,7 @@ def views(values: Float64Array, n_components: int, n_features: int) -> Sums:
     first = values[..., 2 + K : 2 + K + K * D]
     return Sums(
         values[..., : 2 + K],
+        values[..., 1:2],
         values[..., 2 : 2 + K],
         first.reshape(*values.shape[:-1], K, D),
         values[..., 2 + K + K * D :],
@@ -196,9 +201,7 @@ class Statistics:
     @property
     def means(self) -> Float64Array:
         """The means c_k + Σ w r_k (x − c_k) / N_k, of shape (K, D); c_k where N_k is 0."""
-        counts = self.counts[:, None]
-        moves = np.divide(self.first, counts, out=np.zeros(self.shift.shape), where=counts > 0)
-        return self.shift + moves
+        return self.shift + moves(self.first, self.counts)
 
     @property
     def nbytes(self) -> int:
@@ -266,7 +269,7 @@ def statistics_of(
     kind = COVARIANCE_TYPES[covariance_type]
     values = np.zeros(n_sums(kind, *means.shape))
     sums = views(values, *means.shape)
-    sums.head[1] = 1.0
+    sums.weight[:] = 1.0
     sums.counts[:] = weights
     sums.moments[:] = kind.moments_of(weights, covariances, reg_covar)
     return Statistics(values, means, covariance_type)

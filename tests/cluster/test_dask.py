@@ -18,7 +18,7 @@ from distributed import Client
 import gmm_core
 from gmm_core.dask import GaussianMixture
 from gmm_core.data import subset
-from gmm_core.data.cluster import DaskChunks, DaskPass
+from gmm_core.data.dask_pass import DaskChunks, DaskPass
 from gmm_core.fit import run
 
 pytestmark = [

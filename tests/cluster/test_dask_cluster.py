@@ -23,8 +23,8 @@ from distributed import Client
 
 import gmm_core
 from gmm_core.dask import GaussianMixture
-from gmm_core.data import cluster
-from gmm_core.data.cluster import DaskPass
+from gmm_core.data import dask_pass
+from gmm_core.data.dask_pass import DaskPass
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="Windows has no alarm, and no SIGKILL"),
@@ -243,7 +243,7 @@ def test_survives_sigkill(
 
 def test_data_that_cannot_be_computed_again(doomed_client: Client, monkeypatch: Any) -> None:
     """Scattered arrays are lost with their worker. The fit fails, and leaves the model unchanged."""
-    monkeypatch.setattr(cluster, "_ATTEMPTS", 3)
+    monkeypatch.setattr(dask_pass, "_ATTEMPTS", 3)
     blocks = np.random.default_rng(0).normal(size=(8, 20_000, 2))
     parts = doomed_client.scatter(list(blocks), hash=False)
     rows = da.concatenate([da.from_delayed(p, (20_000, 2), np.float64) for p in parts])
@@ -326,7 +326,7 @@ def test_client_closed_or_restarted(
 
 def test_no_workers(X: np.ndarray, start_cluster: Any, monkeypatch: Any) -> None:
     """The fit gives a warning, waits, and continues when there is a worker."""
-    monkeypatch.setattr(cluster, "_PATIENCE", 1)
+    monkeypatch.setattr(dask_pass, "_PATIENCE", 1)
     rows = da.from_array(X, chunks=(5000, D))
     with start_cluster(0) as other, Client(other):
         threading.Timer(3, other.scale, [1]).start()
@@ -353,7 +353,7 @@ def test_ctrl_c_without_workers(X: np.ndarray, start_cluster: Any) -> None:
 
 
 def test_all_workers_leave(X: np.ndarray, start_cluster: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", 1)
+    monkeypatch.setattr(dask_pass, "_PATIENCE", 1)
     rows = da.from_array(X, chunks=(600, D))
     with start_cluster(1) as other, Client(other) as client:
         expected = GaussianMixture(K, **EXACT).fit(rows)

@@ -483,7 +483,7 @@ def test_our_exceptions_have_the_bases_of_sklearns(name):
 
 def test_optional_packages_are_not_imported():
     code = (
-        "import sys, gmm_core.data.validation, gmm_core.data.parameters, gmm_core.sklearn_api\n"
+        "import sys, gmm_core.data.validation, gmm_core.data.parameter_validation, gmm_core.sklearn_api\n"
         "print([m for m in ('sklearn', 'scipy', 'pandas', 'pyarrow') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)

@@ -13,6 +13,11 @@ COVARIANCE_TYPES: dict[str, CovarianceType] = {
     kind.name: kind for kind in (Full(), Tied(), Diag(), Spherical())
 }
 
+# The type whose second moments are sums of single features, and the code of the type whose E-step
+# takes plain squared distances, in the same scratch memory as the kernels of k-means.
+BY_FEATURE = Diag.name
+SQUARED_DISTANCES = Spherical.code
+
 
 def covariance_type_of(name: object) -> CovarianceType:
     """Look up a covariance type by its name.

@@ -392,3 +392,17 @@ def check_shape_and_values(array: Float64Array, shape: tuple[int, ...], name: st
     if not np.isfinite(array).all():
         what = "NaN" if np.isnan(array).any() else "infinity"
         raise ValueError(f"The parameter '{name}' must be finite, but contains {what}")
+
+
+def moves(first: Float64Array, counts: Float64Array) -> Float64Array:
+    """Return s / N for each component, the move of its mean, and 0 for one without samples.
+
+    Parameters
+    ----------
+    first : ndarray of shape (K, D)
+        First moments s about the origins.
+    counts : ndarray of shape (K,)
+        N.
+    """
+    n = counts[:, None]
+    return np.divide(first, n, out=np.zeros(first.shape), where=n > 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gmm_core.core.types import Float64Array, Indices
-from gmm_core.model.covariance.moves import moves
+from gmm_core.model.covariance.base import moves
 from gmm_core.model.covariance.variances import VarianceType
 
 

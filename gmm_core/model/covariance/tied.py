@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gmm_core.core.types import Float64Array, FloatArray, Indices
+from gmm_core.model.covariance.base import moves
 from gmm_core.model.covariance.matrices import MatrixType, packed_index
-from gmm_core.model.covariance.moves import moves
 
 
 class Tied(MatrixType):

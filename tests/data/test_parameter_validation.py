@@ -7,7 +7,12 @@ import pytest
 import scipy.sparse
 
 from gmm_core.core.errors import InvalidParameterError
-from gmm_core.data.parameters import check_matrices, check_means, check_reg_covar, check_weights
+from gmm_core.data.parameter_validation import (
+    check_matrices,
+    check_means,
+    check_reg_covar,
+    check_weights,
+)
 from gmm_core.data.validation import check_enough_samples
 from gmm_core.fit.options import check_options
 from gmm_core.model.covariance import COVARIANCE_TYPES
