@@ -31,6 +31,13 @@ def short_timeouts() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def restored_scheduler() -> Iterator[None]:
+    """Clients that are not closed in reverse order leave Dask with the scheduler of a closed one."""
+    with dask.config.set(scheduler=None):
+        yield
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     with _start_cluster(2) as made:
