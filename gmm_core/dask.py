@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Self
 
@@ -36,7 +37,7 @@ from gmm_core.data.dask_pass import (
 )
 from gmm_core.data.validation import check_enough_samples, check_sample_weight, check_X
 from gmm_core.fit import run
-from gmm_core.fit.result import set_attributes
+from gmm_core.fit.result import Result, set_attributes
 from gmm_core.infer import score
 from gmm_core.infer.score import Score
 
@@ -151,17 +152,7 @@ chunktype=numpy.ndarray>
         """
         if not dask.is_dask_collection(X):
             return super().fit(X, y, sample_weight)
-        options = self._options()
-        client = _current_client()
-        array, dtype, names = _checked_collection(X)
-        _check_workers(client)
-        chunks = DaskChunks(client, array, sample_weight, dtype)
-        if chunks.totals.n_samples < 2:
-            raise ValueError(f"X has {chunks.totals.n_samples} rows, at least 2 are needed")
-        check_enough_samples(chunks.totals.n_present, options.n_components)
-        data = DaskPass(chunks, effective_n_threads(options.n_threads))
-        attributes = run.fit_pass(options, vars(self), data, chunks.totals, names)
-        set_attributes(vars(self), attributes)
+        self._fit_collection(X, sample_weight)[0].keep_in(self)
         return self
 
     def fit_predict(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:
@@ -195,7 +186,12 @@ chunktype=numpy.ndarray>
         """
         if not dask.is_dask_collection(X):
             return super().fit_predict(X, y, sample_weight)
-        return self.fit(X, y, sample_weight).predict(X)
+        result, array = self._fit_collection(X, sample_weight)
+        fitted = copy.copy(self)
+        set_attributes(fitted, result.attributes)
+        labels = fitted._lazy(array, "predict", np.empty(0, np.int64))
+        result.keep_in(self)
+        return labels
 
     # --- using a fitted mixture --------------------------------------------------------------
 
@@ -480,6 +476,19 @@ chunktype=numpy.ndarray>
         return self._lazy(array, "impute", np.empty((0, X.shape[1]), self._result_dtype(array)))
 
     # --- parts of these methods ---------------------------------------------------------------
+
+    def _fit_collection(self, X: Any, sample_weight: Any) -> tuple[Result, da.Array]:
+        """Fit a collection on the cluster; return the result and the collection as an array."""
+        options = self._options()
+        client = _current_client()
+        array, dtype, names = _checked_collection(X)
+        _check_workers(client)
+        chunks = DaskChunks(client, array, sample_weight, dtype)
+        if chunks.totals.n_samples < 2:
+            raise ValueError(f"X has {chunks.totals.n_samples} rows, at least 2 are needed")
+        check_enough_samples(chunks.totals.n_present, options.n_components)
+        data = DaskPass(chunks, effective_n_threads(options.n_threads))
+        return run.fit_pass(options, vars(self), data, chunks.totals, names), array
 
     def _collection(self, X: Any) -> da.Array:
         """Return a collection as a Dask array, checked against the fitted features."""

@@ -19,7 +19,7 @@ from gmm_core.fit import run, stream
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.options import InitCallable, Options, options_of
 from gmm_core.fit.restarts import Restart
-from gmm_core.fit.result import attributes_of, set_attributes
+from gmm_core.fit.result import attributes_of, present, set_attributes
 from gmm_core.fit.stepwise import rows_of_first_fit
 from gmm_core.infer import score
 from gmm_core.infer.draw import draw
@@ -33,6 +33,7 @@ from gmm_core.model.attributes import (
     CovarianceTypeAttribute,
     Kept,
     checked,
+    dtype_of,
     prepared_of,
 )
 from gmm_core.model.covariance import type_by_shape
@@ -288,8 +289,8 @@ default='kmeans'
         >>> gm.converged_, sorted(gm.means_.round(3).ravel().tolist())
         (True, [0.5, 8.5])
         """
-        attributes, _ = run.fit_array(self._options(), vars(self), X, sample_weight)
-        set_attributes(vars(self), attributes)
+        result, _ = run.fit_array(self._options(), vars(self), X, sample_weight)
+        result.keep_in(self)
         return self
 
     def fit_batches(self, batches: Any) -> Self:
@@ -331,7 +332,7 @@ default='kmeans'
         >>> bool((gm.means_ == GaussianMixture(2, random_state=0).fit(X).means_).all())
         True
         """
-        set_attributes(vars(self), run.fit_batches(self._options(), vars(self), batches))
+        run.fit_batches(self._options(), vars(self), batches).keep_in(self)
         return self
 
     def fit_predict(
@@ -365,11 +366,11 @@ default='kmeans'
         >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
         True
         """
-        attributes, rows = run.fit_array(self._options(), vars(self), X, sample_weight)
-        fitted = {name: value for name, value in attributes.items() if value is not None}
+        result, rows = run.fit_array(self._options(), vars(self), X, sample_weight)
+        fitted = present(result.attributes)
         prepared = prepared_of(fitted, self.covariance_type, self.n_threads)
         labels = score.labels(rows, self._using(prepared))
-        set_attributes(vars(self), attributes)
+        result.keep_in(self)
         return labels
 
     def partial_fit(
@@ -431,7 +432,7 @@ default='kmeans'
             self._options(), vars(self), X, sample_weight,
             lambda X: whole(self._rows(X, allow_nan=False)),
         )  # fmt: skip
-        set_attributes(vars(self), changes)
+        set_attributes(self, changes)
         return self
 
     # --- using a fitted mixture --------------------------------------------------------------
@@ -777,7 +778,7 @@ default='kmeans'
         )  # fmt: skip
         if exact is not None:
             attributes["precisions_"] = exact.astype(attributes["precisions_"].dtype)
-        set_attributes(vars(model), attributes)
+        set_attributes(model, attributes)
         return model
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -893,14 +894,15 @@ default='kmeans'
         attributes = vars(self)
         if "means_" not in attributes or "weights_" not in attributes:
             raise self._not_fitted_error()
-        prepared, self._kept = checked(
+        prepared, kept = checked(
             attributes, self.covariance_type, self.n_threads, getattr(self, "_kept", None)
         )
+        object.__setattr__(self, "_kept", kept)  # no attribute in the eyes of subclasses
         return self._using(prepared)
 
     def _n_parameters(self) -> int:
         """Return the number of free parameters, as the same method of scikit-learn's class does."""
-        return score.n_parameters(self._model().prepared)
+        return self._model().prepared.n_parameters
 
     def _using(self, prepared: Prepared) -> FittedMixture:
         """Return a mixture with the options of this estimator that methods use."""
@@ -929,8 +931,7 @@ default='kmeans'
 
     def _dtype(self) -> np.dtype[Any]:
         """Return the dtype of the model: float32 if the means are float32, else float64."""
-        single = np.asarray(self.means_).dtype == np.float32
-        return np.dtype(np.float32 if single else np.float64)
+        return dtype_of(self.means_)
 
     def _not_fitted_error(self) -> Exception:
         """Return the error for a model without fitted attributes."""

@@ -15,7 +15,6 @@ from gmm_core.cli.progress import Progress
 from gmm_core.cli.report import feature_names, print_components, print_table, print_text
 from gmm_core.data.parameter_validation import check_reg_covar
 from gmm_core.fit import run
-from gmm_core.fit.result import set_attributes
 from gmm_core.model.attributes import mixture_from
 from gmm_core.model.collapse import collapsed_components
 
@@ -149,8 +148,8 @@ def _print_choice(n_components: int, marks: list[str], all_collapsed: bool) -> N
 
 def _fit_watched(model: GaussianMixture, X: RealArray, progress: Progress) -> None:
     """Fit a model and report each iteration to `progress`."""
-    attributes, _ = run.fit_array(model._options(), vars(model), X, watch=progress.watch)
-    set_attributes(vars(model), attributes)
+    result, _ = run.fit_array(model._options(), vars(model), X, watch=progress.watch)
+    result.keep_in(model)
 
 
 def _collapsed(model: GaussianMixture, X: RealArray) -> list[int]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gmm_core.core.types import Names
+from gmm_core.fit.checkpoints import Checkpoint
 from gmm_core.fit.loop import Fit
 from gmm_core.model.attributes import arrays_of
 from gmm_core.model.parameters import Mixture
+
+Attributes = dict[str, Any]
 
 
 def attributes_of(
@@ -19,7 +21,7 @@ def attributes_of(
     names: Names | None,
     n_threads: int,
     **others: Any,
-) -> dict[str, Any]:
+) -> Attributes:
     """Return the fitted attributes by name; the value None means that an attribute is removed.
 
     Parameters
@@ -54,9 +56,36 @@ def attributes_of(
     }
 
 
-def set_attributes(attributes: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Set and remove attributes of an estimator as `attributes_of` describes."""
-    attributes.update({name: value for name, value in changes.items() if value is not None})
-    for name, value in changes.items():
-        if value is None:
-            attributes.pop(name, None)
+class Result(NamedTuple):
+    """The result of a fit, which the estimator has not got yet.
+
+    Attributes
+    ----------
+    attributes : dict
+        The fitted attributes; see `attributes_of`.
+    checkpoint : Checkpoint or None
+        The checkpoint of the fit, which is of no use once the estimator has the attributes.
+    """
+
+    attributes: Attributes
+    checkpoint: Checkpoint | None = None
+
+    def keep_in(self, model: object) -> None:
+        """Give the attributes to an estimator, all at once, and delete the checkpoint."""
+        set_attributes(model, self.attributes)
+        if self.checkpoint is not None:
+            self.checkpoint.remove()
+
+
+def set_attributes(model: object, changes: Attributes) -> None:
+    """Set and remove attributes of an estimator as `attributes_of` describes, all at once.
+
+    One assignment replaces them all, so that Ctrl-C cannot come between two of them.
+    """
+    kept = {name: value for name, value in vars(model).items() if name not in changes}
+    object.__setattr__(model, "__dict__", kept | present(changes))
+
+
+def present(changes: Attributes) -> Attributes:
+    """Return the attributes that are not removed."""
+    return {name: value for name, value in changes.items() if value is not None}

@@ -34,14 +34,13 @@ from gmm_core.fit.loop import Fit
 from gmm_core.fit.maximization import maximum_likelihood
 from gmm_core.fit.options import Options
 from gmm_core.fit.restarts import Schedule, State, best_of_starts
-from gmm_core.fit.result import attributes_of
+from gmm_core.fit.result import Result, attributes_of
 from gmm_core.fit.starts import GivenParameters, start_from_data, start_from_given
 from gmm_core.model.attributes import mixture_from
 from gmm_core.model.collapse import collapsed_components
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.parameters import Mixture
 
-Attributes = dict[str, Any]
 Watch = Callable[[State], None]
 
 
@@ -51,7 +50,7 @@ def fit_array(
     X: Any,
     sample_weight: Any = None,
     watch: Watch | None = None,
-) -> tuple[Attributes, FloatArray | ForeignRows]:
+) -> tuple[Result, FloatArray | ForeignRows]:
     """Fit a mixture to an array or a data frame.
 
     Parameters
@@ -67,8 +66,7 @@ def fit_array(
 
     Returns
     -------
-    attributes : dict
-        The fitted attributes; see `attributes_of`.
+    result : Result
     rows : ndarray or ForeignRows of shape (n_samples, n_features)
         The checked samples.
 
@@ -96,7 +94,7 @@ def fit_array(
     return fit_pass(options, before, data, totals, names, watch), rows
 
 
-def fit_batches(options: Options, before: MutableMapping[str, Any], batches: Any) -> Attributes:
+def fit_batches(options: Options, before: MutableMapping[str, Any], batches: Any) -> Result:
     """Fit a mixture to batches; see `fit_array` and `GaussianMixture.fit_batches`."""
     checked = Batches(batches, options.verbose)
     check_enough_samples(checked.totals.n_present, options.n_components)
@@ -112,7 +110,7 @@ def fit_pass(
     totals: Totals,
     names: Names | None,
     watch: Watch | None = None,
-) -> Attributes:
+) -> Result:
     """Fit a mixture to the data of a pass; see `fit_array`.
 
     Parameters
@@ -129,8 +127,7 @@ def fit_pass(
 
     Returns
     -------
-    dict
-        The fitted attributes; see `attributes_of`.
+    Result
     """
     K, D = options.n_components, data.n_features
     given = _given(options, D)
@@ -160,6 +157,8 @@ def fit_pass(
     @functools.cache
     def rows_for_start() -> tuple[ArrayPass, RegCovar]:
         X, weight, lacking = data.rows_for_start(totals, size, subset_seed)
+        if isinstance(data, ArrayPass) and X is data.X:  # which has its scratch memory already
+            return data, lacking
         return ArrayPass(X, weight, K, options.covariance_type, data.n_threads), lacking
 
     def start() -> Mixture:
@@ -181,9 +180,7 @@ def fit_pass(
         restarts_=restarts, n_samples_seen_=totals.total, _collected=None, _position=None,
         _mean_weight=totals.total / totals.n_present if totals.weighted else None,
     )  # fmt: skip
-    if checkpoint is not None:
-        checkpoint.remove()
-    return attributes
+    return Result(attributes, checkpoint)
 
 
 # --- checks of the options and of the fitted attributes ---------------------------------------
@@ -214,7 +211,7 @@ def _warm_start(
     mixture = mixture_to_continue(
         options, before, n_features, "warm_start", "set warm_start=False"
     )
-    bounds = before["lower_bounds_"]
+    bounds = before.get("lower_bounds_", ())
     return mixture, bounds[-1] if len(bounds) else -np.inf
 
 

@@ -18,10 +18,10 @@ from gmm_core.data.validation import check_sample_weight, check_X
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.maximization import maximization_step
 from gmm_core.fit.options import Options
-from gmm_core.fit.result import attributes_of, set_attributes
-from gmm_core.fit.run import Attributes, fit_array, mixture_to_continue, warn_of_collapse
+from gmm_core.fit.result import Attributes, attributes_of, present
+from gmm_core.fit.run import fit_array, mixture_to_continue, warn_of_collapse
 from gmm_core.fit.stepwise import mixed, rows_of_a_start, rows_of_first_fit, step_size
-from gmm_core.model.attributes import mixture_from
+from gmm_core.model.attributes import dtype_of, mixture_from
 from gmm_core.model.parameters import Mixture
 from gmm_core.model.statistics import Statistics, statistics_of
 
@@ -110,7 +110,7 @@ def learn(
         D, dtype = collected.X[0].shape[1], collected.X[0].dtype
         array, _ = check_X(X, n_features=D, feature_names=collected.names)
     elif fitted:
-        array, dtype = check_input(X), np.asarray(before["means_"]).dtype
+        array, dtype = check_input(X), dtype_of(before["means_"])
     else:
         array, names = check_X(X)
         dtype = array.dtype
@@ -159,7 +159,7 @@ def _collect(
         with warnings.catch_warnings():
             # So few samples may leave components empty, for instance.
             warnings.simplefilter("ignore")
-            learned, _ = fit_array(once, {}, X, weight)
+            learned = fit_array(once, {}, X, weight)[0].attributes
         if is_enough:
             mixture = mixture_from(learned, options.covariance_type, options.n_threads)
             warn_of_collapse(mixture, n_samples, check_reg_covar(options.reg_covar, n_features))
@@ -169,9 +169,7 @@ def _collect(
         return {"_collected": collected}
     collected = collected._replace(n_fitted=n_samples)
     learned["feature_names_in_"] = collected.names
-    state: Attributes = {}
-    set_attributes(state, learned)
-    learned |= _follow(options, state, rest, rest_weight)
+    learned |= _follow(options, present(learned), rest, rest_weight)
     return learned if is_enough else {**learned, "_collected": collected}
 
 
@@ -235,7 +233,7 @@ def _follow(
     (mixture, statistics, memory), seen = _position(options, before, regular, unit)
     n_threads = effective_n_threads(options.n_threads)
     at_once = rows_of_a_start(K, D)
-    knee = 10 * (mixture.kind.n_parameters(K, D) + K * D + K - 1)
+    knee = 10 * mixture.prepared.n_parameters
     n_steps, log_likelihood = 0, math.nan
     for first in range(0, len(X), at_once):
         part = X[first : first + at_once]
@@ -275,7 +273,7 @@ def _follow(
         return {}
     n_before = before.get("n_iter_", 0) if "_position" in before else 0
     return attributes_of(
-        Fit(mixture, [], log_likelihood, False), np.asarray(before["means_"]).dtype,
+        Fit(mixture, [], log_likelihood, False), dtype_of(before["means_"]),
         before.get("feature_names_in_"), n_threads, n_iter_=n_before + n_steps,
         n_samples_seen_=seen, _position=Position(mixture, statistics, memory),
         _mean_weight=None if unit == 1 else unit,

@@ -162,9 +162,3 @@ def weighted_mean(log_likelihood: FloatArray, weight: Float64Array) -> float:
     if math.isinf(mean):  # the sum may overflow although the mean is finite
         mean = float((weight / weight.sum() * values).sum())
     return mean
-
-
-def n_parameters(prepared: Prepared) -> int:
-    """Return the number of free parameters of a mixture."""
-    K, D = prepared.means.shape
-    return int(prepared.kind.n_parameters(K, D) + K * D + K - 1)

@@ -6,6 +6,7 @@ Reading a pickle imports `gmm_core` first, which registers these modules. Nothin
 from __future__ import annotations
 
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -52,5 +53,6 @@ def register() -> None:
     """Make the old modules importable under their old names."""
     for module_name, classes in _CLASSES.items():
         module = ModuleType(f"gmm_core.{module_name}", __doc__)
+        module.__spec__ = ModuleSpec(module.__name__, loader=None)
         vars(module).update({cls.__name__: cls for cls in classes})
         sys.modules[module.__name__] = module

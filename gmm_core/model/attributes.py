@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 
-from gmm_core.core.errors import NumericalError
+from gmm_core.core.errors import NumericalError, not_fitted_error
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import CovarianceName, Float64Array, FloatArray
 from gmm_core.model.covariance import COVARIANCE_TYPES
@@ -74,9 +74,9 @@ class CovarianceAttribute(ArrayAttribute):
     """A descriptor of one of the three forms of the covariances."""
 
     def __set__(self, model: Any, value: Any) -> None:
+        attributes, kind = vars(model), model.covariance_type
+        keep = self.name == "precisions_" and _has_precisions(value, attributes.get(FACTOR), kind)
         super().__set__(model, value)
-        attributes = vars(model)
-        keep = self.name == "precisions_" and _has_precisions(attributes, model.covariance_type)
         for other in COVARIANCE_ATTRIBUTES:
             if other != self.name and not (keep and other == FACTOR):
                 attributes.pop(other, None)
@@ -112,12 +112,14 @@ class CovarianceTypeAttribute:
             getattr(model, FACTOR, None)
         vars(model)["covariance_type"] = value
 
+    def __delete__(self, model: object) -> None:
+        del vars(model)["covariance_type"]
 
-def _has_precisions(attributes: Mapping[str, Any], covariance_type: object) -> bool:
-    """Return whether `precisions_` equals U Uᵀ; see `CovarianceType.has_precisions`."""
+
+def _has_precisions(value: Any, factor: Any, covariance_type: object) -> bool:
+    """Return whether a value equals U Uᵀ of a factor; see `CovarianceType.has_precisions`."""
     known = isinstance(covariance_type, str) and covariance_type in COVARIANCE_TYPES
-    factor = attributes.get(FACTOR)
-    precisions = np.asarray(attributes["precisions_"])
+    precisions = np.asarray(value)
     if not known or factor is None or precisions.shape != np.shape(factor):
         return False
     if precisions.dtype.kind != "f" or not precisions.size:
@@ -159,11 +161,12 @@ def derive(
         threads = effective_n_threads(n_threads)
         if FACTOR not in attributes:
             attributes[FACTOR] = _factor(attributes, covariance_type, threads)
-        if name not in attributes:
-            attributes[name] = _from_factor(name, attributes, covariance_type, threads)
+        derived: FloatArray | None = attributes.get(name)
+        if derived is None:
+            derived = _from_factor(name, attributes, covariance_type, threads)
+            attributes[name] = derived
     except (ValueError, TypeError, KeyError) as error:
         raise UnderivableError(str(error)) from error
-    derived: FloatArray = attributes[name]
     return derived
 
 
@@ -179,7 +182,7 @@ def _factor(attributes: Mapping[str, Any], covariance_type: str, n_threads: int)
         factor = kind.factor_covariances(array, D, n_threads)
     else:
         factor = kind.factor_precisions(array, D, n_threads)
-    factors: FloatArray = factor.astype(_dtype_of(given))
+    factors: FloatArray = factor.astype(dtype_of(given))
     return factors
 
 
@@ -193,12 +196,13 @@ def _from_factor(
     kind = COVARIANCE_TYPES[covariance_type]
     precisions, covariances = kind.precisions_and_covariances(factor, n_threads)
     array = precisions if name == "precisions_" else covariances
-    derived: FloatArray = array.astype(_dtype_of(given))
+    derived: FloatArray = array.astype(dtype_of(given))
     return derived
 
 
-def _dtype_of(array: Any) -> np.dtype[Any]:
-    return np.dtype(np.float32 if array.dtype == np.float32 else np.float64)
+def dtype_of(array: Any) -> np.dtype[Any]:
+    """Return float32 if an array, or what can become one, has this dtype, and float64 otherwise."""
+    return np.dtype(np.float32 if np.asarray(array).dtype == np.float32 else np.float64)
 
 
 # --- from attributes to parameters, and back ----------------------------------------------------
@@ -283,6 +287,8 @@ def _arrays(
     attributes: MutableMapping[str, Any], covariance_type: str, n_threads: int | None
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return weights, means and the factor in float64 and C order."""
+    if "weights_" not in attributes or "means_" not in attributes:
+        raise not_fitted_error("GaussianMixture", "It has no weights_, or no means_.")
     factor = attributes.get(FACTOR)
     if factor is None:
         factor = derive(FACTOR, attributes, covariance_type, n_threads)

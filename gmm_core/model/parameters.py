@@ -33,6 +33,12 @@ class Prepared(NamedTuple):
     covariance_type: CovarianceName
 
     @property
+    def n_parameters(self) -> int:
+        """The number of free parameters: of weights, means and covariances."""
+        K, D = self.means.shape
+        return int(self.kind.n_parameters(K, D) + K * D + K - 1)
+
+    @property
     def kind(self) -> CovarianceType:
         """The covariance type."""
         return COVARIANCE_TYPES[self.covariance_type]

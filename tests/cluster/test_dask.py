@@ -546,3 +546,16 @@ def test_import_without_dask(run_python: Any) -> None:
     """The message says how to install Dask in a clone, because the package is on no index."""
     status, errors = run_python("sys.modules['dask'] = None; import gmm_core.dask")
     assert status == 1 and 'run pip install ".[dask]" in a clone' in errors
+
+
+def test_fit_predict_that_fails_leaves_the_model_as_it_was(
+    X: np.ndarray, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(GaussianMixture, "_lazy", interrupted)
+    model = GaussianMixture(2, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit_predict(da.from_array(X, chunks=(5000, D)))
+    assert not hasattr(model, "means_")

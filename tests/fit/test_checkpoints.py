@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from gmm_core import GaussianMixture
+from gmm_core.fit.checkpoints import Checkpoint
 
 ATTRIBUTES = ("weights_", "means_", "covariances_", "precisions_cholesky_")
 PARAMS = {"tol": 0, "max_iter": 40, "n_init": 2, "init_params": "random_from_data"}
@@ -604,3 +605,16 @@ def test_a_full_disk_names_the_checkpoint(interrupted, monkeypatch):
         model(checkpoint=path, checkpoint_interval=3).fit(X)
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path)
     assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == ["state"]
+
+
+def test_the_file_is_deleted_only_when_the_model_is_fitted(tmp_path, monkeypatch):
+    """Ctrl-C while the file is deleted comes too late to lose the fit."""
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "remove", interrupted)
+    gm = model(checkpoint=tmp_path / "state", n_init=1)
+    with pytest.raises(KeyboardInterrupt):
+        gm.fit(data())
+    assert gm.means_.shape[1] == data().shape[1]

@@ -17,6 +17,7 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 from threadpoolctl import threadpool_limits
 
 from gmm_core import GaussianMixture
+from gmm_core.data.arrays import ArrayPass
 from gmm_core.fit import starts
 
 TYPES = ["full", "tied", "diag", "spherical"]
@@ -335,3 +336,14 @@ def test_errors_name_the_argument_of_the_constructor(name, value):
     X = np.random.default_rng(0).normal(size=(50, 2))
     with pytest.raises(ValueError, match=rf"\b{name}\b"):
         GaussianMixture(2, **{name: value}).fit(X)
+
+
+def test_a_start_from_all_rows_takes_no_second_scratch_memory(monkeypatch):
+    made = []
+    init = ArrayPass.__init__
+    monkeypatch.setattr(
+        ArrayPass, "__init__", lambda self, *args: (made.append(args[2]), init(self, *args))[1]
+    )
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    GaussianMixture(3, init_params="random_from_data", random_state=0).fit(X)
+    assert made == [3, 1]  # the pass of the fit, and one for the moments of all samples

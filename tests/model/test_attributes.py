@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from gmm_core import GaussianMixture, reference
-from gmm_core.infer.score import n_parameters
 
 TYPES = ["full", "tied", "diag", "spherical"]
 COVARIANCES = ["covariances_", "precisions_", "precisions_cholesky_"]
@@ -175,7 +174,7 @@ def test_a_model_made_by_assignments(covariance_type):
     made.covariances_ = model.covariances_.tolist()
     np.testing.assert_allclose(made.predict_proba(X), model.predict_proba(X), atol=1e-13)
     np.testing.assert_allclose(made.precisions_, model.precisions_, rtol=1e-12, atol=1e-13)
-    assert n_parameters(made._model().prepared) == n_parameters(model._model().prepared)
+    assert made._n_parameters() == model._n_parameters()
 
 
 @pytest.mark.parametrize(
@@ -489,3 +488,54 @@ def test_methods_refuse_an_unknown_covariance_type(value):
     model.covariance_type = "full"
     model.precisions_ = precisions
     np.testing.assert_allclose(model.score(data()), fitted().score(data()), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["weights_", "means_"])
+def test_a_model_without_an_array_is_not_fitted(name):
+    """Fits that go on from it say so, as the methods do."""
+    for call in (
+        lambda model: model.set_params(warm_start=True).fit(data()),
+        lambda model: model.set_params(warm_start=True).fit_batches([data()]),
+        lambda model: model.predict(data()),
+        lambda model: model.partial_fit(data()) if name == "weights_" else model.score(data()),
+    ):
+        model = fitted()
+        delattr(model, name)
+        with pytest.raises(ValueError, match="is not fitted yet"):
+            call(model)
+    model = GaussianMixture(K, warm_start=True, random_state=0).fit(data())
+    del model.lower_bounds_
+    assert model.fit(data()).converged_
+
+
+def test_an_assignment_that_fails_changes_nothing():
+    class OnAnotherDevice:
+        shape, dtype = (K, D, D), np.dtype(float)
+
+        def __array__(self, *args, **kwargs):
+            raise TypeError("copy it to the host first")
+
+    model = fitted()
+    before = dict(vars(model))
+    with pytest.raises(TypeError, match="copy it to the host"):
+        model.precisions_ = OnAnotherDevice()
+    assert vars(model) == before
+    del model.covariance_type
+    assert not hasattr(model, "covariance_type")
+
+
+def test_arrays_of_ints_put_together_by_hand_can_learn():
+    model = GaussianMixture(2, covariance_type="spherical")
+    model.weights_, model.means_, model.covariances_ = [0.5, 0.5], [[0], [5]], [1, 1]
+    assert model.partial_fit(np.arange(12.0)[:, None] / 2).means_.dtype == np.float64
+
+
+def test_methods_do_not_assign_attributes_of_subclasses():
+    class Frozen(GaussianMixture):
+        def __setattr__(self, name, value):
+            if "means_" in vars(self):
+                raise AttributeError(f"cannot assign {name}")
+            super().__setattr__(name, value)
+
+    model = Frozen(K, random_state=0).fit(data())
+    np.testing.assert_array_equal(model.predict(data()), fitted().predict(data()))
