@@ -15,7 +15,14 @@ except ImportError as error:
     ) from error
 
 from gmm_core import reference
-from gmm_core.core.errors import ConvergenceWarning, InvalidParameterError, NotFittedError
+from gmm_core.core.errors import (
+    ConvergenceWarning,
+    IllDefinedCovarianceError,
+    InvalidParameterError,
+    NoDensityError,
+    NotFittedError,
+    NumericalError,
+)
 from gmm_core.core.info import build_info, get_include
 from gmm_core.functions import (
     accumulate,
@@ -34,8 +41,11 @@ old_pickles.register()
 __all__ = [
     "ConvergenceWarning",
     "GaussianMixture",
+    "IllDefinedCovarianceError",
     "InvalidParameterError",
+    "NoDensityError",
     "NotFittedError",
+    "NumericalError",
     "Statistics",
     "__version__",
     "accumulate",

@@ -60,32 +60,66 @@ class ConvergenceWarning(UserWarning):
 
 
 class NumericalError(ValueError):
-    """The error that ends EM from one start. EM from another start may succeed."""
+    """The error that ends EM from one start. EM from another start may succeed.
+
+    `fit` raises it if all starts fail.
+
+    Examples
+    --------
+    >>> from gmm_core import GaussianMixture, NumericalError
+    >>> try:
+    ...     GaussianMixture(reg_covar=0).fit([[1.0], [1.0]])    # the variance is 0
+    ... except NumericalError as error:
+    ...     print(type(error).__name__)
+    IllDefinedCovarianceError
+    """
 
 
 class IllDefinedCovarianceError(NumericalError):
-    """The error for a covariance that is not positive definite."""
+    """The error for a covariance that is not positive definite.
+
+    Examples
+    --------
+    >>> from gmm_core import GaussianMixture, IllDefinedCovarianceError
+    >>> try:
+    ...     GaussianMixture(reg_covar=0).fit([[1.0], [1.0]])
+    ... except IllDefinedCovarianceError as error:
+    ...     print(str(error)[-55:])
+    The covariance of component 0 is not positive definite.
+    """
 
 
 class NoDensityError(NumericalError):
-    """The error for a sample that has probability 0 under every component.
+    """The error for a sample that has density 0 under every component.
 
     Parameters
     ----------
     row : int
         The number of the sample's row in X.
-    condition : str, default=""
-        Text that follows the number of the row in the message.
+    incomplete : bool, default=False
+        Whether only some features of the sample are observed, so that the density is theirs.
+
+    Examples
+    --------
+    >>> from gmm_core import NoDensityError, accumulate
+    >>> try:
+    ...     accumulate([[0.0], [1e200]], [1.0], [[0.0]], [[1.0]], "diag")
+    ... except NoDensityError as error:
+    ...     print(error.row)
+    1
     """
 
-    def __init__(self, row: int, condition: str = "") -> None:
-        super().__init__(row, condition)  # with these arguments the error can be pickled
-        self.row, self.condition = row, condition
+    def __init__(self, row: int, incomplete: bool = False) -> None:
+        super().__init__(row, incomplete)  # with these arguments the error can be pickled
+        self.row, self.incomplete = row, incomplete
 
     def __str__(self) -> str:
+        sample = f"X[{self.row}] has"
+        if self.incomplete:
+            sample = f"the observed features of X[{self.row}] have"
         return (
-            f"X[{self.row}]{self.condition} has probability 0 under every component: its density "
-            "is too small for a floating-point number. Scale the data, or start from other means."
+            f"{sample} density 0 under every component: the density is too small for a "
+            "floating-point number. Scale the data, or start from other means."
         )
 
 

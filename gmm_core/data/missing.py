@@ -100,7 +100,8 @@ class MissingPass:
         NoDensityError
             If the density of a row is 0 under every component. The message names the row.
         IllDefinedCovarianceError
-            If a covariance is not positive definite when its features are put in another order.
+            If a covariance is so ill-conditioned that its Cholesky factorisation fails after the
+            features are reordered.
         """
         origin = mixture.means if shift is None else shift
         kind, (K, D) = mixture.kind, mixture.means.shape
@@ -143,7 +144,7 @@ class MissingPass:
             log_likelihood = np.empty(len(pattern.rows), self.X.dtype)
             self._over(pattern).evaluate(marginal, log_likelihood=log_likelihood)
             row = pattern.rows[np.argmin(log_likelihood)]
-            raise NoDensityError(int(row), ", in the features that it has,") from error
+            raise NoDensityError(int(row), incomplete=True) from error
 
     def mean_log_likelihood(self, mixture: Mixture) -> float:
         """Return the weighted mean of the log-likelihoods of the observed values."""
@@ -215,8 +216,9 @@ def fill_with_means(
     -------
     filled : ndarray of shape (n_samples, n_features)
     lacking : ndarray of shape (n_features,)
-        What the variances of the filled features lack, as the mean does not vary. Without it, a
-        cluster in which a feature is always missing would start with a variance of 0.
+        The variance that each feature loses when its missing values are replaced by their mean. It
+        is added to the variances of the start. Otherwise a cluster in which a feature is always
+        missing would start with a variance of 0.
 
     Raises
     ------

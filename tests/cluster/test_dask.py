@@ -518,7 +518,7 @@ def test_failing_numerics_name_the_row(X: np.ndarray, client: Client) -> None:
         means_init=means,
         precisions_init=np.array([np.eye(D)] * K),
     )
-    with pytest.raises(ValueError, match=r"X\[9000\] has probability 0"):
+    with pytest.raises(ValueError, match=r"X\[9000\] has density 0"):
         model.fit(da.from_array(far, chunks=(2500, D)))
     assert not hasattr(model, "means_")
 

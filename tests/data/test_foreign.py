@@ -175,7 +175,7 @@ def test_errors_of_form_and_names() -> None:
         GaussianMixture(1).fit(np.ones((1, 3), int))
     with pytest.raises(ValueError, match=r"its column 'b' has dtype"):
         model.fit(pd.DataFrame(data(), columns=NAMES).astype({"b": object}).assign(b="x"))
-    with pytest.raises(ValueError, match=r"X\[29000\] has probability 0"):
+    with pytest.raises(ValueError, match=r"X\[29000\] has density 0"):
         X = data()
         X[29_000] = 1e200
         GaussianMixture(K, means_init=data()[:K], precisions_init=[np.eye(D)] * K,

@@ -187,7 +187,7 @@ def test_rows_without_density_belong_to_the_nearest_component(make_problem, cova
     near = np.flatnonzero(np.isclose(distance, distance.min()))
     assert model.predict(X)[0] in near
     assert model.predict_proba(X)[0].tolist() == np.eye(3)[model.predict(X)[0]].tolist()
-    with pytest.raises(ValueError, match=r"X\[7\], in the features that it has, has probability 0"):
+    with pytest.raises(ValueError, match=r"^the observed features of X\[7\] have density 0"):
         data = np.zeros((9, 3))
         data[4:, 1] = np.nan
         data[7, 0] = 1e200

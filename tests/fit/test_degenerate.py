@@ -193,7 +193,7 @@ def test_a_point_infinitely_far_away_ends_a_fit_with_its_row(covariance_type: st
         2, covariance_type=covariance_type, weights_init=[0.5, 0.5], means_init=X[:2],
         precisions_init=eye[covariance_type],
     )
-    with pytest.raises(ValueError, match=r"^X\[17\] has probability 0 under every component"):
+    with pytest.raises(ValueError, match=r"^X\[17\] has density 0 under every component"):
         model.fit(X)
     assert not hasattr(model, "weights_")
 

@@ -433,17 +433,17 @@ def test_samples_without_density_leave_the_model_as_it_was():
     model = learn(GaussianMixture(2, random_state=0), X, 100)
     before = vars(model).copy()
     far = np.vstack([X, [[1e200] * 3]])
-    with pytest.raises(ValueError, match=r"X\[1000\] has probability 0"):
+    with pytest.raises(ValueError, match=r"X\[1000\] has density 0"):
         GaussianMixture(2, random_state=0).partial_fit(far)
     weight = np.ones(1_000)
     weight[::3] = 0
     for row in (3, 500, 998):  # the rows are in different parts of 120 samples
         Y = X.copy()
         Y[row + 1] = 1e200
-        with pytest.raises(ValueError, match=rf"X\[{row + 1}\] has probability 0"):
+        with pytest.raises(ValueError, match=rf"X\[{row + 1}\] has density 0"):
             model.partial_fit(Y)
         Y[row + 1], Y[row + (row % 3 == 0)] = X[0], 1e200
-        with pytest.raises(ValueError, match=rf"X\[{row + (row % 3 == 0)}\] has probability 0"):
+        with pytest.raises(ValueError, match=rf"X\[{row + (row % 3 == 0)}\] has density 0"):
             model.partial_fit(Y, sample_weight=weight)
     assert all(vars(model)[name] is value for name, value in before.items())
 

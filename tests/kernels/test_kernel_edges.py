@@ -72,7 +72,7 @@ def test_rows_without_density(
         data = make_pass(X, None, p, n_threads, one_slice=one_slice)
         for run in (data.expectation, data.mean_log_likelihood):
             with pytest.raises(
-                ValueError, match=rf"^X\[{bad[0]}\] has probability 0 under every component"
+                ValueError, match=rf"^X\[{bad[0]}\] has density 0 under every component"
             ):
                 run(p)
         for name, value in zip(OUTPUTS, (-np.inf, -np.inf, 0, 0), strict=True):
