@@ -86,7 +86,7 @@ class Estimator:
         return {name: getattr(self, name) for name in self._parameter_defaults()}
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters of the constructor. Their values are checked by `fit`.
+        """Set parameters of the constructor, whose values `fit` checks.
 
         Parameters
         ----------
@@ -162,14 +162,15 @@ class Estimator:
         if version != VERSION:
             warn(
                 f"This {type(self).__name__} was pickled by gmm_core {version} and is read by "
-                f"gmm_core {VERSION}; between versions, use save and load"
+                f"gmm_core {VERSION}. Pickles are not portable between versions: use `save` and "
+                "`load` instead."
             )
         vars(self).update(attributes)
 
     # --- scikit-learn -----------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Return whether `fit`, or a user in its place, has set an attribute."""
+        """Return whether `fit` or a user has set an attribute whose name ends in an underscore."""
         return "means_" in vars(self) or any(name.endswith("_") for name in vars(self))
 
     def __sklearn_tags__(self) -> Tags:
@@ -185,6 +186,17 @@ class Estimator:
         -------
         requests : sklearn.utils.metadata_routing.MetadataRequest
             The requests of the methods `fit` and `score`.
+
+        Raises
+        ------
+        ImportError
+            If scikit-learn is not installed.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> GaussianMixture().get_metadata_routing().fit.requests
+        {'sample_weight': None}
         """
         from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
 

@@ -41,6 +41,5 @@ def test_everything_public_has_an_example(docstrings):
         if callable(thing) and not thing.__name__.startswith("_")
     }
     names = {name for name in names if name.startswith("gmm_core.")}    # not typing.NamedTuple
-    names.remove("gmm_core.sklearn_api.Estimator.get_metadata_routing")     # only scikit-learn calls it
     assert len(names) > 30
     assert names - {docstring.name for docstring in docstrings} == set()

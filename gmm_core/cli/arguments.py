@@ -105,8 +105,10 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "--header",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="the first line of a .csv file names the columns (yes), or is a sample (no), or names "
-        "them if none of its fields is a number (auto) (default: %(default)s)",
+        help="whether the first line of a .csv file names the columns (yes) or is a sample (no); "
+        "with auto, the first line (after blank lines and # comments) is a header if none of its "
+        "fields is a finite number, or if all are quoted and the next line has no quotes; a line "
+        "that consists only of nan or inf is refused (default: %(default)s)",
     )
     parser.add_argument(
         "--delimiter",
@@ -125,8 +127,8 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         type=_component_range,
         default=range(1, 2),
         metavar="K",
-        help="number of components, or a range such as 1:10, from which the number with the "
-        "lowest BIC is chosen (default: 1)",
+        help="number of components, or a range such as 1:10, from which the model with the lowest "
+        "BIC is chosen, preferring models without collapsed components (default: 1)",
     )
     parser.add_argument("--out", type=_file_name(".npz"), metavar="MODEL.npz",
                         help="save the model in this file")  # fmt: skip

@@ -28,8 +28,9 @@ def read_csv(path: str, delimiter: str, header: Header) -> tuple[Float64Array, l
     delimiter : str
         Character between the columns. A space stands for any run of spaces and tabs.
     header : {'auto', 'yes', 'no'}
-        Whether the first line names the columns. With 'auto', it does if none of its fields is a
-        number, or if all of them are quoted and the next line has no quotes.
+        Whether the first line names the columns. With 'auto', the first line (after blank lines and
+        # comments) is a header if none of its fields is a finite number, or if all are quoted and
+        the next line has no quotes. A line that consists only of nan or inf is refused.
 
     Returns
     -------
@@ -71,7 +72,10 @@ def _parse(path: str, delimiter: str, header: Header) -> tuple[Float64Array, lis
         if "" in names:
             # This is usually an index that pandas or R wrote, which nobody means as a feature.
             number = names.index("") + 1
-            raise ValueError(f"column {number} has no name; if it is an index, leave it out")
+            raise ValueError(
+                f"column {number} has no name; if it is a row index, remove this column from the "
+                "file"
+            )
     elif fault := _fault(lines[0], n_skip + 1, len(first), delimiter):
         raise ValueError(fault)
     try:
@@ -94,8 +98,9 @@ def _parse(path: str, delimiter: str, header: Header) -> tuple[Float64Array, lis
         raise ValueError(f"the header names {len(first)} columns, the samples have {X.shape[1]}")
     if header == "auto" and names is None and _may_be_header(first, X):
         warn(
-            f"{path}: line {n_skip + 1} was read as a sample, but it alone consists of whole "
-            "numbers; if it names the columns, use --header yes (--header no silences this warning)"
+            f"{path}: line {n_skip + 1} was read as a sample, although it contains only whole "
+            "numbers and the next lines do not; if it names the columns, use --header yes "
+            "(--header no silences this warning)"
         )
     return X, names
 

@@ -45,8 +45,10 @@ def read_data(path: str, delimiter: str = ",", header: Header = "auto") -> Data:
         Character between the columns of a .csv file. A space stands for any run of spaces and
         tabs.
     header : {'auto', 'yes', 'no'}, default='auto'
-        Whether the first line of a .csv file names the columns. With 'auto', it does if none of
-        its fields is a number, or if all of them are quoted and the next line has no quotes.
+        Whether the first line of a .csv file names the columns. With 'auto', the first line (after
+        blank lines and # comments) is a header if none of its fields is a finite number, or if all
+        are quoted and the next line has no quotes. A line that consists only of nan or inf is
+        refused.
 
     Returns
     -------

@@ -1,4 +1,7 @@
-"""Fit mixtures to a file of samples, and choose the number of components by BIC."""
+"""Fit mixtures to a file of samples, and choose the number of components.
+
+The model with the lowest BIC is chosen, preferring models without collapsed components.
+"""
 
 import argparse
 import inspect
@@ -110,7 +113,8 @@ def fit(args: argparse.Namespace) -> None:
 def _try(k: int, X: RealArray, options: dict[str, Any], alone: bool) -> Trial:
     """Fit a mixture of k components.
 
-    Unless it is the only one, its warning of collapsed components is dropped, as the table tells.
+    If several numbers of components are tried, the warning about collapsed components is
+    suppressed, because the table marks these models.
     """
     model = GaussianMixture(k, **options)
     with (

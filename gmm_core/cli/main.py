@@ -20,7 +20,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 after success, 2 after bad input, 130 after Ctrl-C.
+        Exit code: 0 after success, 2 after an error (bad input, an unreadable file, too little
+        memory), 130 after Ctrl-C.
 
     Raises
     ------

@@ -28,7 +28,7 @@ def complain(message: str, code: int = 2) -> int:
 
 @contextmanager
 def warnings_on_one_line(prefix: str = "") -> Iterator[None]:
-    """Collect the warnings that are meant for users, and print them after the block.
+    """Collect UserWarnings and RuntimeWarnings, and print them if the block ends without an error.
 
     Parameters
     ----------

@@ -19,9 +19,9 @@ from gmm_core.data.validation import check_sample_weight, check_X
 
 _NONE = np.empty(0)  # the weights of a batch without weights
 _EXPECTED = (
-    "batches should be an iterable that can be gone through again (such as a list), a callable "
-    "that returns an iterable of batches, or a dataset of pyarrow. A batch is an array of shape "
-    "(n_samples, n_features) or a tuple (array, sample_weight)."
+    "batches should be an iterable that can be iterated over repeatedly (such as a list), a "
+    "callable that returns an iterable of batches, or a dataset of pyarrow. A batch is an array of "
+    "shape (n_samples, n_features) or a tuple (array, sample_weight)."
 )
 
 
@@ -89,14 +89,15 @@ class Batches:
             if hasattr(source, method):
                 return iter(getattr(source, method)())
         if source is self._batches and hasattr(source, "__next__"):
-            raise ValueError(f"batches can be gone through only once. {_EXPECTED}")
+            raise ValueError(f"batches can be iterated over only once. {_EXPECTED}")
         if isinstance(source, (str, bytes, dict)) or not hasattr(source, "__iter__"):
             raise TypeError(
-                f"batches, or what it returns, is of type {type(source).__name__}. {_EXPECTED}"
+                f"batches (or the result of calling it) has type {type(source).__name__}. "
+                f"{_EXPECTED}"
             )
         if getattr(source, "ndim", 3) < 3 or hasattr(source, "columns"):
             raise ValueError(
-                f"batches, or what it returns, is one array of shape {np.shape(source)}. "
+                f"batches (or the result of calling it) is one array of shape {np.shape(source)}. "
                 f"{_EXPECTED}"
             )
         return iter(source)
@@ -136,12 +137,14 @@ class Batches:
             If the batches differ from those of the first pass, or a batch cannot be used.
         """
         seen, expected = NO_ROWS, self.totals
+        at_least = ""
         n_rows_by_dtype: Counter[str] = Counter()
         for X, sample_weight, given in self._checked():
             if not len(X):
                 continue
             seen = seen.and_rows(len(X), sample_weight)
             if seen.n_samples > expected.n_samples or seen.weighted != expected.weighted:
+                at_least = "at least "
                 break
             n_rows_by_dtype[given] += len(X)
             if X.dtype != np.float32 and self.dtype == np.float32:
@@ -152,9 +155,9 @@ class Batches:
             yield X.astype(self.dtype, copy=False), np.ldexp(sample_weight, -expected.exponent)
         if seen != expected:
             raise ValueError(
-                f"batches have {seen.n_samples} rows or more in this pass, of weight {seen.total}, "
-                f"and had {expected.n_samples}, of weight {expected.total}, in the first: batches "
-                "must be the same in every pass"
+                f"batches must be the same in every pass: the first pass had {expected.n_samples} "
+                f"rows of total weight {expected.total}, this pass has {at_least}{seen.n_samples} "
+                f"rows of total weight {seen.total}"
             )
         for dtype, n in (n_rows_by_dtype - self._n_rows_by_dtype).items():
             raise ValueError(

@@ -175,10 +175,10 @@ def test_empty_batches_do_not_count():
         (lambda X: [X, dask.array.from_array(X)], TypeError, "batch 1: X is a Dask collection"),
         (lambda X: [np.ma.masked_less(X, 0)], ValueError, r"batch 0: X has masked values.*X\["),
         (lambda X: [(X, np.ma.ones(N) / 0)], ValueError, "batch 0: sample_weight has masked"),
-        (lambda X: "data.parquet", TypeError, "is of type str"),
-        (lambda X: {"X": X}, TypeError, "is of type dict"),
-        (lambda X: 7, TypeError, "is of type int"),
-        (lambda X: lambda: 7, TypeError, "is of type int"),
+        (lambda X: "data.parquet", TypeError, "has type str"),
+        (lambda X: {"X": X}, TypeError, "has type dict"),
+        (lambda X: 7, TypeError, "has type int"),
+        (lambda X: lambda: 7, TypeError, "has type int"),
         (lambda X: [X, X[:, :2]], ValueError, "batch 1: X has 2 features"),
         (lambda X: [X, X[0]], ValueError, "batch 1: Expected 2D array"),
         (lambda X: [X, [["a", "b", "c"]]], ValueError, "batch 1: "),
@@ -213,20 +213,20 @@ def test_batches_that_change_between_passes():
     sizes = iter([N, N, N // 2])
     fitted = model().fit(X)
     means = fitted.means_
-    with pytest.raises(ValueError, match=f"have {N // 2} rows or more in this pass.* had {N}"):
+    with pytest.raises(ValueError, match=f"first pass had {N} rows .*, this pass has {N // 2} rows"):
         fitted.fit_batches(lambda: [X[: next(sizes)]])
     assert fitted.means_ is means
     more = iter([1, 3, 3])
-    with pytest.raises(ValueError, match=f"and had {N},"):
+    with pytest.raises(ValueError, match=f"first pass had {N} rows .*, this pass has at least {2 * N} rows"):
         fitted.fit_batches(lambda: [X] * next(more))
     weights = iter([1.0, 1.0, 2.0])
-    with pytest.raises(ValueError, match=f"of weight {2.0 * N}, and had {N}, of weight {1.0 * N}"):
+    with pytest.raises(ValueError, match=f"weight {1.0 * N}, this pass has {N} rows of total weight {2.0 * N}$"):
         fitted.fit_batches(lambda: [(X, next(weights) * np.ones(N))])
     once = iter([[(X, np.ones(N))], [X]])
     with pytest.raises(ValueError, match="must be the same in every pass"):
         fitted.fit_batches(lambda: next(once))
     empty = iter([[X], []])
-    with pytest.raises(ValueError, match=f"have 0 rows .* had {N}"):
+    with pytest.raises(ValueError, match=f"first pass had {N} rows .*, this pass has 0 rows"):
         fitted.fit_batches(lambda: next(empty))
 
 
