@@ -1,1 +1,1 @@
-"""What all other rooms use: types, errors, seeds, threads, and the choice of the kernels."""
+"""The lowest room (layer) of the package: types, errors, seeds, threads, choice of the kernels."""
