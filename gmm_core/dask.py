@@ -47,19 +47,18 @@ _Method = Literal["predict", "predict_proba", "score_samples", "impute"]
 class GaussianMixture(mixture.GaussianMixture):
     """A Gaussian mixture that also takes Dask arrays and data frames.
 
-    The parameters of the constructor and the attributes are those of `gmm_core.GaussianMixture`.
-    Methods treat X that is not a Dask collection as that class does.
+    Methods treat X that is not a Dask collection as `gmm_core.GaussianMixture` does.
 
     `fit` and `fit_predict` of a collection run on the cluster of the current `distributed.Client`.
     The result agrees, up to rounding, with `gmm_core.GaussianMixture.fit` on the same rows. X and
     `sample_weight` may be Dask collections with any chunks. The weights may also be a NumPy array.
     The chunks are computed once and stay on the workers until the fit has ended. Collections that
     are persisted already are used where they are. Each iteration sends the parameters to the
-    workers, and about K·D² sums back to the client, for K components and D features. Each chunk is
-    a task of one thread, and `n_threads` is the number of threads for the work of the client. To
-    keep the workers busy, make several chunks for each of their threads, with 10,000 rows or more.
-    EM starts from the rows that `fit` would draw (see `init_size`), which are sent to the client.
-    `fit` refuses NaN and masked values, whatever `missing` is.
+    workers and receives the sums, which are about K·D² numbers for 'full' covariances, K components
+    and D features. Each chunk is a task of one thread, and `n_threads` is the number of threads for
+    the work of the client. To keep the workers busy, make several chunks for each of their threads,
+    with 10,000 rows or more. EM starts from the rows that `fit` would draw (see `init_size`), which
+    are sent to the client. `fit` refuses NaN and masked values, whatever `missing` is.
 
     Results for the same chunks are bit-identical for any number of workers, even if some of these
     fail, as long as all processors have the same instruction sets.
@@ -72,15 +71,30 @@ class GaussianMixture(mixture.GaussianMixture):
 
     `predict`, `predict_proba`, `score_samples` and `impute` of a collection need no client. They
     return lazy Dask arrays. `score`, `bic` and `aic` return numbers, which the current scheduler of
-    Dask computes. With weights, and if the number of rows in a chunk is unknown, these three keep
-    the log-likelihood and the weight of each row in memory until they return. The graph of Dask
-    contains the model once.
+    Dask computes. If `sample_weight` is given and the length of some chunk is unknown, these three
+    methods keep the log-likelihood and the weight of each row in memory until they return. The task
+    graph contains one copy of the model, whatever the number of chunks.
+
+    Parameters
+    ----------
+    n_components, covariance_type, tol, reg_covar, max_iter, n_init, init_params, weights_init, \
+means_init, precisions_init, random_state, warm_start, verbose, verbose_interval, n_threads, \
+missing, init_size, checkpoint, checkpoint_interval, learning_decay, forget_factor
+        The parameters of `gmm_core.GaussianMixture`, with the same meaning and the same defaults.
+
+    Attributes
+    ----------
+    weights_, means_, covariances_, precisions_, precisions_cholesky_, n_samples_seen_, \
+converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, n_features_in_, feature_names_in_
+        The attributes of `gmm_core.GaussianMixture`, with the same meaning.
 
     Raises
     ------
     RuntimeError
         From `fit`, if there is no client, if a worker has no gmm_core or another version of it, if
         the client is closed or restarted during the fit, or if data or workers are lost repeatedly.
+    distributed.KilledWorker
+        From `fit`, if the same task has killed four workers.
     ValueError, TypeError
         For the same reasons as from `gmm_core.GaussianMixture`. If the reason lies in a chunk, the
         message has the number of the chunk. A failed fit leaves the estimator as it was.
@@ -131,7 +145,12 @@ chunktype=numpy.ndarray>
             If X is a Dask collection and there is no client, a worker has another version of
             gmm_core, the client is closed or restarted, or data or workers are lost repeatedly.
         ValueError, TypeError
-            If X or the weights have values that are not allowed, and if all starts fail.
+            If X or the weights have values that are not allowed, if X has too few rows, or if all
+            starts fail.
+        distributed.KilledWorker
+            If the same task has killed four workers.
+        OSError
+            If the file `checkpoint` cannot be read or written.
 
         Warns
         -----
@@ -174,7 +193,7 @@ chunktype=numpy.ndarray>
 
         Raises
         ------
-        RuntimeError, ValueError, TypeError
+        RuntimeError, ValueError, TypeError, distributed.KilledWorker, OSError
             For the reasons of `fit`.
 
         Examples
@@ -198,7 +217,7 @@ chunktype=numpy.ndarray>
     def predict(self, X: Any) -> Any:
         """Return the most probable component of each sample: argmax_k r_nk.
 
-        `gmm_core.GaussianMixture.predict` tells more.
+        See `gmm_core.GaussianMixture.predict` for details.
 
         Parameters
         ----------
@@ -236,7 +255,7 @@ chunktype=numpy.ndarray>
     def predict_proba(self, X: Any) -> Any:
         """Return the responsibilities r_nk = π_k N(x_n | μ_k, Σ_k) / Σ_j π_j N(x_n | μ_j, Σ_j).
 
-        `gmm_core.GaussianMixture.predict_proba` tells more.
+        See `gmm_core.GaussianMixture.predict_proba` for details.
 
         Parameters
         ----------
@@ -277,7 +296,7 @@ chunktype=numpy.ndarray>
     def score_samples(self, X: Any) -> Any:
         """Return the log-likelihood of each sample: log p(x_n) = log Σ_k π_k N(x_n | μ_k, Σ_k).
 
-        `gmm_core.GaussianMixture.score_samples` tells more.
+        See `gmm_core.GaussianMixture.score_samples` for details.
 
         Parameters
         ----------
@@ -316,7 +335,7 @@ chunktype=numpy.ndarray>
     def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:
         """Return the mean log-likelihood of the samples: Σ_n w_n log p(x_n) / Σ_n w_n.
 
-        `gmm_core.GaussianMixture.score` tells more.
+        See `gmm_core.GaussianMixture.score` for details.
 
         Parameters
         ----------
@@ -358,7 +377,7 @@ chunktype=numpy.ndarray>
         """Return the Bayesian information criterion of the samples.
 
         It is p log W − 2 Σ_n w_n log p(x_n) for p free parameters and the total weight W = Σ_n w_n.
-        `gmm_core.GaussianMixture.bic` tells more.
+        See `gmm_core.GaussianMixture.bic` for details.
 
         Parameters
         ----------
@@ -397,8 +416,8 @@ chunktype=numpy.ndarray>
     def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Return the Akaike information criterion of the samples.
 
-        It is 2 p − 2 Σ_n w_n log p(x_n) for p free parameters. `gmm_core.GaussianMixture.aic` tells
-        more.
+        It is 2 p − 2 Σ_n w_n log p(x_n) for p free parameters. See `gmm_core.GaussianMixture.aic`
+        for details.
 
         Parameters
         ----------
@@ -584,7 +603,8 @@ def _checked_collection(
         if X.ndim == 2 and np.isnan(X.shape[1]):
             raise ValueError("X has an unknown number of features: call X.compute_chunk_sizes()")
         example: Any = np.empty((0, *X.shape[1:]), X.dtype)
-    elif hasattr(type(X), "to_dask_array"):  # Delayed has any attribute
+    # The class is asked, because `hasattr` is true for every name on a Delayed object.
+    elif hasattr(type(X), "to_dask_array"):
         example = X._meta
     else:  # Delayed, Bag
         raise TypeError(f"X is a {type(X).__name__}, expected a Dask array or data frame")

@@ -1,8 +1,9 @@
 """The steps of EM as functions of arrays, for people who write their own loops.
 
-Functions of the same names in `gmm_core.reference` show in plain NumPy what is computed. X is used
-without a copy if it is a C-contiguous array of float32 or float64. The equations are those of
-C. M. Bishop, Pattern Recognition and Machine Learning (2006), section 9.2.
+`gmm_core.reference` has functions of the same names (except `accumulate`) that compute the same
+quantities in plain NumPy. X is used without a copy if it is a C-contiguous array of float32 or
+float64. The equations are those of C. M. Bishop, Pattern Recognition and Machine Learning (2006),
+section 9.2.
 """
 
 from __future__ import annotations
@@ -244,8 +245,8 @@ def expectation_step(
     Returns
     -------
     log_likelihood : ndarray of shape (n_samples,), float32 or float64
-        It is −inf for a sample whose density is 0 under every component. The dtype is that of X if
-        that is float32, and float64 otherwise.
+        It is −inf for a sample whose density is 0 under every component. The dtype of both results
+        is that of X if that is float32, and float64 otherwise.
     responsibilities : ndarray of shape (n_samples, n_components), float32 or float64
         The row of a sample whose density is 0 under every component consists of zeros.
 
@@ -302,8 +303,8 @@ def sufficient_statistics(
 
     With c_k = shift[k], they are the counts N_k = Σ_n w_n r_nk, the first moments
     Σ_n w_n r_nk (x_n − c_k), and the second moments Σ_n w_n r_nk (x_n − c_k)(x_n − c_k)ᵀ, or the
-    part of these that the covariance type needs. Statistics about the same shift can be added, so
-    parts of the data can be summed one after the other.
+    part of these that the covariance type needs; see `Statistics`. Statistics about the same shift
+    can be added, so parts of the data can be summed one after the other.
 
     The function `accumulate` computes the responsibilities and these sums in one pass.
 
@@ -322,8 +323,8 @@ def sufficient_statistics(
         Weights w_n of the samples. They are not negative, and at least one of them is positive.
         None means a weight of 1 for every sample.
     out : Statistics, default=None
-        Statistics of the same size, which are overwritten and returned. By default, new statistics
-        are made.
+        Statistics for the same covariance type and numbers of components and features, which are
+        overwritten and returned. By default, new statistics are made.
     n_threads : int or None, default=None
         Number of threads, with the meaning that it has for `GaussianMixture`. The result does not
         depend on it.
@@ -382,11 +383,12 @@ def accumulate(
     out: Statistics | None = None,
     n_threads: int | None = None,
 ) -> Statistics:
-    """Return the sufficient statistics of the responsibilities, which it does not store.
+    """Compute the responsibilities and return their sufficient statistics.
 
-    The function runs the E-step and sums up its results in one pass over the samples. The result is
-    that of `responsibilities` followed by `sufficient_statistics` about the given means, up to
-    rounding. It also contains the log-likelihood Σ_n w_n log Σ_k π_k N(x_n | μ_k, Σ_k).
+    The function runs the E-step and sums up its results in one pass over the samples, without
+    storing the responsibilities. The result is that of `responsibilities` followed by
+    `sufficient_statistics` about the given means, up to rounding. It also contains the
+    log-likelihood Σ_n w_n log Σ_k π_k N(x_n | μ_k, Σ_k).
 
     Parameters
     ----------
@@ -407,8 +409,8 @@ def accumulate(
         Weights w_n of the samples. They are not negative, and at least one of them is positive.
         None means a weight of 1 for every sample.
     out : Statistics, default=None
-        Statistics of the same size, which are overwritten and returned. By default, new statistics
-        are made.
+        Statistics for the same covariance type and numbers of components and features, which are
+        overwritten and returned. By default, new statistics are made.
     n_threads : int or None, default=None
         Number of threads, with the meaning that it has for `GaussianMixture`. The result does not
         depend on it.
@@ -466,17 +468,22 @@ def maximization_step(
 ) -> MixtureParameters:
     """Return the parameters that maximise the expected log-likelihood of the statistics.
 
-    π_k = N_k / N, μ_k = Σ_n r_nk x_n / N_k, Σ_k = Σ_n r_nk (x_n − μ_k)(x_n − μ_k)ᵀ / N_k for 'full'
-    covariances and sample weights of 1 (Bishop 2006, equations 9.24 to 9.27). A 'tied' covariance
-    is the mean of the Σ_k, weighted by N_k. 'diag' variances are the diagonals of the Σ_k, and
-    'spherical' variances are the means of these diagonals.
+    With the counts N_k = Σ_n w_n r_nk, their sum N, and S_k = Σ_n w_n r_nk (x_n − μ_k)(x_n − μ_k)ᵀ,
+    the parameters are π_k = N_k / N, μ_k = Σ_n w_n r_nk x_n / N_k (Bishop 2006, equations 9.24 to
+    9.27), and, for R = diag(reg_covar) and D features,
+
+    - 'full': Σ_k = S_k / N_k + R;
+    - 'tied': Σ = (S_1 + … + S_K) / N + R;
+    - 'diag': the diagonal of S_k / N_k + R;
+    - 'spherical': trace(S_k / N_k + R) / D.
 
     Parameters
     ----------
     statistics : Statistics
         Sums over the samples, from `accumulate` or `sufficient_statistics`.
     reg_covar : float or array-like of shape (n_features,), default=1e-6
-        Added to the diagonal of every covariance. A spherical variance gets the mean of an array.
+        Added to the diagonal of every covariance. If it is an array, its mean is added to a
+        'spherical' variance.
     n_threads : int or None, default=None
         Number of threads, with the meaning that it has for `GaussianMixture`. The result does not
         depend on it.

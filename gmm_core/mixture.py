@@ -48,6 +48,20 @@ if TYPE_CHECKING:
 class GaussianMixture(Estimator):
     """A Gaussian mixture p(x) = Σ_k π_k N(x | μ_k, Σ_k), fitted by expectation-maximisation (EM).
 
+    The E-step computes the responsibilities of the components for the samples x_n,
+    r_nk = π_k N(x_n | μ_k, Σ_k) / Σ_j π_j N(x_n | μ_j, Σ_j). The M-step computes from them
+
+    - the counts N_k = Σ_n w_n r_nk, where w_n is the weight of sample n,
+    - the weights π_k = N_k / Σ_n w_n,
+    - the means μ_k = Σ_n w_n r_nk x_n / N_k, and
+    - the covariances Σ_k = Σ_n w_n r_nk (x_n − μ_k)(x_n − μ_k)ᵀ / N_k + diag(reg_covar).
+
+    These Σ_k are 'full'. The 'tied' covariance is their mean, weighted by N_k. 'diag' variances are
+    their diagonals, and 'spherical' variances are the means of these diagonals.
+
+    With K components and D features, the number of free parameters is K − 1 + K D + C, where C is
+    K D (D + 1) / 2 for 'full', D (D + 1) / 2 for 'tied', K D for 'diag', and K for 'spherical'.
+
     Parameters
     ----------
     n_components : int, default=1
@@ -60,7 +74,7 @@ class GaussianMixture(Estimator):
         per sample.
     reg_covar : float or array-like of shape (n_features,), default=1e-6
         Regularisation that is added to the diagonal of every covariance, in squared units of the
-        data. An array has a number for each feature; for a spherical variance it is their mean.
+        data. An array has a number for each feature; its mean is added to a 'spherical' variance.
         With ``1e-6 * X.var(axis=0)``, the regularisation is relative to the scale of each feature.
     max_iter : int, default=100
         Largest number of iterations of EM. With 0, the fitted model is the start of EM.
@@ -73,8 +87,10 @@ default='kmeans'
         'k-means++' and 'random_from_data' take samples as means, chosen by k-means++ or at random,
         with the covariance of all data. 'random' draws random responsibilities. A callable
         ``f(X, n_components, random_state)`` returns responsibilities of shape
-        (n_samples, n_components) or integer labels of shape (n_samples,). Its X has only the rows
-        that have weight; the callable may also return an answer for all rows.
+        (n_samples, n_components) or integer labels of shape (n_samples,). X contains only rows of
+        positive weight (at most `init_size` rows). The result has one entry for each row of this X.
+        If the data have at most `init_size` rows, it may instead have one entry for each of them,
+        including those of weight 0.
     weights_init : array-like of shape (n_components,) or None, default=None
         Weights to start from. They replace those that `init_params` finds.
     means_init : array-like of shape (n_components, n_features) or None, default=None
@@ -84,7 +100,8 @@ default='kmeans'
     random_state : int, RandomState or None, default=None
         Seed of the starts, of `sample` and of `impute`. None means NumPy's global generator.
     warm_start : bool, default=False
-        Whether `fit` begins with the parameters at which the last fit ended.
+        If True and the model is fitted, `fit` makes a single start from the present parameters and
+        ignores `n_init` and `init_params`.
     verbose : int or bool, default=0
         With 1, `fit` prints a line for each start and for every `verbose_interval`-th iteration.
         With 2, it also prints times and changes of the log-likelihood.
@@ -93,8 +110,9 @@ default='kmeans'
     n_threads : int or None, default=None
         Number of threads. None means as many as the CPU affinity and the container's quota allow,
         but no more than OMP_NUM_THREADS or a limit of threadpoolctl. Negative numbers count back
-        from the number of CPUs: -1 means all CPUs, -2 all but one. At most four threads are started
-        for each of these CPUs. Results are bit-identical for any number of threads.
+        from the number of CPUs that the affinity and the quota allow: -1 means all of them, -2 all
+        but one. A larger number is reduced to four times the number of allowed CPUs. Results are
+        bit-identical for any number of threads.
     missing : {'error', 'marginalize'}, default='error'
         The meaning of NaN in X. With 'error', NaN is an error. With 'marginalize', it is a value
         that is missing at random, which is integrated out exactly in `fit` and in all methods that
@@ -102,19 +120,20 @@ default='kmeans'
         NaN. Data without NaN are not affected. Masked values of masked arrays count as NaN.
         `fit_batches`, `partial_fit` and fits of Dask collections do not take NaN yet.
     init_size : int or None, default=None
-        Largest number of rows from which `init_params` finds a start. Larger data are reduced to a
-        subset of this many rows, drawn by weight, one from each of `init_size` equal parts of the
-        data. None means 3,000,000 / (n_features + 4), but at least
-        10 · n_components · n_features.
+        Largest number of rows from which `init_params` finds a start. Larger data are divided into
+        `init_size` consecutive parts of equal total weight, and one row is drawn from each part
+        with probability proportional to its weight. None means 3,000,000 / (n_features + 4), but at
+        least 10 · n_components · n_features.
     checkpoint : str, path or None, default=None
         Path of a file for the state of a fit. The file is replaced, in one step, after every
         `checkpoint_interval`-th iteration, and deleted when the fit has ended. If it exists when a
         fit of the same model to the same data begins, the fit is resumed from it, and the result
         is bit-identical to that of an uninterrupted fit. `tol` and `max_iter` may be different
-        from before as long as the fit still passes through the saved state; `max_iter` can be
-        raised during the first start, for instance. Any other file is refused. Data are recognised
-        by a digest, which takes a pass over them, and callable starts by their names. Only one fit
-        at a time may use the file.
+        from before as long as the fit still passes through the saved state. For example, `max_iter`
+        can be raised if the fit was interrupted in its first start. If the file is not a checkpoint
+        of this model and these data, `fit` raises ValueError. Data are recognised by a digest,
+        which takes a pass over them, and callable starts by their names. Only one fit at a time may
+        use the file.
     checkpoint_interval : int, default=10
         Number of iterations between two checkpoints.
     learning_decay : float in (0.5, 1], default=0.6
@@ -122,7 +141,7 @@ default='kmeans'
     forget_factor : float in (0, 1] or None, default=None
         Factor for data that drift. In `partial_fit`, the weight of a sample is multiplied by this
         factor once for each sample after it, so that about 1 / (1 - forget_factor) samples are
-        remembered. The factor replaces the step sizes that `learning_decay` belongs to.
+        remembered. If `forget_factor` is given, `learning_decay` has no effect.
 
     Attributes
     ----------
@@ -143,15 +162,22 @@ default='kmeans'
         of `covariances_`, `precisions_` and `precisions_cholesky_` replaces all three: the other
         two are derived from it.
     n_samples_seen_ : float
-        Total weight of the samples in the last `fit` and in all `partial_fit` since then.
+        Total weight of the samples in the last `fit` and in all `partial_fit` since then. After
+        `from_parameters`, the given mixture counts as 20 · n_components · n_features samples in
+        `partial_fit`.
     converged_ : bool
-        Whether EM converged within `max_iter` iterations.
+        Whether EM converged within `max_iter` iterations. In a stream of `partial_fit`, it is
+        False.
     n_iter_ : int
-        Number of iterations of the start that was kept.
+        Number of iterations of the start that was kept. In a stream of `partial_fit`, it is the
+        number of M-steps so far.
     lower_bound_ : float
-        Mean log-likelihood of the training samples under the fitted parameters, in nats.
-    lower_bounds_ : list of float, of length n_iter_
-        Mean log-likelihoods that the E-steps found, each under the parameters before its iteration.
+        Mean log-likelihood of the training samples under the fitted parameters, in nats. In a
+        stream of `partial_fit`, it is that of the last part of the samples, under the parameters
+        before the model learned from them.
+    lower_bounds_ : list of float
+        The mean log-likelihood at the beginning of each iteration, before its M-step. In a stream
+        of `partial_fit`, the list is empty.
     restarts_ : list of Restart
         Results of the starts, with `log_likelihood`, `n_iter`, `converged`, `failure`, and
         `smallest_eigenvalue`, the smallest eigenvalue of the covariances.
@@ -254,9 +280,11 @@ default='kmeans'
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             A fit to float32 computes in float32, with sums in float64; a fit to float64 or any
-            other numbers computes in float64. C-ordered arrays of these two dtypes are never
-            copied. Other arrays and data frames are copied if the copy takes no more than 32 MB;
-            larger ones are converted by parts in every pass.
+            other numbers computes in float64. C-ordered arrays of these two dtypes are not
+            copied, except for the observed values of data with NaN. Lists, arrays of objects, and
+            data frames with other than numeric columns are always copied. Other arrays and data
+            frames are copied if the copy takes at most 32 MB; larger ones are converted in parts
+            during every pass.
         y : object, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -273,6 +301,8 @@ default='kmeans'
         ValueError, TypeError
             If an argument or a parameter of the constructor is invalid, or all starts fail. The
             estimator is then unchanged.
+        OSError
+            If the file `checkpoint` cannot be read or written. The estimator is then unchanged.
 
         Warns
         -----
@@ -297,8 +327,10 @@ default='kmeans'
         """Fit the mixture to data that come in batches; batch sizes do not affect the result.
 
         Every pass over the data reads each batch once. The first pass checks and counts the
-        samples, one or two passes find the start, each iteration takes one pass, and a last pass
-        computes the final log-likelihood.
+        samples. At most one pass reads the rows from which starts are found. Each iteration takes
+        one pass, or two if a mean moves so far that the sums have to be computed again for their
+        accuracy. At the end of each start, one more pass computes its log-likelihood. A checkpoint
+        takes one further pass.
 
         Parameters
         ----------
@@ -322,6 +354,13 @@ default='kmeans'
             batches have different features, if they can be iterated over only once, or if they have
             another number of samples, other weights or other dtypes in a later pass. The estimator
             is then unchanged.
+        OSError
+            If the file `checkpoint` cannot be read or written. The estimator is then unchanged.
+
+        Warns
+        -----
+        ConvergenceWarning, UserWarning
+            For the same reasons as in `fit`, and if only some of the batches have feature names.
 
         Examples
         --------
@@ -356,8 +395,13 @@ default='kmeans'
 
         Raises
         ------
-        ValueError, TypeError
+        ValueError, TypeError, OSError
             For the same reasons as in `fit`. The estimator is then unchanged.
+
+        Warns
+        -----
+        ConvergenceWarning, UserWarning
+            For the same reasons as in `fit`.
 
         Examples
         --------
@@ -378,10 +422,11 @@ default='kmeans'
     ) -> Self:
         """Learn from further samples by stepwise EM, without keeping them.
 
-        The statistics of the mixture are a running mean, s ← (1 − γ) s + γ s(X), from which each
-        call makes an M-step. Sample n has the step γ(n) = 1 / n up to n₀ = 10 times the number of
-        free parameters, and γ(n) = n₀^(α − 1) / n^α after that, where α is `learning_decay`. A
-        batch makes the steps of its samples at once, so the division into batches hardly matters.
+        A call processes its samples in parts of at most 20 · n_components · n_features rows. For
+        each part it updates the running mean of the statistics, s ← (1 − γ) s + γ s(X), and makes
+        one M-step. Sample n has the step γ(n) = 1 / n up to n₀ = 10 times the number of free
+        parameters, and γ(n) = n₀^(α − 1) / n^α after that, where α is `learning_decay`. A part
+        makes the steps of its samples at once, so the division into parts hardly matters.
 
         The first samples are collected. The mixture is fitted to them as soon as there are as many
         samples as components (but at least two), and again whenever their number has grown by half.
@@ -403,14 +448,19 @@ default='kmeans'
         Returns
         -------
         self : GaussianMixture
-            The model. Its `lower_bound_` is the mean log-likelihood of the last samples under the
-            mixture before it learned from them.
+            The model. It is not fitted yet if too few samples have been collected.
 
         Raises
         ------
         ValueError, TypeError
-            If an argument or a parameter of the constructor is invalid, or a fit to the first
-            samples fails. The estimator is then unchanged.
+            If an argument or a parameter of the constructor is invalid, if a fit to the first
+            samples fails, or if a later step fails numerically. The estimator is then unchanged.
+
+        Warns
+        -----
+        UserWarning
+            If a component has collapsed onto few samples when the stream begins, or if only one of
+            X and the model has feature names.
 
         References
         ----------
@@ -438,11 +488,15 @@ default='kmeans'
     # --- using a fitted mixture --------------------------------------------------------------
 
     def predict(self, X: Any) -> Labels:
-        """Return the component with the largest responsibility for each sample.
+        """Return the component with the largest responsibility for each sample: argmax_k r_nk.
+
+        Among equal responsibilities, the component with the lowest number is returned. See
+        `predict_proba` for the responsibilities r_nk.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
+            The samples.
 
         Returns
         -------
@@ -474,6 +528,7 @@ default='kmeans'
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
+            The samples.
 
         Returns
         -------
@@ -501,6 +556,7 @@ default='kmeans'
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
+            The samples.
 
         Returns
         -------
@@ -530,6 +586,7 @@ default='kmeans'
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
+            The samples.
         y : object, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -557,19 +614,21 @@ default='kmeans'
     def bic(self, X: Any, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the Bayesian information criterion, −2 log L + n_parameters · log n.
 
-        L is the likelihood of the n samples, and n_parameters the number of free parameters. Of
-        several models, the one with the lowest criterion is preferred.
+        Here log L = Σ_n w_n log p(x_n) is the log-likelihood of the samples with weights w_n,
+        n = Σ_n w_n their total weight (the number of samples by default), and n_parameters the
+        number of free parameters of the mixture.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
+            The samples.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; None means a weight of 1 for each sample. With weights, n is their
-            sum.
+            Non-negative weights; None means a weight of 1 for each sample.
 
         Returns
         -------
         bic : float
+            The criterion. Of several models, the one with the lowest criterion is preferred.
 
         Raises
         ------
@@ -594,18 +653,20 @@ default='kmeans'
     def aic(self, X: Any, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the Akaike information criterion, −2 log L + 2 n_parameters.
 
-        L is the likelihood of the samples, and n_parameters the number of free parameters. Of
-        several models, the one with the lowest criterion is preferred.
+        Here log L = Σ_n w_n log p(x_n) is the log-likelihood of the samples with weights w_n, and
+        n_parameters the number of free parameters of the mixture.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
+            The samples.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; None means a weight of 1 for each sample.
 
         Returns
         -------
         aic : float
+            The criterion. Of several models, the one with the lowest criterion is preferred.
 
         Raises
         ------
@@ -632,8 +693,9 @@ default='kmeans'
 
         The conditional mean of the missing features is Σ_k r_k (μ_km + Σ_kmo Σ_koo⁻¹ (x_o − μ_ko)),
         where m are the missing and o the observed features of a sample, and r_k its
-        responsibilities given x_o. NaN is a missing value here for any value of the parameter
-        `missing`.
+        responsibilities given x_o. A draw from the conditional distribution takes a component
+        k ~ r and then x_m ~ N(μ_km + Σ_kmo Σ_koo⁻¹ (x_o − μ_ko), Σ_kmm − Σ_kmo Σ_koo⁻¹ Σ_kom). NaN
+        is a missing value here for any value of the parameter `missing`.
 
         Parameters
         ----------
@@ -671,7 +733,9 @@ default='kmeans'
         return impute(whole(self._rows(X, allow_nan=True)), self._model(), random_state)
 
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, Labels]:
-        """Draw samples from the mixture, in random order.
+        """Draw samples from the mixture: k ~ π, then x ~ N(μ_k, Σ_k).
+
+        The samples are in random order.
 
         Parameters
         ----------
@@ -741,13 +805,19 @@ default='kmeans'
         Returns
         -------
         model : GaussianMixture
-            A model that methods can use as after `fit`.
+            A fitted model; all methods can be called as after `fit`. `converged_` is False,
+            `n_iter_` is 0, `lower_bound_` is NaN, and `lower_bounds_` is empty.
 
         Raises
         ------
         ValueError
-            If an array has a shape or values that it cannot have, or not exactly one of covariances
-            and precisions is given.
+            If an array has a wrong shape or invalid values, or if both or neither of `covariances`
+            and `precisions` are given.
+        TypeError
+            If an array does not consist of numbers, or if a name in `params` is not that of a
+            parameter.
+        InvalidParameterError
+            If `covariance_type` or a value in `params` is not allowed.
 
         Examples
         --------
@@ -785,7 +855,8 @@ default='kmeans'
         """Write the model to a NumPy .npz file, which `load` reads.
 
         A `random_state` that is not an int, and an `init_params` that is a callable, are not saved.
-        A model in a stream of `partial_fit` continues after `load` exactly as the original would.
+        A stream of `partial_fit` continues after `load` with bit-identical results if
+        `random_state` is an int and `init_params` is not a callable.
 
         Parameters
         ----------
@@ -833,6 +904,8 @@ default='kmeans'
         ------
         OSError
             If the file cannot be opened.
+        TypeError
+            If `path` is not a path.
         ValueError
             If the file was not written by `save`, is damaged, or has a later format version.
 

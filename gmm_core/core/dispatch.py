@@ -1,4 +1,4 @@
-"""The choice of the kernels' build that this process runs, made when the package is imported."""
+"""Choose, at import, for which instruction set the compiled kernels are loaded."""
 
 from __future__ import annotations
 

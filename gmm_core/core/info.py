@@ -11,7 +11,7 @@ from gmm_core.core.threads import effective_n_threads
 
 
 class BuildInfo(TypedDict):
-    """The dict that `build_info` returns, which explains its keys."""
+    """The dict returned by `build_info`. The docstring of that function explains the keys."""
 
     version: str
     compiler: str
@@ -31,8 +31,8 @@ def build_info() -> BuildInfo:
         - `version` (str): the version of gmm_core;
         - `compiler` (str): the C compiler that built the kernels, and its version;
         - `isa` (str): the instruction-set level of the kernels that run, 'base', 'v3' or 'v4'. It
-          is the highest that the processor has, unless the environment variable GMM_CORE_ISA names
-          another;
+          is the highest level of `isa_built` that the processor supports, unless the environment
+          variable GMM_CORE_ISA forces another;
         - `isa_built` (tuple of str): the levels that this build contains;
         - `openmp` (bool): whether the kernels can use several threads;
         - `n_threads` (int): the number of threads that ``n_threads=None`` means at present;
@@ -60,7 +60,8 @@ def get_include() -> str:
 
     Returns
     -------
-    str
+    folder : str
+        The absolute path of the folder, in the installed package.
 
     Examples
     --------

@@ -16,7 +16,10 @@ MAX_SEED = 2**32 - 1
 
 @functools.cache
 def _constant_entropy() -> np.random.bit_generator.ISeedSequence:
-    """Return a source of entropy that costs nothing; a generator must be seeded after its use."""
+    """Return a seed sequence that yields only ones, without asking the operating system.
+
+    A generator made from it must be seeded before it is used.
+    """
 
     class ConstantEntropy(np.random.bit_generator.ISeedSequence):
         def generate_state(self, n_words: int, dtype: npt.DTypeLike = np.uint32) -> AnyArray:

@@ -15,7 +15,9 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     Parameters
     ----------
     message : str
+        The text of the warning.
     category : type of Warning, default=UserWarning
+        The class of the warning.
     """
     # Python 3.12 has skip_file_prefixes for this. For 3.11, the frames have to be counted.
     level, frame = 1, sys._getframe()

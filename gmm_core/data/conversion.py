@@ -69,7 +69,8 @@ def as_float_array(
     if not isinstance(getattr(value, "dtype", None), np.dtype) and (
         hasattr(value, "__array__") or not allow_strings
     ):
-        value = np.asarray(value)  # its dtype is needed: a tensor may be float32, a list text
+        # The dtype decides the conversion: a tensor may be float32, and a list may contain text.
+        value = np.asarray(value)
     dtype = getattr(value, "dtype", None)
     if isinstance(dtype, np.dtype):
         _check_kind(value, dtype, name, allow_strings)
@@ -124,7 +125,7 @@ def refuse_dask_collection(value: Any, name: str) -> None:
     name : str
         The name of the argument in the message.
     """
-    # The arrays of xarray have this method too. It returns None unless they consist of Dask's.
+    # xarray objects have this method too; it returns None unless they hold Dask arrays.
     if hasattr(type(value), "__dask_graph__") and value.__dask_graph__() is not None:
         raise TypeError(
             f"{name} is a Dask collection ({type(value).__name__}), which would be computed into "

@@ -84,7 +84,7 @@ class DaskChunks:
         check_owner(client, X, "X")
         if dask.is_dask_collection(sample_weight):
             check_owner(client, sample_weight, "sample_weight")
-            # With one call for both, what rows and weights are derived from is computed only once.
+            # One call persists both, so tasks that rows and weights share run only once.
             X, sample_weight = client.persist([X, weights_array(sample_weight)])
         else:
             X = client.persist(X)
@@ -164,10 +164,11 @@ class DaskChunks:
         return list(tasks)
 
     def run(self, submit: Callable[[], list[Future]]) -> list[Any]:
-        """Return the results of the tasks that `submit` makes, which is called again on a loss.
+        """Call `submit` and return the results of its tasks.
 
-        The scheduler itself repeats tasks whose results were lost with a worker. It cannot restore
-        data that the user sent to that worker alone.
+        The scheduler itself repeats tasks whose results were lost with a worker. If the tasks fail
+        nevertheless because a worker was lost, `submit` is called again. Data that the user sent to
+        the lost worker alone cannot be restored.
 
         Parameters
         ----------
@@ -210,7 +211,9 @@ class DaskChunks:
                 f"the client was closed during the fit (its status is {self.client.status!r}): fit "
                 "again with a client that stays open until the fit has ended"
             ) from error
-        try:  # after a restart between two passes, only the chunks have the reason
+        # If the restart happened between two passes, only the errors of the persisted chunks
+        # mention it.
+        try:
             self.client.gather([chunk for chunk in self._chunks if chunk.status == "cancelled"])
             reason = str(error)
         except CancelledError as cancelled:
@@ -357,7 +360,8 @@ def check_owner(client: Client, collection: Any, name: str) -> None:
 
 def as_dask_array(collection: Any) -> Any:
     """Return a Dask series or data frame as an array, and anything else as it is."""
-    if hasattr(type(collection), "to_dask_array"):  # not of the object: a Delayed has any attribute
+    # The class is asked, because `hasattr` is true for every name on a Delayed object.
+    if hasattr(type(collection), "to_dask_array"):
         # Fusing would give tasks that two columns have in common different names, so that these
         # tasks would run twice.
         return collection.to_dask_array(fuse=False)

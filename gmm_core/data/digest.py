@@ -13,14 +13,14 @@ _PIECE = 1 << 16  # bytes that are hashed at once
 
 
 def _hash(before: bytes, piece: bytes | memoryview) -> bytes:
-    """Return the hash of a hash and of the bytes that follow."""
+    """Return the hash of `before` followed by `piece`."""
     state = hashlib.blake2b(before, digest_size=32)
     state.update(piece)
     return state.digest()
 
 
 class Digest(NamedTuple):
-    """The digest of bytes that come one array after the other.
+    """A digest of a sequence of arrays, updated one array at a time.
 
     Every piece of 64 KiB is hashed together with the hash of the pieces before it. Unlike an object
     of hashlib, a digest can be pickled, so that tasks on a cluster can continue it.
@@ -59,7 +59,8 @@ class Digest(NamedTuple):
 class DataDigest(NamedTuple):
     """The digests of the samples and of their weights.
 
-    There are two digests, as the bytes of one would depend on where blocks end.
+    Samples and weights have separate digests. They arrive alternately, block by block, so a single
+    digest would depend on the block boundaries.
     """
 
     samples: Digest = Digest()

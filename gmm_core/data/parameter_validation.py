@@ -17,7 +17,7 @@ from gmm_core.model.parameters import Mixture, mixture_of, prepare
 
 
 def _as_parameter(value: object, name: str, shape: tuple[int, ...]) -> Float64Array:
-    """Return a copy of the value as a float64 array, checked to be finite and of a shape."""
+    """Return a float64 copy, after checking that it is finite and has the given shape."""
     array = np.array(as_float_array(value, name), dtype=np.float64, order="C", copy=True)
     check_shape_and_values(array, shape, name)
     return array
@@ -39,7 +39,7 @@ def check_weights(weights: object, n_components: int) -> Float64Array:
     Raises
     ------
     ValueError
-        If the shape is another, if a weight is outside [0, 1], or if the sum differs from 1 by more
+        If the shape is wrong, if a weight is outside [0, 1], or if the sum differs from 1 by more
         than 1e-8, or by more than 1e-6 for an array of float32.
     """
     array = _as_parameter(weights, "weights", (n_components,))
@@ -79,7 +79,7 @@ def check_means(
     Raises
     ------
     ValueError
-        If the shape is another or a value is not finite.
+        If the shape is wrong or a value is not finite.
     """
     return _as_parameter(means, name, (n_components, n_features))
 
@@ -103,7 +103,7 @@ def check_precisions_cholesky(
     Raises
     ------
     ValueError
-        If the shape is another, a value is not finite, a diagonal is not positive, or a matrix is
+        If the shape is wrong, a value is not finite, a diagonal is not positive, or a matrix is
         not upper triangular.
     """
     name = "precisions_cholesky"
@@ -130,7 +130,7 @@ def check_reg_covar(reg_covar: Any, n_features: int) -> RegCovar:
     Raises
     ------
     ValueError
-        If an array has another shape, or a value that is negative or not finite.
+        If an array has a wrong shape, or a value that is negative or not finite.
     """
     number = reg_covar
     if isinstance(reg_covar, numbers.Real) and 0 <= number < math.inf:
@@ -164,7 +164,7 @@ def check_matrices(
     Raises
     ------
     ValueError
-        If the shape is another, a value is not finite, or a matrix is not symmetric and
+        If the shape is wrong, a value is not finite, or a matrix is not symmetric and
         positive-definite.
     """
     array = np.array(as_float_array(matrices, f"{kind.name} {noun}"), np.float64, order="C")

@@ -1,4 +1,7 @@
-"""Passes over the data, which compute statistics of a mixture. Here Python calls the E-step."""
+"""Passes over the data, which compute statistics of a mixture.
+
+This module calls the compiled kernels of the E-step.
+"""
 
 from __future__ import annotations
 
@@ -123,11 +126,11 @@ def _absent(dtype: np.dtype[Any]) -> _Absent:
 
 
 class KernelPass:
-    """Passes by the compiled kernels, with the memory that these need for mixtures of one size.
+    """A pass that calls the compiled kernels.
 
-    A subclass provides the blocks of rows. All blocks but the last consist of whole chunks. So the
-    boundaries of the chunks depend only on the size of the mixture and the dtype, and sums are
-    bit-identical for any blocks.
+    It owns their scratch memory, which is allocated for one mixture size. A subclass provides the
+    blocks of rows. All blocks but the last consist of whole chunks. So the boundaries of the chunks
+    depend only on the size of the mixture and the dtype, and sums are bit-identical for any blocks.
 
     Parameters
     ----------
@@ -171,7 +174,11 @@ class KernelPass:
 
     @property
     def buffer_rows(self) -> int:
-        """The number of rows of a buffer: chunks of 8 MB in all, and at least one per thread."""
+        """The number of rows in a buffer: as many as fit in 8 MB, within limits.
+
+        The number is rounded down to whole chunks for all threads, but it is at least one chunk per
+        thread and at most `slice_rows`.
+        """
         wave = self.chunk_rows * self.n_threads
         fitting = _BUFFER_BYTES // (self.n_features * self.dtype.itemsize)
         return min(max(wave, fitting // wave * wave), self.slice_rows)

@@ -121,7 +121,8 @@ def groups(patterns: list[Pattern], mixture: Mixture) -> Iterator[PatternGroup]:
     Raises
     ------
     IllDefinedCovarianceError
-        If a covariance is not positive definite when its features are put in another order.
+        If a covariance is so ill-conditioned that its Cholesky factorisation fails after the
+        features are reordered.
     """
     K, D = mixture.means.shape
     most = max(1, _GROUP_SIZE // (K * D * max(K, D)))

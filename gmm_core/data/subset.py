@@ -191,8 +191,8 @@ class StartRows(NamedTuple):
     X : ndarray of shape (n_rows, n_features)
     sample_weight : ndarray of shape (n_rows,), or None
     lacking : float or ndarray of shape (n_features,), default=0.0
-        What has to be added to the variances of X. It is 0 unless missing values have been replaced
-        by the means of the features, which do not vary.
+        The variance that each feature loses when its missing values are replaced by their mean. It
+        is added to the variances of the start, and it is 0 if no values are missing.
     """
 
     X: FloatArray
@@ -235,9 +235,9 @@ def rows_for_start(
 def present_rows(
     X: FloatArray, sample_weight: Float64Array, totals: Totals, size: int
 ) -> tuple[FloatArray, Float64Array]:
-    """Return copies of rows and weights, of all rows if they are at most `size`.
+    """Return copies of the rows and weights of a block.
 
-    Otherwise rows of weight 0 are left out.
+    If the whole data have more than `size` rows, rows of weight 0 are left out.
     """
     if totals.n_samples <= size:
         return X.copy(), sample_weight.copy()

@@ -1,8 +1,8 @@
 """Checks of the data that users give, made once, before anything else is done with them.
 
 The result of a check is a C-contiguous, aligned array of float32 or float64 in the machine's byte
-order that contains finite numbers only. The kernels rely on this. An array that has these
-properties already is never copied.
+order that contains no infinite values, and NaN only where missing values are allowed. The kernels
+rely on this. An array that has these properties already is never copied.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def check_sample_weight(
     Raises
     ------
     ValueError
-        If the shape is another, a weight is negative, NaN or infinite, all weights are 0, or their
+        If the shape is wrong, a weight is negative, NaN or infinite, all weights are 0, or their
         sum is infinite.
     TypeError
         If the weights are not numbers.
