@@ -9,7 +9,7 @@ import numpy as np
 
 from gmm_core.core.types import AnyArray, Bits, Float64Array, FloatArray, Indices
 from gmm_core.data.foreign import ForeignRows
-from gmm_core.model.conditional import Marginals, marginals
+from gmm_core.model.marginal import Marginals, marginals
 from gmm_core.model.parameters import Mixture
 
 # Several patterns are processed together, in arrays of about this many numbers: for a few small

@@ -1,1 +1,1 @@
-"""What a mixture is, without data: parameters, covariance types, statistics, conditionals."""
+"""What a mixture is, without data: parameters, covariance types, statistics, marginal mixtures."""

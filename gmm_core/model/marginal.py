@@ -15,7 +15,10 @@ from gmm_core.model.parameters import Mixture, Prepared, prepare
 
 
 class Marginals(NamedTuple):
-    """The marginal mixtures of P patterns, in each of which q of the D features are observed.
+    """The marginal mixtures of P patterns.
+
+    A pattern is a set of observed features; samples with the same missing features share it. All P
+    patterns here have q observed features of D.
 
     Attributes
     ----------
