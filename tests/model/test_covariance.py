@@ -90,6 +90,20 @@ def test_not_positive_definite_matrices(covariance_type: str, given: str, isa: s
             getattr(COVARIANCE_TYPES[covariance_type], f"factor_{given}")(array, 3)
 
 
+@pytest.mark.parametrize("covariance_type", ["diag", "spherical"])
+def test_precisions_in_float32_are_those_of_their_factor(covariance_type: str) -> None:
+    """They equal the square of the factor after rounding, also below the smallest normal number."""
+    kind = COVARIANCE_TYPES[covariance_type]
+    shape = kind.shape(50, 4)
+    for scale in (1, 1e-20):
+        factor = scale * np.random.default_rng(0).uniform(1, 2, size=shape)
+        factor = factor.astype(np.float32).astype(float)
+        precisions = kind.precisions_and_covariances(factor)[0].astype(np.float32)
+        assert kind.has_precisions(factor, precisions)
+        changed = np.nextafter(precisions, np.float32(9)) if scale == 1 else precisions * 2
+        assert not kind.has_precisions(factor, changed)
+
+
 @all_types
 def test_nan_is_not_positive_definite(covariance_type: str, isa: str) -> None:
     shape = COVARIANCE_TYPES[covariance_type].shape(2, 3)

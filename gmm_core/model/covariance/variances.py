@@ -64,10 +64,12 @@ class VarianceType(CovarianceType):
     def has_precisions(
         self, factor: npt.NDArray[np.floating], precisions: npt.NDArray[np.floating]
     ) -> bool:
-        # The square of a rounded number is bit-identical wherever it is computed.
+        # A stored precision is exactly this square, rounded to the dtype of the attribute. So the
+        # only tolerance is one for subnormal numbers.
         with np.errstate(all="ignore"):
+            square = (factor * factor).astype(precisions.dtype)
             margin = 4 * np.finfo(precisions.dtype).smallest_subnormal
-            return bool((abs(factor * factor - precisions) <= margin).all())
+            return bool((abs(square - precisions) <= margin).all())
 
     # --- components -------------------------------------------------------------------------
 
