@@ -140,7 +140,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     warnings.simplefilter("ignore", gmm_core.ConvergenceWarning)
-    warnings.filterwarnings("ignore", "component .* has no samples")
+    warnings.filterwarnings("ignore", "components? .* (has|have) no samples")
     local = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
     with local, Client(local) as client:
         print("iterations with 100 rows per chunk: the time of scheduler and client\n")

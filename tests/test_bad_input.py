@@ -116,7 +116,7 @@ PARAMETERS = {
     "precisions of another shape": Bad(r"'full precision' .*\(2, 2, 2\), but", precisions_init=np.eye(2)),
     "precision < 0": Bad("'full precision' .*component 1 is not positive-definite", precisions_init=[np.eye(2), -np.eye(2)]),
     "precision not symmetric": Bad("'full precision' .*component 0 is not symmetric", precisions_init=[[[1, 0.1], [0, 1]], np.eye(2)]),
-    "tied precision": Bad("'tied precision' .*it is not positive-definite", covariance_type="tied", precisions_init=[[1, 2], [2, 1]]),
+    "tied precision": Bad("'tied precision' .*shared precision is not positive-definite", covariance_type="tied", precisions_init=[[1, 2], [2, 1]]),
     "diag precision": Bad("'diag precision' should be positive, .*min value 0", covariance_type="diag", precisions_init=np.zeros((2, 2))),
     "spherical precision": Bad("'spherical precision' should be positive", covariance_type="spherical", precisions_init=[1, -1]),
 }

@@ -70,7 +70,7 @@ class Checkpoint:
         subset_seed: int | None,
     ) -> None:
         self.path = Path(os.path.realpath(path))
-        # Otherwise the first writing would fail in the middle of the fit.
+        # Check the path now, because a failed write would end the fit midway.
         if not self.path.parent.is_dir():
             raise ValueError(f"checkpoint={os.fspath(path)!r}: its folder does not exist")
         if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
@@ -111,7 +111,7 @@ class Checkpoint:
             "format": FORMAT,
             "version": FORMAT_VERSION,
             "identity": self.identity,
-            "tol": float(min(self._schedule.tol, sys.float_info.max)),  # an int may be larger
+            "tol": float(min(self._schedule.tol, sys.float_info.max)),  # an int may be too large
             "max_iter": int(self._schedule.max_iter),
             "start": state.start,
             "lower_bounds": state.lower_bounds,
@@ -154,7 +154,7 @@ class Checkpoint:
             try:
                 archive = Archive(file)
                 there = _stored_identity(archive.header)
-            except Exception as error:  # a damaged archive raises whatever its bytes lead to
+            except Exception as error:  # reading a damaged archive may raise any exception
                 raise self._not_a_checkpoint(error) from error
             for name, here in self.identity.items():
                 if there.get(name) != here:
@@ -210,7 +210,10 @@ class Checkpoint:
         )  # fmt: skip
         if row is not None:
             if row[1] != max(bounds):
-                raise ValueError(f"its best start ends at {row[1]}, but restarts at {max(bounds)}")
+                raise ValueError(
+                    f"its best fit has the log-likelihood {row[1]}, but the largest among its "
+                    f"restarts is {max(bounds)}"
+                )
             best = Fit(mixture_from_file(archive, "best", K, D, kind), *row)
         subset_seed = field(
             header,

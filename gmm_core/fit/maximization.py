@@ -1,4 +1,4 @@
-"""The M-step of maximum likelihood, which makes a mixture of statistics.
+"""The M-step of maximum likelihood: it computes the parameters of a mixture from statistics.
 
 The kernel is in src/maximize.pxd.
 """
@@ -110,8 +110,8 @@ def maximization_step(
         return maximization_step(about(means), reg_covar, n_threads)
     if failed:
         raise IllDefinedCovarianceError(
-            f"{NOT_POSITIVE_DEFINITE} The covariance of component {failed - 1} is not positive "
-            "definite."
+            f"{NOT_POSITIVE_DEFINITE} The {kind.name_part('covariance', failed - 1)} is not "
+            "positive definite."
         )
     prepared = Prepared(weights, means, factor, log_constant, kind.name)
     return Mixture(weights, means, covariances, prepared), drift

@@ -179,7 +179,9 @@ _RULES: dict[str, _Rule] = {
     "n_components": (_int_from(1)[0], _is_component_count),
     "covariance_type": _one_of(tuple(COVARIANCE_TYPES)),
     "tol": _NON_NEGATIVE_FLOAT,
-    "reg_covar": _or(_NON_NEGATIVE_FLOAT, "an array-like of them, one a feature", _is_array_like),
+    "reg_covar": _or(
+        _NON_NEGATIVE_FLOAT, "an array-like with one such float for each feature", _is_array_like
+    ),
     "max_iter": _int_from(0),
     "n_init": _int_from(1),
     "init_params": _or(_one_of(get_args(StartName)), "a callable", callable),

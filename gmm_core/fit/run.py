@@ -61,8 +61,8 @@ def fit_array(
     X : array-like or data frame of shape (n_samples, n_features)
     sample_weight : array-like of shape (n_samples,), default=None
     watch : callable, default=None
-        Called with the `State` of the fit after each iteration. It is not called in a fit with a
-        checkpoint.
+        Called with the `State` after each iteration in which EM has not converged, and after each
+        successful start but the last. It is not called in a fit with a checkpoint.
 
     Returns
     -------
@@ -239,7 +239,7 @@ def mixture_to_continue(
     K, D = mixture.means.shape
     if (K, D) != (options.n_components, n_features):
         raise ValueError(
-            f"{why} goes on from {K} components and {D} features, but n_components is "
+            f"{why} continues a mixture of {K} components and {D} features, but n_components is "
             f"{options.n_components} and X has {n_features} features; {remedy}"
         )
     return mixture
@@ -290,14 +290,26 @@ def _warn_of_the_end(
             "or increase max_iter, tol, or check for degenerate data.",
             convergence_warning_class(),
         )
-    if not best.lower_bounds:  # without iterations, the user may have given the parameters
+    # With max_iter=0 the mixture may be the one that the user gave, so its weights of 0 are no
+    # reason to warn.
+    if not best.lower_bounds:
         return
     empty = np.flatnonzero(best.parameters.weights == 0)
     if len(empty):
+        names = ", ".join(map(str, empty))
+        if len(empty) == 1:
+            what = (
+                f"Component {names} has no samples. Its weight is 0, its mean is that of the last "
+                "iteration in which it had samples, and its covariance is"
+            )
+        else:
+            what = (
+                f"Components {names} have no samples. Their weight is 0, their means are those of "
+                "the last iteration in which they had samples, and their covariances are"
+            )
         warn(
-            f"component {', '.join(map(str, empty))} has no samples: its weight is 0, its mean "
-            "stays where the last sample left it, its covariance is that of the others, pooled. "
-            "Use fewer components or another start."
+            f"{what} the pooled covariance of the other components. Use fewer components or "
+            "another start."
         )
     warn_of_collapse(best.parameters, n_samples, reg_covar)
 

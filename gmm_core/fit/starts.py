@@ -17,8 +17,8 @@ from gmm_core.model.covariance import BY_FEATURE, COVARIANCE_TYPES
 from gmm_core.model.parameters import Mixture, mixture_of, prepare
 from gmm_core.model.statistics import Statistics
 
-# k-means stops when the squared moves of the centers sum to less than this share of the mean
-# variance of the features, as in scikit-learn.
+# k-means stops when no label changes, when the squared moves of the centers sum to at most this
+# share of the mean variance of the features, as in scikit-learn, or after a number of iterations.
 _KMEANS_TOL = 1e-4
 
 
@@ -116,7 +116,9 @@ def _present(data: ArrayPass) -> ArrayPass:
     if not len(data.sample_weight) or data.sample_weight.all():
         return data
     rows = np.flatnonzero(data.sample_weight)
-    if len(rows) < data.n_components:   # weights that underflow when they are scaled to the largest
+    # Scaling to the largest weight can turn small weights into 0. If fewer rows than components
+    # remain, keep all rows.
+    if len(rows) < data.n_components:
         return data
     return ArrayPass(
         data.X[rows], data.sample_weight[rows], data.n_components, data.covariance_type,
@@ -125,7 +127,10 @@ def _present(data: ArrayPass) -> ArrayPass:
 
 
 def pooled_moments(data: ArrayPass, covariance_type: str) -> Statistics:
-    """Return statistics of all samples as one component, about their mean except for rounding."""
+    """Return the statistics of all samples as one component.
+
+    The origin is their mean, up to rounding.
+    """
     one = ArrayPass(data.X, _weight(data), 1, covariance_type, data.n_threads)
     about_mean = one.statistics(one.statistics(_first_sample(data)).means)
     return about_mean
@@ -147,8 +152,9 @@ def _about_own_means(
     reg_covar: RegCovar,
     n_threads: int,
 ) -> Mixture:
-    """Make the M-step of given responsibilities, with moments about their own means.
+    """Run the M-step with given responsibilities.
 
+    The moments are taken about the means that these give.
     `about` returns the statistics of the responsibilities about the origins that it is called with,
     and `shift` has the origins for the first call.
     """
@@ -163,7 +169,7 @@ def _moments_of_features(data: ArrayPass) -> Statistics:
 def _from_kmeans(
     data: ArrayPass, random_state: np.random.RandomState, reg_covar: RegCovar
 ) -> Mixture:
-    """Make the M-step of the clusters of k-means."""
+    """Run the M-step with the clusters of k-means as responsibilities."""
     K, D = data.n_components, data.X.shape[1]
     centers = _first_sample(data)
     labels: Labels | None = None  # all samples belong to the first component
@@ -187,7 +193,11 @@ def _from_points(data: ArrayPass, rows: Indices, reg_covar: RegCovar) -> Mixture
 
 
 def _distinct_rows(data: ArrayPass, random_state: np.random.RandomState) -> Indices:
-    """Draw rows by weight until they are K different points, or all points if there are fewer."""
+    """Draw rows by weight until K different points have been drawn.
+
+    If there are fewer points, all of them are drawn. If fewer than K different points have been
+    drawn by then, or after 100 K draws, the last row is repeated.
+    """
     K, n_samples = data.n_components, len(data.X)
     cumulative = np.cumsum(data.sample_weight) if len(data.sample_weight) else None
     rows: dict[bytes, np.intp] = {}
@@ -208,7 +218,7 @@ def _distinct_rows(data: ArrayPass, random_state: np.random.RandomState) -> Indi
 def _from_random(
     data: ArrayPass, random_state: np.random.RandomState, reg_covar: RegCovar
 ) -> Mixture:
-    """Make the M-step of random responsibilities.
+    """Run the M-step with random responsibilities.
 
     They are drawn slice by slice, and the same ones are drawn again in each pass.
     """
@@ -234,7 +244,7 @@ def _from_callable(
     reg_covar: RegCovar,
     sample_weight: Float64Array,
 ) -> Mixture:
-    """Make the M-step of the responsibilities or labels that the callable returns.
+    """Run the M-step with the responsibilities or labels that the callable returns.
 
     It is called with the rows that have weight, and may answer for these or for all rows.
     """
@@ -264,8 +274,9 @@ def _from_callable(
         )
     if made.shape != (n, K):
         raise ValueError(
-            f"init_params must return responsibilities of shape {(n, K)} or labels of shape "
-            f"{(n,)}, those of X or of the subset (init_size), got shape {made.shape}"
+            f"init_params must return, for the rows it was given, responsibilities of shape "
+            f"{(n, K)} or labels of shape {(n,)}; got shape {made.shape}. Large data are reduced "
+            "to init_size rows."
         )
     if made.dtype.kind not in "fiub":
         raise TypeError(

@@ -25,7 +25,8 @@ from gmm_core.model.attributes import dtype_of, mixture_from
 from gmm_core.model.parameters import Mixture
 from gmm_core.model.statistics import Statistics, statistics_of
 
-# A stream hardly leaves the local optimum that it begins at, so it begins at the best of this many.
+# A stream rarely leaves the local optimum in which it begins, so the first mixture is the best of
+# this many starts or more.
 _STARTS = 10
 
 
@@ -65,8 +66,9 @@ class Position(NamedTuple):
     statistics : Statistics
         The running mean of the statistics of a sample, about the means of the mixture.
     memory : float
-        The sum of the weights of all samples so far, each multiplied by `forget_factor` once for
-        every sample after it, in units of the mean weight.
+        Total weight of the past samples, in units of the mean weight. A sample that j others
+        followed counts with the factor forget_factor**j. It is only kept up to date if
+        `forget_factor` is given.
     """
 
     mixture: Mixture
@@ -137,10 +139,11 @@ def learn(
 def _collect(
     options: Options, collected: Collected, rest: FloatArray, rest_weight: Float64Array
 ) -> Attributes:
-    """Fit a mixture to the collected samples once there are half as many again as in the last fit.
+    """Fit a mixture to the collected samples.
 
-    When there are enough samples for a start, the stream begins with the fitted mixture, and it
-    learns from the rest of the call.
+    This happens when their number has grown by half since the last fit, or is enough for a start.
+    When it is enough, the stream begins with the fitted mixture, and it learns from the remaining
+    samples.
     """
     n_samples, n_features = collected.n_samples, collected.X[0].shape[1]
     enough = rows_of_a_start(options.n_components, n_features)
@@ -157,7 +160,7 @@ def _collect(
     )
     try:
         with warnings.catch_warnings():
-            # So few samples may leave components empty, for instance.
+            # Warnings, for example of empty components, are expected for so few samples.
             warnings.simplefilter("ignore")
             learned = fit_array(once, {}, X, weight)[0].attributes
         if is_enough:
@@ -196,7 +199,7 @@ def _position(
     position: Position | None = before.get("_position")
     mixture = mixture_to_continue(
         options, before, np.shape(before["means_"])[1], "partial_fit",
-        "for another mixture, make another model",
+        "create a new model for another mixture",
     )  # fmt: skip
     seen = before.get("n_samples_seen_", unit * rows_of_a_start(*mixture.means.shape))
     if position is not None and _is_at(position.mixture, before, options.covariance_type):

@@ -27,7 +27,8 @@ ARRAYS = ("weights_", "means_", *COVARIANCE_ATTRIBUTES)
 
 # Weights may have been rounded to float32, or written down with seven digits.
 WEIGHTS_TOLERANCE = 1e-6
-_SMALL = 4096  # entries of a factor
+# A factor of at most this many entries is small; see `Kept`.
+_SMALL = 4096
 
 
 class UnderivableError(ValueError, AttributeError):
@@ -88,9 +89,9 @@ class CovarianceAttribute(ArrayAttribute):
 class CovarianceTypeAttribute:
     """A descriptor of the constructor parameter `covariance_type`.
 
-    Before the type changes, the factor of assigned covariances is derived from them as the old
-    type reads them. Methods later refuse a factor whose shape is not that of the new type, while
-    the same covariances could be mistaken for those of the new type.
+    When it is changed, the factor is first computed under the old type. A factor of the wrong shape
+    is then refused, whereas covariances alone, for example of shape (D, D) with K = D, could be
+    misread as those of another type.
     """
 
     @overload
@@ -212,8 +213,9 @@ class Kept(NamedTuple):
     """The result of the last check of the attributes, which the next call may use again.
 
     Checking the attributes takes longer than scoring a sample. If the factor is small, the prepared
-    mixture is used again while all arrays hold the same numbers. If the factor is large, its
-    entries are checked again only when it is another array than in the last call.
+    mixture is used again while all arrays hold the same numbers. If the factor is large and the
+    same array as in the last call, only the entries that have to be positive are checked, not that
+    it is finite and triangular.
 
     Attributes
     ----------
@@ -330,7 +332,7 @@ def _checked(
 def _check_factor(
     factor: Float64Array, shape: tuple[int, ...], covariance_type: str, *, finite: bool = False
 ) -> None:
-    """Raise ValueError if a factor has values or, for means of this shape, a shape that it cannot.
+    """Raise ValueError if a factor is invalid, or does not fit means of this shape.
 
     With `finite`, the factor is known to be finite and triangular. Then only the entries that have
     to be positive are checked.
@@ -338,14 +340,13 @@ def _check_factor(
     kind = COVARIANCE_TYPES[covariance_type]
     K, D = shape
     if factor.shape != kind.shape(K, D):
-        flaw = f"has shape {factor.shape}, expected {kind.shape(K, D)}"
-    else:
-        flaw = kind.flaw_of_factor(factor, finite=finite)
-        flaw += "," if flaw else ""
-    if flaw:
         raise ValueError(
-            f"{FACTOR} {flaw} for means_ of shape {(K, D)} and covariance_type={covariance_type!r}"
+            f"{FACTOR} has shape {factor.shape}, expected {kind.shape(K, D)} for means_ of shape "
+            f"{(K, D)} and covariance_type={covariance_type!r}"
         )
+    flaw = kind.flaw_of_factor(factor, finite=finite)
+    if flaw:
+        raise ValueError(f"{FACTOR} {flaw} (with covariance_type={covariance_type!r})")
 
 
 def arrays_of(mixture: Mixture, dtype: np.dtype[Any], n_threads: int) -> dict[str, FloatArray]:

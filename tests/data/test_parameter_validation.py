@@ -134,5 +134,5 @@ def test_asymmetry_of_rounding_passes():
 
 
 def test_asymmetry_is_judged_in_the_units_of_the_matrix():
-    with pytest.raises(ValueError, match="it is not symmetric"):
+    with pytest.raises(ValueError, match="the shared precision is not symmetric"):
         check_matrices([[1e-12, 5e-13], [0.0, 1e-12]], COVARIANCE_TYPES["tied"], 2, 2, "precision")

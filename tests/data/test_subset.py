@@ -128,5 +128,5 @@ def test_a_subset_has_a_sample_for_each_component(init_params):
 def test_the_error_for_a_callable_mentions_the_subset():
     X = np.random.RandomState(0).randn(100, 2)
     model = GaussianMixture(2, init_params=lambda *_: np.zeros(100, int), init_size=50)
-    with pytest.raises(ValueError, match=r"subset \(init_size\), got shape \(100,\)"):
+    with pytest.raises(ValueError, match=r"got shape \(100,\). Large data are reduced to init_size rows"):
         model.fit(X)

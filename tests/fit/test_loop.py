@@ -287,7 +287,9 @@ def test_warm_start_refuses_another_size_and_stays_as_it_was():
     model = GaussianMixture(K, random_state=0, warm_start=True).fit(X)
     before = parameters_of(model)
     for change, samples in (({"n_components": K - 1}, X), ({}, X[:, :2])):
-        with pytest.raises(ValueError, match="warm_start goes on from 5 components and 3 features"):
+        with pytest.raises(
+            ValueError, match="warm_start continues a mixture of 5 components and 3 features"
+        ):
             copy.copy(model).set_params(**change).fit(samples)
     assert all((getattr(model, name) == before[name]).all() for name in PARAMETERS)
     assert model.set_params(n_components=4, warm_start=False).fit(X).means_.shape == (4, 3)

@@ -207,9 +207,9 @@ def test_not_positive_definite(covariance_type: str, isa: str, make_pass: Make) 
     none = np.empty(0)
     mixture = Prepared(none, np.zeros((3, 2)), none, none, covariance_type)
     statistics = make_pass(X, None, mixture).statistics(mixture.means, labels=labels)
-    named = 0 if covariance_type == "tied" else 1
+    named = "shared covariance" if covariance_type == "tied" else "covariance of component 1"
     with pytest.raises(
-        IllDefinedCovarianceError, match=f"component {named} is not positive definite"
+        IllDefinedCovarianceError, match=f"The {named} is not positive definite"
     ):
         maximization_step(statistics, 0)
     maximization_step(statistics, 1e-6)

@@ -116,7 +116,7 @@ def test_if_all_starts_fail_so_does_the_fit(n_init):
 def test_a_component_without_samples_warns():
     X = data()
     model = GaussianMixture(3, init_params=lambda X, K, random_state: (X[:, 0] > 2).astype(int))
-    with pytest.warns(UserWarning, match="component 2 has no samples: its weight is 0") as caught:
+    with pytest.warns(UserWarning, match="Component 2 has no samples. Its weight is 0") as caught:
         model.fit(X)
     assert [w.filename for w in caught] == [__file__]
     assert model.weights_[2] == 0 and (model.predict_proba(X)[:, 2] == 0).all()

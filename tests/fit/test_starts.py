@@ -130,7 +130,7 @@ def test_kmeans_start_is_the_m_step_of_its_clusters(covariance_type):
 
 def test_kmeans_with_fewer_points_than_components():
     X = np.repeat([[0.0, 0], [1, 0], [0, 1]], 20, axis=0)
-    with pytest.warns(UserWarning, match="component 3 has no samples"), warnings.catch_warnings():
+    with pytest.warns(UserWarning, match="Component 3 has no samples"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "components 0, 1, 2 collapsed")
         model = GaussianMixture(4, random_state=0).fit(X)
     assert np.isfinite(model.score(X)) and model.weights_.sum() == pytest.approx(1)

@@ -471,7 +471,7 @@ def test_attributes_that_users_change():
         ({"learning_decay": 1.5}, "'learning_decay'"),
         ({"forget_factor": 0}, r"'forget_factor' .* must be a float in the range \(0.0, 1.0\]"),
         ({"forget_factor": "x"}, "'forget_factor'"),
-        ({"n_components": 3}, "partial_fit goes on from 2 components .* n_components is 3"),
+        ({"n_components": 3}, "partial_fit continues a mixture of 2 components .* n_components is 3"),
         ({"covariance_type": "diag"}, "precisions_cholesky_ has shape"),
     ],
 )

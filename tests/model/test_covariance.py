@@ -83,9 +83,10 @@ def test_not_positive_definite_matrices(covariance_type: str, given: str, isa: s
             last[..., 1, 1] = bad
         else:
             array[2:] = min(bad, 0)
-        named = 0 if covariance_type == "tied" else 2
+        noun = given[:-1]
+        named = f"shared {noun}" if covariance_type == "tied" else f"{noun} of component 2"
         with pytest.raises(
-            ValueError, match=f"^{given} must be positive definite, .* component {named} "
+            ValueError, match=f"^{given} must be positive definite, but the {named} is not$"
         ):
             getattr(COVARIANCE_TYPES[covariance_type], f"factor_{given}")(array, 3)
 
@@ -107,7 +108,8 @@ def test_precisions_in_float32_are_those_of_their_factor(covariance_type: str) -
 @all_types
 def test_nan_is_not_positive_definite(covariance_type: str, isa: str) -> None:
     shape = COVARIANCE_TYPES[covariance_type].shape(2, 3)
-    with pytest.raises(ValueError, match="component 0"):
+    named = "shared covariance" if covariance_type == "tied" else "covariance of component 0"
+    with pytest.raises(ValueError, match=named):
         COVARIANCE_TYPES[covariance_type].factor_covariances(np.full(shape, np.nan), 3)
 
 

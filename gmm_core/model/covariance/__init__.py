@@ -13,8 +13,8 @@ COVARIANCE_TYPES: dict[str, CovarianceType] = {
     kind.name: kind for kind in (Full(), Tied(), Diag(), Spherical())
 }
 
-# The type whose second moments are sums of single features, and the code of the type whose E-step
-# takes plain squared distances, in the same scratch memory as the kernels of k-means.
+# BY_FEATURE is the type whose second moments are kept for each feature. SQUARED_DISTANCES is the
+# code of a type whose E-step needs as much scratch memory as the k-means kernels.
 BY_FEATURE = Diag.name
 SQUARED_DISTANCES = Spherical.code
 

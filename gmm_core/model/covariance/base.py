@@ -1,8 +1,9 @@
 """The interface of a covariance type.
 
-A type consists of one file in this folder, one `.pxd` in src/, and a row in each of the two
-registries. Covariances, precisions and the factors of precisions are arrays in the shape of their
-type. K is the number of components and D the number of features.
+A type consists of one file in this folder, one `.pxd` in src/, an entry in COVARIANCE_TYPES
+(`__init__.py`), and a number and two branches in src/covariance.pxd. Covariances, precisions and
+the factors of precisions are arrays in the shape of their type. K is the number of components and D
+the number of features.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class CovarianceType(ABC):
     ----------
     name : {'full', 'tied', 'diag', 'spherical'}
     code : int
-        The number of the type in the kernels (src/layout.pxd).
+        The number of the type in the kernels; see `CovarianceType` in src/covariance.pxd.
     where_positive : str
         The part of a message that tells which entries of an array have to be positive.
     """
@@ -67,17 +68,28 @@ class CovarianceType(ABC):
             If the shape is not that of the type, a value is not finite, a variance is not
             positive, or a matrix is not symmetric and positive definite.
         """
-        name = f"{self.name} {noun}"
-        check_shape_and_values(array, self.shape(n_components, n_features), name)
-        self.check_definite(array, name)
+        check_shape_and_values(
+            array, self.shape(n_components, n_features), f"{self.name} {noun}"
+        )
+        self.check_definite(array, noun)
 
     @abstractmethod
-    def check_definite(self, array: Float64Array, name: str) -> None:
-        """Raise ValueError unless covariances or precisions are positive definite.
+    def check_definite(self, array: Float64Array, noun: str) -> None:
+        """Raise ValueError unless covariances or precisions are positive definite; see `check`.
 
         Matrices have to be symmetric to within 1e-8 of their largest entry plus 1e-5 of the entry
-        itself. The name begins the message.
+        itself.
         """
+
+    def name_part(self, noun: str, k: int) -> str:
+        """Return the name of component k's covariance or precision in the message of an error."""
+        return f"{noun} of component {k}"
+
+    def not_definite(self, noun: str, k: int) -> ValueError:
+        """Return the error for a covariance or precision that is not positive definite."""
+        return ValueError(
+            f"{noun}s must be positive definite, but the {self.name_part(noun, k)} is not"
+        )
 
     def flaw_of_factor(self, factor: FloatArray, *, finite: bool = False) -> str:
         """Return the condition that a factor violates, or an empty string if it is valid.
@@ -230,8 +242,9 @@ class CovarianceType(ABC):
 
     # --- missing values ---------------------------------------------------------------------
     #
-    # In each of P patterns, q features are observed. `order` (P, D) has the features of each
-    # pattern, the observed ones first; `ordered` is what `ordered_factors` returns for it.
+    # A pattern is a set of observed features; samples with the same missing features share it. All
+    # P patterns here have q observed features. `order` (P, D) has the features of each pattern, the
+    # observed ones first; `ordered` is what `ordered_factors` returns for it.
 
     @abstractmethod
     def ordered_factors(self, covariances: Float64Array, order: Indices) -> Float64Array:
@@ -384,7 +397,7 @@ class CovarianceType(ABC):
 
 
 def check_shape_and_values(array: Float64Array, shape: tuple[int, ...], name: str) -> None:
-    """Raise ValueError, which begins with the name, if a shape is wrong or a value not finite."""
+    """Raise ValueError if the shape is wrong or a value is not finite; the message has the name."""
     if array.shape != shape:
         raise ValueError(
             f"The parameter '{name}' should have the shape of {shape}, but got {array.shape}"

@@ -27,9 +27,6 @@ class Full(MatrixType):
     def n_moments(self, n_components: int, n_features: int) -> int:
         return n_components * (n_features * (n_features + 1) // 2)
 
-    def name_matrix(self, k: int) -> str:
-        return f"that of component {k}"
-
     def of_component(self, array: Float64Array, k: int) -> Float64Array:
         part: Float64Array = array[k]
         return part

@@ -34,11 +34,7 @@ class MatrixType(CovarianceType):
     def positive_entries(self, array: FloatArray) -> FloatArray:
         return np.einsum("...ii->...i", array)  # type: ignore[no-any-return]
 
-    @abstractmethod
-    def name_matrix(self, k: int) -> str:
-        """Return the words for matrix k in the message of an error."""
-
-    def check_definite(self, array: Float64Array, name: str) -> None:
+    def check_definite(self, array: Float64Array, noun: str) -> None:
         D = array.shape[-1]
         matrices = array.reshape(-1, D, D)
         transposed = matrices.transpose(0, 2, 1)
@@ -46,18 +42,18 @@ class MatrixType(CovarianceType):
         margin = 1e-8 * abs(matrices).max(axis=(1, 2), keepdims=True) + 1e-5 * abs(transposed)
         symmetric = (abs(matrices - transposed) <= margin).all(axis=(1, 2))
         for k in np.flatnonzero(~symmetric)[:1]:
-            raise self._not_definite(name, int(k), "symmetric")
+            raise self._bad_matrix(noun, int(k), "symmetric")
         try:
             np.linalg.cholesky(matrices)
         except np.linalg.LinAlgError:
             bad = (k for k, matrix in enumerate(matrices) if not _is_definite(matrix))
-            raise self._not_definite(name, next(bad), "positive-definite") from None
+            raise self._bad_matrix(noun, next(bad), "positive-definite") from None
 
-    def _not_definite(self, name: str, k: int, what: str) -> ValueError:
+    def _bad_matrix(self, noun: str, k: int, what: str) -> ValueError:
         """Return the error for matrix k, which is not `what`."""
         return ValueError(
-            f"'{name}' should be symmetric, positive-definite, but {self.name_matrix(k)} is not "
-            f"{what}"
+            f"'{self.name} {noun}' should be symmetric, positive-definite, but the "
+            f"{self.name_part(noun, k)} is not {what}"
         )
 
     def flaw_of_factor(self, factor: FloatArray, *, finite: bool = False) -> str:
@@ -71,7 +67,18 @@ class MatrixType(CovarianceType):
     def factor_covariances(
         self, covariances: Float64Array, n_features: int, n_threads: int = 1
     ) -> Float64Array:
-        return factor_matrices(covariances, n_features, n_threads)
+        D = n_features
+        matrices = np.ascontiguousarray(covariances).reshape(-1, D, D)
+        factors = np.empty(matrices.shape)
+        n_threads, groups = _groups(len(matrices), D, n_threads)
+        for group in groups:
+            part = matrices[group]
+            failed = maximization.factor(
+                part.ravel(), factors[group].reshape(-1), np.empty(part.size), len(part), D,
+                _STACK_OF_MATRICES, n_threads,
+            )  # fmt: skip
+            self._check_factored(failed, group.start, "covariance")
+        return factors.reshape(covariances.shape)
 
     def factor_precisions(
         self, precisions: Float64Array, n_features: int, n_threads: int = 1
@@ -85,8 +92,18 @@ class MatrixType(CovarianceType):
             failed = maximization.factor_precisions(
                 matrices[group], factors[group], scratch, n_threads
             )
-            _check_definite(failed, group.start, "precisions")
+            self._check_factored(failed, group.start, "precision")
         return factors.reshape(precisions.shape)
+
+    def _check_factored(self, failed: int, start: int, noun: str) -> None:
+        """Raise ValueError if a kernel found a matrix that is not positive definite.
+
+        `failed` is what the kernel returned for the matrices from number `start`: 0, or 1 plus the
+        index of the matrix.
+        """
+        check_status(failed)
+        if failed:
+            raise self.not_definite(noun, start + failed - 1)
 
     def precisions_and_covariances(
         self, factor: Float64Array, n_threads: int = 1
@@ -143,7 +160,7 @@ class MatrixType(CovarianceType):
         each = np.arange(len(matrices))[:, None, None]
         stack = matrices[each, order[:, None, :, None], order[:, None, None, :]]
         try:
-            factors = factor_matrices(stack.reshape(-1, D, D), D)
+            factors = self.factor_covariances(stack.reshape(-1, D, D), D)
         except ValueError as error:
             raise IllDefinedCovarianceError(
                 "a covariance is too near to singular for samples with missing values: with the "
@@ -252,7 +269,7 @@ class MatrixType(CovarianceType):
         within = np.broadcast_to(covariances, (K, D, D))
         total: Float64Array = np.einsum("k,kij->ij", weights, within)
         total += np.einsum("k,ki,kj->ij", weights, difference, difference)
-        return _conditional_variances(factor_matrices(total[None], D)).ravel()
+        return _conditional_variances(self.factor_covariances(total[None], D)).ravel()
 
     def is_regularised(
         self, covariances: Float64Array, k: int, reg_covar: Float64Array, share: float
@@ -260,40 +277,6 @@ class MatrixType(CovarianceType):
         scale = np.sqrt(reg_covar)
         matrix = self.of_component(covariances, k)
         return bool(np.linalg.eigvalsh(matrix / scale / scale[:, None])[0] <= share)
-
-
-def factor_matrices(
-    covariances: Float64Array, n_features: int, n_threads: int = 1
-) -> Float64Array:
-    """Factor a stack of matrices; see `CovarianceType.factor_covariances`."""
-    D = n_features
-    matrices = np.ascontiguousarray(covariances).reshape(-1, D, D)
-    factors = np.empty(matrices.shape)
-    n_threads, groups = _groups(len(matrices), D, n_threads)
-    for group in groups:
-        part = matrices[group]
-        failed = maximization.factor(
-            part.ravel(), factors[group].reshape(-1), np.empty(part.size), len(part), D,
-            _STACK_OF_MATRICES, n_threads,
-        )  # fmt: skip
-        _check_definite(failed, group.start, "covariances")
-    return factors.reshape(covariances.shape)
-
-
-def _check_definite(failed: int, start: int, given: str) -> None:
-    """Raise ValueError if a kernel found a matrix that is not positive definite.
-
-    `failed` is what the kernel returned for the matrices from number `start`: 0, or 1 plus the
-    index of the matrix.
-    """
-    check_status(failed)
-    if failed:
-        raise not_definite(given, start + failed - 1)
-
-
-def not_definite(given: str, k: int) -> ValueError:
-    """Return the error for covariances or precisions that component k makes invalid."""
-    return ValueError(f"{given} must be positive definite, but those of component {k} are not")
 
 
 def _groups(n_matrices: int, n_features: int, n_threads: int) -> tuple[int, Iterator[slice]]:

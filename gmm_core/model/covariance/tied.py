@@ -28,8 +28,8 @@ class Tied(MatrixType):
     def n_moments(self, n_components: int, n_features: int) -> int:
         return n_features * (n_features + 1) // 2 + n_components * (n_components + 1) // 2
 
-    def name_matrix(self, k: int) -> str:
-        return "it"
+    def name_part(self, noun: str, k: int) -> str:
+        return f"shared {noun}"
 
     def of_component(self, array: Float64Array, k: int) -> Float64Array:
         return array
@@ -88,5 +88,6 @@ class Tied(MatrixType):
         return total
 
     def n_samples_behind(self, weights: Float64Array, n_samples: int) -> Float64Array:
-        # The covariance is estimated from all samples, of which K − 1 determine the other means.
+        # All samples estimate the covariance, less K − 1 degrees of freedom for the means of the
+        # other components.
         return np.where(weights > 0, float(n_samples - (len(weights) - 1)), 0.0)

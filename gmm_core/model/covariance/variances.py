@@ -10,7 +10,6 @@ import numpy.typing as npt
 from gmm_core.core.dispatch import check_status, maximization
 from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.model.covariance.base import CovarianceType
-from gmm_core.model.covariance.matrices import not_definite
 
 
 class VarianceType(CovarianceType):
@@ -26,9 +25,11 @@ class VarianceType(CovarianceType):
     def positive_entries(self, array: FloatArray) -> FloatArray:
         return array
 
-    def check_definite(self, array: Float64Array, name: str) -> None:
+    def check_definite(self, array: Float64Array, noun: str) -> None:
         if (array <= 0.0).any():
-            raise ValueError(f"'{name}' should be positive, but got min value {array.min():.5g}")
+            raise ValueError(
+                f"'{self.name} {noun}' should be positive, but got min value {array.min():.5g}"
+            )
 
     # --- factors ----------------------------------------------------------------------------
 
@@ -42,7 +43,7 @@ class VarianceType(CovarianceType):
         )  # fmt: skip
         check_status(failed)
         if failed:
-            raise not_definite("covariances", failed - 1)
+            raise self.not_definite("covariance", failed - 1)
         return factor
 
     def factor_precisions(
@@ -50,7 +51,7 @@ class VarianceType(CovarianceType):
     ) -> Float64Array:
         bad = (precisions <= 0).reshape(len(precisions), -1).any(axis=1)
         if bad.any():
-            raise not_definite("precisions", int(bad.argmax()))
+            raise self.not_definite("precision", int(bad.argmax()))
         factor: Float64Array = np.sqrt(precisions)
         return factor
 
