@@ -9,9 +9,9 @@ X has n rows of D features, one row after the other. `means` is (K, D). `covaria
 shapes of scikit-learn's attributes: (K, D, D), (D, D), (K, D) or (K,). Parameters and statistics are doubles, also if
 the data are floats.
 
-Later versions may add functions, and then API_VERSION grows, but they do not change one. A module that was compiled
-against an older version keeps working. A module that needs a function which the installed version does not have fails
-to import, with a message.
+Later versions may add functions, and then API_VERSION grows, but never change an existing function. A module that was
+compiled against an older version keeps working. A module that needs a function which the installed version does not
+have fails to import, with a message.
 """
 
 cdef enum:
@@ -34,7 +34,8 @@ cdef Py_ssize_t mixture_bytes_f32(int covariance_type, Py_ssize_t K, Py_ssize_t 
 cdef Py_ssize_t scratch_bytes_f64(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil
 cdef Py_ssize_t scratch_bytes_f32(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil
 
-# Prepare a mixture. Later calls only read it. Within a process it may be copied byte by byte.
+# Prepare a mixture. The prepared mixture is never written to afterwards, and may be copied byte by byte within the
+# process.
 cdef void prepare_mixture_f64(
     int covariance_type, Py_ssize_t K, Py_ssize_t D,
     const double* weights, const double* means, const double* precisions_cholesky,
@@ -90,8 +91,9 @@ cdef Py_ssize_t accumulate_f32(
 cdef void merge_statistics(const double* other, double* statistics, Py_ssize_t size) noexcept nogil
 
 # Do the M-step: compute the parameters from the statistics. `previous_means` are the means of the mixture that the
-# statistics were made with. `reg_covar` (D,) is added to the variances. Return 0, or 1 + the first component whose
-# covariance is not positive definite. The first function returns the bytes of scratch that the second needs.
+# statistics were made with. `reg_covar` (D,) is added to the variances (its mean for SPHERICAL). Return 0, or 1 + the
+# first component whose covariance is not positive definite. The first function returns the bytes of scratch that the
+# second needs.
 cdef Py_ssize_t parameters_scratch_bytes(int covariance_type, Py_ssize_t K, Py_ssize_t D) noexcept nogil
 cdef Py_ssize_t parameters_from_statistics(
     int covariance_type, Py_ssize_t K, Py_ssize_t D,

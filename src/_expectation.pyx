@@ -54,7 +54,8 @@ def accumulate(
     const long long[::1] labels,        # IN    (n,), or empty
     const real[::1] mixture,            # IN    from prepare, or empty
     const double[:, ::1] shift,         # IN    (K, D) origin of the moments, or empty for the means of the mixture
-    double[::1] statistics,             # INOUT added to; two entries get log-likelihood and weight only
+    double[::1] statistics,             # INOUT added to; an array of two entries receives only the log-likelihood and
+                                        #       the total weight
     double[:, ::1] partial,             # TMP   (n_threads, statistics)
     real[:, ::1] scratch,               # TMP   (n_threads, tile_size + 2 K D)
     Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
@@ -106,7 +107,8 @@ def accumulate(
     return answer
 
 
-# accumulate_rows and evaluate_rows are inline. These functions hold the only copy of each in this file.
+# accumulate_rows and evaluate_rows are inline. The functions below call these wrappers, so that they do not each get a
+# copy.
 cdef Py_ssize_t accumulate_slice(
     const Pass* job, Py_ssize_t start, Py_ssize_t stop, double* statistics, real* scratch,
 ) noexcept nogil:
@@ -142,7 +144,11 @@ def evaluate(
     Py_ssize_t chunk_rows,
     int n_threads,
 ):
-    """Fill the outputs that are not empty; return the number of rows that have density 0 under every component"""
+    """Fill the outputs that are not empty; return the number of rows that have density 0 under every component.
+
+    Call it with labels, or with log_likelihood or responsibilities, but not with both, or such a row counts twice. With
+    log_prob alone the result is 0.
+    """
     cdef Py_ssize_t n = X.shape[0], D = X.shape[1], n_chunks = (n + chunk_rows - 1) // chunk_rows, bad = 0
     cdef int t, n_workers = <int> min(<Py_ssize_t> n_threads, n_chunks)
     cdef EStep c = e_step_of(covariance_type)

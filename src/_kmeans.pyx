@@ -44,7 +44,9 @@ def lloyd_step(
     Py_ssize_t chunk_rows,
     int n_threads,
 ):
-    """Assign each row to its nearest center, and update the sums from which the centers follow.
+    """Assign each row of positive weight to its nearest center, and update the sums from which the centers follow.
+
+    The labels of other rows are meaningless.
 
     A row whose label changes is subtracted from the sums of one cluster and added to those of another. After the first
     steps such rows are few. To sum over all rows would take a third of the time.
@@ -176,8 +178,9 @@ cdef struct Seeding:
 def seeding_step(
     const real[:, ::1] X,               # IN    (n, D)
     const double[::1] sample_weight,    # IN    (n,), or empty
-    const real[:, ::1] points,          # IN    (2 (1 + n_candidates), D) a new center, candidates for the next one, and
-                                        #       as many rows of zeros
+    const real[:, ::1] points,          # IN    (2 (1 + n_candidates), D) a new center, and candidates for the next one;
+                                        #       each point is given as hi + lo: first the points, then their low
+                                        #       parts, which are 0
     real[::1] nearest,                  # INOUT (n,) squared distance to the nearest center
     double[:, ::1] chunk_sums,          # OUT   (n_chunks, n_candidates), with at least one candidate
     real[:, ::1] scratch,               # TMP   (n_threads, tile_size for K = 1)
@@ -185,7 +188,7 @@ def seeding_step(
     Py_ssize_t chunk_rows,
     int n_threads,
 ):
-    """Take a new center into `nearest`, and compute how good each candidate for the next center is.
+    """Update `nearest` for a new center, and compute how good each candidate for the next center is.
 
     For each chunk and candidate this is the sum over samples of weight min(nearest, squared distance to the candidate).
     """

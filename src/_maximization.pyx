@@ -1,6 +1,7 @@
-"""The M-step, which makes parameters from statistics, and the factors of covariances and precisions. All is in double.
+"""The M-step, which makes parameters from statistics, and the factors of covariances and precisions.
 
-This file is compiled once for each instruction set. Its functions do not check their arguments.
+Everything is computed in double, except that factor_precisions uses long double. This file is compiled once for each
+instruction set. Its functions do not check their arguments.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange

@@ -19,11 +19,11 @@ cdef inline void pool_covariances(const Statistics* s, double* covariances, Py_s
 
 cdef inline void lift_collapsed(const Statistics* s, double* variances, Py_ssize_t n_variances) noexcept nogil:
     """Raise the variances, n_variances for each component, that are 0 up to rounding"""
-    # A component that sits on a single point has a variance of 0. Responsibilities are known to eps, so
-    # such a component may hold 10 eps samples that belong to other components. Its variance becomes what
-    # that many samples add to it, given the scatter of the data about its mean. If the scatter is 0 too,
-    # the variance stays as it is. Only variances below (eps |mu|)**2 are changed, because the data cannot
-    # resolve them; at mu = 0 a variance of 0 is exact.
+    # A component that sits on a single point has a variance of 0. Responsibilities have rounding errors of about
+    # eps. So the component may contain a total weight of 10 eps that belongs to other components. The variance is
+    # set to what this weight adds, given the scatter of the data about the mean. If the scatter is 0 too, the
+    # variance stays as it is. Only variances below (eps |mu|)**2 are changed, because the data cannot resolve them;
+    # at mu = 0 a variance of 0 is exact.
     cdef Py_ssize_t K = s.n_components, D = s.n_features, n_features = D // n_variances, k, l, d, i
     cdef double noise, scatter, gap
     for k in range(K):

@@ -118,7 +118,10 @@ cdef inline void diag_covariances(
     const Statistics* s,
     double* covariances,    # OUT (K, D)
 ) noexcept nogil:
-    """C_kd = S_kd / N_k - d_kd**2, where d_k = s_k / N_k is the move of the mean"""
+    """C_kd = S_kd / N_k - d_kd**2 + reg_covar_d, where d_k = s_k / N_k is the move of the mean.
+
+    The functions in degenerate.pxd set the variances of empty and of collapsed components.
+    """
     cdef Py_ssize_t D = s.n_features, k, d
     cdef double move
     for k in range(s.n_components):

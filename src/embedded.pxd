@@ -63,7 +63,7 @@ cdef inline Py_ssize_t evaluate_block(
     real* responsibilities,     # OUT (n, K), or NULL
     void* scratch,              # TMP scratch_bytes
 ) noexcept nogil:
-    """Return the number of rows that have density 0 under every component"""
+    """Write log-densities and responsibilities of n rows; return how many have density 0 under every component"""
     cdef Mixture m = embedded_mixture(mixture)
     cdef EStep c = e_step_of(<int> (<const Header*> mixture).covariance_type)
     cdef Outputs out
@@ -82,7 +82,7 @@ cdef inline Py_ssize_t accumulate_block(
     double* statistics,             # INOUT added to; moments are about the means of the mixture
     void* scratch,                  # TMP   scratch_bytes
 ) noexcept nogil:
-    """Return OK, or 1 + the first row that has density 0 under every component"""
+    """Add the statistics of n rows; return OK, or 1 + the first row that has density 0 under every component"""
     cdef Pass job
     job.mixture = embedded_mixture(mixture)
     job.covariance = e_step_of(<int> (<const Header*> mixture).covariance_type)

@@ -115,7 +115,10 @@ cdef inline void full_covariances(
     const Statistics* s,
     double* covariances,    # OUT (K, D, D)
 ) noexcept nogil:
-    """C_k = S_k / N_k - d_k d_kT, where d_k = s_k / N_k is the move of the mean"""
+    """C_k = S_k / N_k - d_k d_kT + diag(reg_covar), where d_k = s_k / N_k is the move of the mean.
+
+    Empty components get the pooled covariance of the others; see degenerate.pxd.
+    """
     cdef Py_ssize_t D = s.n_features, k, i, j
     cdef const double* S
     cdef double* C

@@ -26,8 +26,8 @@ cdef extern from "vec.h" nogil:
     double double_of_bits(unsigned long long b)
 
 
-# What a kernel returns. A positive status is 1 + the index of the first row that has density 0
-# under every component.
+# The status that a kernel returns. OK and negative values mean the same in all kernels. A positive value is explained
+# by the kernel: it is 1 + a row, 1 + a component, or a count.
 cdef enum Status:
     OK = 0
     EXTENT = -1     # a buffer is too small; only a build with the option `checks` looks
@@ -56,8 +56,8 @@ cdef struct Tile:
     bint weighted               # the samples have weights
     real* x                     # (n_panels, D, WIDTH)  samples
     real* z                     # (n_panels, D, WIDTH)  samples minus a mean
-    real* wz                    # (n_panels, D, WIDTH)  samples minus a mean, times the weighted responsibility
-    real* y                     # (n_panels, D, WIDTH)  whitened samples; only `tied` uses it
+    real* wz                    # (n_panels, D, WIDTH)  weighted differences (see the accumulate function of the type)
+    real* y                     # (n_panels, D, WIDTH)  whitened samples, then zbar; only `tied` uses it
     real* r                     # (n_panels, K, WIDTH)  log-probabilities; after `normalize`, weighted responsibilities
     real* plain                 # (n_panels, K, WIDTH)  responsibilities without the weight; only `tied` uses it
     real* distance              # (n_panels, K, WIDTH)  squared distances; only `spherical` uses it

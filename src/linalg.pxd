@@ -1,6 +1,6 @@
 """Factorisations of small dense matrices, in double.
 
-The results depend on the matrix alone, to the last bit. Those of a threaded LAPACK depend on the number of threads too.
+For one instruction set, the results are bit-identical for any number of threads. Those of a threaded LAPACK are not.
 """
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, sqrt

@@ -69,10 +69,13 @@ cdef inline void log_constants(
     const double* weights, const double* precisions_cholesky, double* log_constant, Py_ssize_t K, Py_ssize_t D,
     int covariance_type,
 ) noexcept nogil:
-    """log weight_k + log |U_k| - D/2 log 2 pi, less that of the component with the largest weight, which stands last"""
+    """Write the constant log weight_k + log |U_k| - D/2 log 2 pi of each component k.
+
+    Each is written minus that of the component j with the largest weight, and the latter as the last entry.
+    """
     # The scale of the data and the number of features add the same number to every constant, and this number is in
     # the thousands for data of size 1e150, or for D = 500. Responsibilities do not depend on it, and keep more
-    # digits without it. The ratio |U_k| / |U_j| is computed as a sum of logarithms of ratios, which are near 1.
+    # digits without it. log(|U_k| / |U_j|) is computed as a sum of logarithms of ratios, which are near 1.
     cdef Diagonal at = m_step_of(covariance_type).diagonal(D)
     cdef Py_ssize_t k, d, base = 0
     cdef double log_det

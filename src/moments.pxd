@@ -1,6 +1,6 @@
 """Weighted first and second moments of the samples of a tile.
 
-The lanes of a vector hold different samples. Most of the time that is not spent in the E-step is spent here.
+The lanes of a vector hold different samples. Accumulating statistics takes most of its time here.
 """
 from layout cimport real, vec, vec_set, vec_sum, vec_sums, LANES, WIDTH
 from panel cimport difference
@@ -247,8 +247,9 @@ cdef inline void _outer_4x4(
     const real* a, const real* b, double* out, Py_ssize_t i, Py_ssize_t j, Py_ssize_t stride, Py_ssize_t n_panels,
 ) noexcept nogil:
     """out[i:i + 4, j:j + 4] += sum over samples of a bT; if i = j, only the lower triangle"""
-    # Eight loads serve sixteen multiply-adds, one for each sum. In the end the lanes of a sum, which belong to
-    # different samples, are added up in double.
+    # Eight loads serve sixteen multiply-adds, one for each sum. Finally the lanes of each sum, which belong to
+    # different samples, are added in double. (In vec_sums of a float32 build for AVX-512, the first two additions are
+    # in float32.)
     cdef vec s00 = vec_set(0), s01 = vec_set(0), s02 = vec_set(0), s03 = vec_set(0)
     cdef vec s10 = vec_set(0), s11 = vec_set(0), s12 = vec_set(0), s13 = vec_set(0)
     cdef vec s20 = vec_set(0), s21 = vec_set(0), s22 = vec_set(0), s23 = vec_set(0)

@@ -108,7 +108,7 @@ cdef inline double sum_doubles(const double* a, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline double dot(const double* a, const double* b, Py_ssize_t n) noexcept nogil:
-    """Return the sum of a[i] b[i], whose order depends on n alone"""
+    """Return the sum of a[i] b[i]; the order of the sum depends only on n and on the instruction set"""
     cdef dvec s0 = dvec_set(0), s1 = dvec_set(0)
     cdef Py_ssize_t i = 0
     cdef double tail = 0

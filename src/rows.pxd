@@ -92,7 +92,10 @@ cdef inline void load_responsibilities(Tile* t, const real* rows, Py_ssize_t K) 
 
 
 cdef inline void load_labels(Tile* t, const long long* labels, Py_ssize_t row, Py_ssize_t K) noexcept nogil:
-    """Set t.r to the weight for the component of the sample's label, and to 0 for the others; no labels mean 0"""
+    """Set t.r to the weight for the component of the sample's label, and to 0 for the others.
+
+    If labels is NULL, every sample belongs to component 0.
+    """
     cdef Py_ssize_t n, k
     memset(t.r, 0, t.n_panels * K * WIDTH * sizeof(real))
     for n in range(t.n_samples):
@@ -113,7 +116,11 @@ cdef inline Py_ssize_t evaluate_rows(
     const real* X, const EStep* c, const Mixture* m, const Outputs* out,
     Py_ssize_t start, Py_ssize_t stop, real* scratch,
 ) noexcept nogil:
-    """Write the outputs for rows start to stop; return the number of rows that have density 0, or EXTENT"""
+    """Write the outputs for rows start to stop; return the number of rows that have density 0, or EXTENT.
+
+    Call it with labels, or with log_likelihood or responsibilities, but not with both, or such a row counts twice. With
+    log_prob alone the result is 0.
+    """
     cdef Py_ssize_t K = m.n_components, D = m.n_features
     cdef Py_ssize_t tile_rows = tile_samples(K, D), row = start, n, p, i, found, bad = 0
     cdef Tile tile = tile_in(scratch, K, D)

@@ -109,7 +109,10 @@ cdef inline void spherical_covariances(
     const Statistics* s,
     double* covariances,    # OUT (K,)
 ) noexcept nogil:
-    """C_k = (S_k / N_k - |d_k|**2) / D, where d_k = s_k / N_k is the move of the mean"""
+    """C_k = (S_k / N_k - |d_k|**2) / D + the mean of reg_covar, where d_k = s_k / N_k is the move of the mean.
+
+    The functions in degenerate.pxd set the variances of empty and of collapsed components.
+    """
     cdef Py_ssize_t D = s.n_features, k, d
     cdef double move, scatter, mean_reg_covar = 0
     for d in range(D):

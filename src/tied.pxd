@@ -251,7 +251,7 @@ cdef inline void tied_covariances(
     const Statistics* s,
     double* C,              # OUT (D, D)
 ) noexcept nogil:
-    """C = (T + sum over k > l of Q_kl (c_k - c_l)(c_k - c_l)T - sum over k of N_k d_k d_kT) / N"""
+    """C = (T + sum over k > l of Q_kl (c_k - c_l)(c_k - c_l)T - sum over k of N_k d_k d_kT) / N + diag(reg_covar)"""
     # T and Q are those of tied_accumulate, and d_k = s_k / N_k is the move of a mean.
     cdef Py_ssize_t K = s.n_components, D = s.n_features, k, l, i, j
     cdef double q, a

@@ -103,7 +103,7 @@ cdef inline void squared_distances(
     Py_ssize_t n,           # number of points, at most 4, known at compile time
     Py_ssize_t D,
 ) noexcept nogil:
-    """out = |scale (x - (hi + lo))|**2 for n points; intermediate results overflow only if this does"""
+    """out = |scale (x - (hi + lo))|**2 for n points; no intermediate result overflows unless the final one does"""
     # The points share each load of x, and their independent sums hide the latency of a multiply-add.
     cdef vec q[8]
     cdef vec z

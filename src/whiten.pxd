@@ -1,6 +1,6 @@
 """The triangular product y = L z, where L is the inverse Cholesky factor of a covariance.
 
-The E-step spends most of its time here.
+The log-probabilities of 'full' and 'tied' take most of their time here.
 """
 from layout cimport real, vec, vec_set, WIDTH
 

@@ -87,7 +87,9 @@ class ArrayPass(KernelPass):
         Returns
         -------
         int
-            The number of rows whose density is 0 under every component.
+            The number of rows whose density is 0 under every component. Call the method with
+            `labels`, or with `log_likelihood` or `responsibilities`, but not with both, or such a
+            row counts twice. With `log_prob` alone the result is 0.
         """
         self._prepare(prepared)
         none = self._none

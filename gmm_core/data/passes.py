@@ -163,6 +163,7 @@ class KernelPass:
         rows = max(MIN_CHUNK_ROWS, int(_CHUNK_TIME / _cost(K, D)))
         self.chunk_rows = -(-rows // tile_rows) * tile_rows
         self.n_threads = max(1, min(n_threads, -(-n_samples // self.chunk_rows)))
+        # A wave is the chunks that all threads work on at the same time, counted in rows here.
         wave = self.chunk_rows * self.n_threads
         at_once = min(self.n_threads, available()) if self.n_threads > 1 else 1
         self.slice_rows = max(1, int(_SLICE_TIME * at_once / _cost(K, D) / wave)) * wave
@@ -184,7 +185,10 @@ class KernelPass:
         return min(max(wave, fitting // wave * wave), self.slice_rows)
 
     def blocks(self) -> Iterator[Block]:
-        """Yield all rows in order, in blocks for each of which a kernel takes a bounded time."""
+        """Yield all rows in order, in blocks for each of which a kernel takes a bounded time.
+
+        The memory of a block may be used again for the next one, so the caller must not keep it.
+        """
         raise NotImplementedError
 
     def _prepare(self, prepared: Prepared) -> None:

@@ -19,7 +19,6 @@ from gmm_core.data.passes import aligned_empty
 from gmm_core.model.covariance import SQUARED_DISTANCES
 
 _MAX_ITER = 300
-# Squared distances need the same scratch as the E-step of spherical covariances.
 
 
 def draw_rows(
@@ -56,9 +55,9 @@ def _inverse_cdf(cumulative: Float64Array, uniforms: Float64Array) -> Indices:
 class _Seeding:
     """The state of k-means++: squared distances to the nearest center that is chosen so far.
 
-    A pass adds one center. At the same time it sums up, chunk by chunk, the distances that would
-    remain with each candidate for the next center. The sums of the candidate that is chosen are
-    those from which the candidates after it are drawn.
+    A pass adds one center. The same pass computes, for each candidate for the next center, the
+    weighted sum of squared distances that would be left if it were chosen. The sums of the chosen
+    candidate are kept, because the next candidates are drawn in proportion to them.
 
     Parameters
     ----------
@@ -70,12 +69,13 @@ class _Seeding:
         X = data.X
         self.kernels = dispatch.kmeans(X.dtype)
         self.nearest = np.full(len(X), np.inf, X.dtype)
+        # The kernel needs as much scratch memory as the E-step of spherical covariances.
         n_scratch = dispatch.expectation(X.dtype).sizes(SQUARED_DISTANCES, 1, X.shape[1])[2]
         self.scratch = aligned_empty((data.n_threads, n_scratch), X.dtype)
         self.tickets = np.empty(data.n_threads + 2, np.intp)
 
     def step(self, center: np.intp, candidates: Indices) -> Float64Array:
-        """Add a center, and sum weight · distance by chunk as it would be with each candidate.
+        """Add a center, and compute how good each candidate for the next center is.
 
         Parameters
         ----------
@@ -87,6 +87,8 @@ class _Seeding:
         Returns
         -------
         ndarray of shape (n_chunks, n_candidates), float64
+            For each chunk and candidate, the sum of weight · squared distance that would remain if
+            the candidate were added too.
         """
         chunk_rows = self.data.chunk_rows
         chunk_sums = np.empty((-(-len(self.data.X) // chunk_rows), len(candidates)))
@@ -111,14 +113,14 @@ class _Seeding:
     def draw(
         self, center: np.intp, chunk_sums: Float64Array, uniforms: Float64Array
     ) -> Indices:
-        """Draw rows in proportion to weight · distance: first a chunk, then a row in the chunk.
+        """Draw rows in proportion to weight · squared distance: first a chunk, then a row in it.
 
         Parameters
         ----------
         center : int
             The row that was chosen as the last center.
         chunk_sums : ndarray of shape (n_chunks,)
-            The sums of weight · distance with this center.
+            The sum of weight · squared distance of each chunk, with this center added.
         uniforms : ndarray of shape (n,)
             Uniform random numbers in [0, 1), one for each row that is drawn.
 
@@ -213,6 +215,8 @@ class _Lloyd:
         self.kernels = dispatch.kmeans(X.dtype)
         self.labels = np.empty(len(X), np.int64)
         self.sums = np.empty(1 + K + K * D)
+        # The kernel needs as much scratch memory as the E-step of spherical covariances, and memory
+        # for the centers.
         n_scratch = dispatch.expectation(X.dtype).sizes(SQUARED_DISTANCES, K, D)[2]
         self.scratch = aligned_empty((data.n_threads, n_scratch + 2 * K * D), X.dtype)
         self.partial = np.empty((data.n_threads, 1 + K + K * D))
@@ -227,7 +231,9 @@ class _Lloyd:
     def step(
         self, centers: Float64Array, distances: AnyArray
     ) -> tuple[float, Float64Array, Float64Array]:
-        """Assign each sample to its nearest center.
+        """Assign each row of positive weight to its nearest center.
+
+        The labels of other rows are meaningless.
 
         Parameters
         ----------
@@ -280,13 +286,15 @@ def kmeans(
     n_clusters : int
     random_state : RandomState
     tol : float
-        The iteration stops when the squared moves of the centers sum to no more than this.
+        The iteration stops when no label changes, when the squared moves of the centers sum to at
+        most this, or after _MAX_ITER iterations.
 
     Returns
     -------
     labels : ndarray of shape (n_samples,), int64
     centers : ndarray of shape (n_clusters, n_features), float64
-        The centers that the labels were assigned with.
+        The centers that the labels were assigned with. After the largest number of iterations they
+        are the means of the labelled clusters.
     """
     centers = data.X[seed_rows(data, n_clusters, random_state)].astype(np.float64)
     lloyd = _Lloyd(data, centers)

@@ -15,7 +15,8 @@ from gmm_core.fit.loop import Algorithm, Fit, iterate
 from gmm_core.model.archive_entries import field, is_count, is_flag, is_log_likelihood, is_number
 from gmm_core.model.parameters import Mixture
 
-# The covariances of all starts are kept for their smallest eigenvalues up to this many bytes.
+# Smallest eigenvalues are computed on demand, which keeps the covariances of all starts, if these
+# take at most this many bytes; otherwise they are computed at once.
 _KEPT_BYTES = 1 << 26
 
 
@@ -165,7 +166,8 @@ def best_of_starts(
     state : State, default=None
         The state from which the fit is resumed.
     save : callable, default=None
-        Called with the state after each iteration and after each start, but not at the end.
+        Called with the state after each iteration in which EM has not converged, and after each
+        successful start but the last.
 
     Returns
     -------
@@ -237,7 +239,7 @@ def _save(
 
 
 class _Progress:
-    """The printing of the lines that `verbose` asks for."""
+    """Print the lines that `verbose` asks for."""
 
     def __init__(self, schedule: Schedule, start: int) -> None:
         self.verbose = schedule.verbose

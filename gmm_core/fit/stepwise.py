@@ -13,7 +13,7 @@ import numpy as np
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.statistics import Statistics
 
-# The share of the samples below which the count of a component does not fade.
+# The count of a component never falls below this share of the samples, unless it is 0.
 _FAINTEST = 1e-8
 
 
@@ -31,7 +31,7 @@ def rows_of_first_fit(n_components: int) -> int:
 
 
 def step_size(seen: float, weight: float, knee: float, learning_decay: float) -> float:
-    """Return the step γ of a batch, its weight relative to the past.
+    """Return the step γ of a batch: the share that it gets in the running mean.
 
     Sample n has the step γ(n) = 1 / n until n = knee, and knee^(α − 1) / n^α after that. A batch
     makes the steps of its samples at once, 1 − γ = Π (1 − γ(n)) ≈ exp(−∫ γ(n) dn), so that the

@@ -125,7 +125,9 @@ class Score(NamedTuple):
 
 
 def score(X: FloatArray | ForeignRows, model: FittedMixture, sample_weight: Any = None) -> Score:
-    """Return the mean log-likelihood of the samples, computed in float64 for any dtype.
+    """Return the mean log-likelihood of the samples.
+
+    The mean is taken in float64; the log-likelihoods have the dtype of X.
 
     Parameters
     ----------

@@ -19,10 +19,10 @@ from typing import IO, Any
 
 import numpy as np
 
-# The shape that an array has to have. An axis of None may have any length; None in place of the
-# tuple stands for any shape.
 from gmm_core.core.types import AnyArray
 
+# The shape that an array has to have. An axis of None may have any length; None in place of the
+# tuple stands for any shape.
 Shape = tuple[int | None, ...] | None
 FLOATS = ("float32", "float64")
 

@@ -57,7 +57,7 @@ def is_flag(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a number that a float64 can hold, NaN or infinite."""
+    """Return whether a value is a number that a float64 can hold; NaN and infinity are allowed."""
     return type(value) is float or (type(value) is int and abs(value) < 2**1023)
 
 

@@ -21,8 +21,8 @@ class Prepared(NamedTuple):
     precisions_cholesky : ndarray in the shape of the covariance type
         Upper triangular U_k with U_k U_kᵀ = Σ_k⁻¹, or reciprocal standard deviations.
     log_constant : ndarray of shape (K + 1,)
-        The last entry is common to all components. It is subtracted from the others, which are the
-        weighted log-densities at the means, log π_k + log |U_k| − D/2 log 2π.
+        Entry k is the weighted log-density at the mean, log π_k + log |U_k| − D/2 log 2π, minus the
+        last entry, which is that of the component with the largest weight.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     """
 

@@ -1,4 +1,6 @@
-"""The additive statistics of a pass over the data. Only this file knows how they are laid out.
+"""The additive statistics of a pass over the data.
+
+In Python only this file knows their layout; the kernels use the same one (src/rows.pxd).
 
 They are, in this order: the log-likelihood, the total weight, the counts N_k = Σ w r_k (K), the
 first moments Σ w r_k (x − c_k) about origins c_k (K, D), and the second moments about the same
@@ -67,8 +69,8 @@ def n_sums(kind: CovarianceType, n_components: int, n_features: int) -> int:
 class Statistics:
     """The sums over samples that an M-step needs; the statistics of two parts of the data add up.
 
-    The sums have the weights w of the samples and the responsibilities r_k. The arguments are
-    attributes of the same names. `sufficient_statistics` and `accumulate` compute statistics.
+    Each sample is counted with its weight w and its responsibility r_k. Each argument is also an
+    attribute. `sufficient_statistics` and `accumulate` compute statistics.
 
     Parameters
     ----------
@@ -128,7 +130,8 @@ class Statistics:
                     + ("(n_components, n_features)" if ndim == 2 else "(n_sums,)")
                 )
             flags = array.flags
-            if not (flags.c_contiguous and flags.aligned):  # such as from a network
+            # An array received over a network is an example of one that is not aligned.
+            if not (flags.c_contiguous and flags.aligned):
                 setattr(self, name, np.require(array, requirements=["C", "A"]))
         expected = n_sums(kind, *self.shift.shape)
         if len(self.values) != expected:
