@@ -14,6 +14,11 @@ from maximize cimport log_constants, maximize, parameters_from_statistics, param
 from panel cimport dot
 
 
+def scratch_size(int covariance_type, Py_ssize_t K, Py_ssize_t D):
+    """Return the number of doubles of scratch that maximization_step needs"""
+    return m_step_of(covariance_type).scratch_size(K, D)
+
+
 def maximization_step(
     const double[::1] statistics,       # IN  log-likelihood, weight, counts, first and second moments, see rows.pxd
     const double[:, ::1] shift,         # IN  (K, D) origin of the moments
@@ -23,6 +28,7 @@ def maximization_step(
     double[::1] covariances,            # OUT in the shape of the type, raveled
     double[::1] precisions_cholesky,    # OUT in the same shape, raveled
     double[::1] log_constant,           # OUT (K + 1,) see log_normalization
+    const double[::1] before,           # IN  covariances before the M-step, raveled, or empty; see constrained.pxd
     double[::1] scratch,                # TMP (scratch_size of the type,), see covariance.pxd
     signed char[::1] empty,             # OUT (K,) 1 for a component whose count is 0 up to rounding
     int covariance_type,
@@ -46,8 +52,8 @@ def maximization_step(
     with nogil:
         failed = maximize(
             covariance_type, K, D, &statistics[0], &shift[0, 0], &reg_covar[0], &weights[0], &means[0, 0],
-            &covariances[0], &precisions_cholesky[0], &log_constant[0], &scratch[0] if scratch.shape[0] else NULL,
-            &empty[0], &drift, n_threads,
+            &covariances[0], &precisions_cholesky[0], &log_constant[0], &before[0] if before.shape[0] else NULL,
+            &scratch[0] if scratch.shape[0] else NULL, &empty[0], &drift, n_threads,
         )
     return failed, drift
 

@@ -18,6 +18,11 @@ from diag cimport (
     diag_covariances_size, diag_diagonal, diag_scratch_size,
     diag_covariances, diag_precisions_cholesky,
 )
+from constrained cimport (
+    constrained_diag_scratch_size, constrained_full_scratch_size, eei_covariances, eev_covariances, eii_covariances,
+    eve_covariances, evi_covariances, evv_covariances, vee_covariances, vei_covariances, vev_covariances,
+    vve_covariances,
+)
 from spherical cimport (
     spherical_factor_size, spherical_moments_size, spherical_pack, spherical_log_prob, spherical_accumulate,
     spherical_covariances_size, spherical_diagonal, spherical_scratch_size,
@@ -30,6 +35,20 @@ cdef enum CovarianceType:
     TIED = 1
     DIAG = 2
     SPHERICAL = 3
+
+
+# Numbers of M-steps only: the E-steps of these types are those of types without constraints.
+cdef enum ConstrainedType:
+    EII = 4
+    EEI = 5
+    VEI = 6
+    EVI = 7
+    EEV = 8
+    VEV = 9
+    EVV = 10
+    VEE = 11
+    EVE = 12
+    VVE = 13
 
 
 ctypedef Py_ssize_t (*SizeOf)(Py_ssize_t K, Py_ssize_t D) noexcept nogil
@@ -87,7 +106,7 @@ cdef struct MStep:
 cdef inline MStep m_step_of(int covariance_type) noexcept nogil:
     """Return the functions of the M-step"""
     cdef MStep c
-    if covariance_type == FULL:
+    if covariance_type == FULL or covariance_type >= EEV:
         c.covariances_size, c.scratch_size = full_covariances_size, full_scratch_size
         c.covariances, c.diagonal = full_covariances, full_diagonal
         c.precisions_cholesky = full_precisions_cholesky
@@ -95,7 +114,7 @@ cdef inline MStep m_step_of(int covariance_type) noexcept nogil:
         c.covariances_size, c.scratch_size = tied_covariances_size, tied_scratch_size
         c.covariances, c.diagonal = tied_covariances, tied_diagonal
         c.precisions_cholesky = tied_precisions_cholesky
-    elif covariance_type == DIAG:
+    elif covariance_type == DIAG or EEI <= covariance_type <= EVI:
         c.covariances_size, c.scratch_size = diag_covariances_size, diag_scratch_size
         c.covariances, c.diagonal = diag_covariances, diag_diagonal
         c.precisions_cholesky = diag_precisions_cholesky
@@ -103,4 +122,28 @@ cdef inline MStep m_step_of(int covariance_type) noexcept nogil:
         c.covariances_size, c.scratch_size = spherical_covariances_size, spherical_scratch_size
         c.covariances, c.diagonal = spherical_covariances, spherical_diagonal
         c.precisions_cholesky = spherical_precisions_cholesky
+    if covariance_type >= EEV:
+        c.scratch_size = constrained_full_scratch_size
+    elif covariance_type >= EEI:
+        c.scratch_size = constrained_diag_scratch_size
+    if covariance_type == EII:
+        c.covariances = eii_covariances
+    elif covariance_type == EEI:
+        c.covariances = eei_covariances
+    elif covariance_type == VEI:
+        c.covariances = vei_covariances
+    elif covariance_type == EVI:
+        c.covariances = evi_covariances
+    elif covariance_type == EEV:
+        c.covariances = eev_covariances
+    elif covariance_type == VEV:
+        c.covariances = vev_covariances
+    elif covariance_type == EVV:
+        c.covariances = evv_covariances
+    elif covariance_type == VEE:
+        c.covariances = vee_covariances
+    elif covariance_type == EVE:
+        c.covariances = eve_covariances
+    elif covariance_type == VVE:
+        c.covariances = vve_covariances
     return c

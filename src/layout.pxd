@@ -78,6 +78,8 @@ cdef struct Statistics:
     const double* means         # (K, D)  new means, shift + first / counts
     const signed char* empty    # (K,)    1 for a component whose count is 0 up to rounding
     const double* reg_covar     # (D,)    added to the variances of the features
+    const double* before        # covariances before the M-step, or NULL
+    double* scratch             # scratch_size of the type
 
 
 # The place of the diagonal in an array of covariances, or of their factors, which have the same shape: entry

@@ -8,7 +8,7 @@ from layout cimport EPS, Diagonal, Statistics
 cdef inline Py_ssize_t maximize(
     int covariance_type, Py_ssize_t K, Py_ssize_t D, const double* statistics, const double* shift,
     const double* reg_covar, double* weights, double* means, double* covariances, double* precisions_cholesky,
-    double* log_constant, double* scratch, signed char* empty, double* drift, int n_threads,
+    double* log_constant, const double* before, double* scratch, signed char* empty, double* drift, int n_threads,
 ) noexcept nogil:
     """Compute all parameters; the arguments and the status are those of maximization_step in _maximization.pyx"""
     # Let c be the shift of a component, N its count, s its first and S its second moments about c. The mean moves
@@ -22,6 +22,7 @@ cdef inline Py_ssize_t maximize(
     s.n_components, s.n_features, s.total = K, D, 0
     s.counts, s.first, s.second = statistics + 2, statistics + 2 + K, statistics + 2 + K + K * D
     s.shift, s.means, s.empty, s.reg_covar = shift, means, empty, reg_covar
+    s.before, s.scratch = before, scratch
     for k in range(K):
         s.total += s.counts[k]
     for k in range(K):
@@ -61,7 +62,7 @@ cdef inline Py_ssize_t parameters_from_statistics(
     cdef double drift
     return maximize(
         covariance_type, K, D, statistics, previous_means, reg_covar, weights, means, covariances,
-        precisions_cholesky, log_constant, matrices, empty, &drift, 1,
+        precisions_cholesky, log_constant, NULL, matrices, empty, &drift, 1,
     )
 
 

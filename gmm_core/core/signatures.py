@@ -58,10 +58,12 @@ class KMeansKernels(Protocol):
 class MaximizationKernels(Protocol):
     """The functions of src/_maximization.pyx, the kernels of the M-step and of factors."""
 
+    def scratch_size(self, covariance_type: int, K: int, D: int) -> int: ...
+
     def maximization_step(
         self, statistics: Double, shift: Double, reg_covar: Double, weights: Double, means: Double,
-        covariances: Double, precisions_cholesky: Double, log_constant: Double, scratch: Double,
-        empty: Flags, covariance_type: int, n_threads: int,
+        covariances: Double, precisions_cholesky: Double, log_constant: Double, before: Double,
+        scratch: Double, empty: Flags, covariance_type: int, n_threads: int,
     ) -> tuple[int, float]: ...
 
     def factor(

@@ -19,6 +19,10 @@ Bits = npt.NDArray[np.uint8]  # eight truth values in each number, as of np.pack
 Names = npt.NDArray[np.object_]  # names of the features, which are str
 RegCovar = float | Float64Array  # one number for all features, or a number for each feature
 
-CovarianceName = Literal["full", "tied", "diag", "spherical"]
+CovarianceName = Literal[
+    "full", "tied", "diag", "spherical",
+    "EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE",
+    "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV", "E", "V",
+]  # fmt: skip
 StartName = Literal["kmeans", "k-means++", "random", "random_from_data"]
 MissingName = Literal["error", "marginalize"]

@@ -205,6 +205,7 @@ def mixture_of_arguments(
     K, D = np.shape(means)
     threads = effective_n_threads(n_threads)
     kind = covariance_type_of(covariance_type)
+    kind.check_features(D)
     if covariances is not None:
         array = check_matrices(covariances, kind, K, D, "covariance")
         checked = check_weights(weights, K), check_means(means, K, D)

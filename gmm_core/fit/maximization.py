@@ -23,6 +23,7 @@ from gmm_core.model.statistics import Statistics
 # Golub & LeVeque 1983). If it is larger than this, the moments are computed again, about the new
 # means.
 MAX_DRIFT = 100.0
+_NONE = np.empty(0)
 
 NOT_POSITIVE_DEFINITE = (
     "Fitting the mixture model failed because some components have ill-defined empirical "
@@ -49,7 +50,9 @@ def maximum_likelihood(data: Pass, reg_covar: RegCovar) -> Algorithm[Mixture]:
 
     def maximization(statistics: Statistics, mixture: Mixture) -> Mixture:
         about = partial(data.expectation, mixture)
-        return maximization_step(statistics, regular, data.n_threads, about)[0]
+        return maximization_step(
+            statistics, regular, data.n_threads, about, before=mixture.covariances
+        )[0]
 
     return Algorithm(data.expectation, maximization, _mean, data.mean_log_likelihood)
 
@@ -64,6 +67,7 @@ def maximization_step(
     reg_covar: RegCovar,
     n_threads: int = 1,
     about: Callable[[Float64Array], Statistics] | None = None,
+    before: Float64Array | None = None,
 ) -> tuple[Mixture, float]:
     """Return the mixture that maximises the expected log-likelihood of the statistics.
 
@@ -80,6 +84,9 @@ def maximization_step(
     about : callable, default=None
         Computes the statistics again, with moments about other origins. It is called if the means
         lie so far from the origins of `statistics` that the covariances have lost digits.
+    before : ndarray, default=None
+        The covariances before the M-step. Types whose components share their axes, which have to be
+        searched for, begin at the axes of these covariances, or else from several starts.
 
     Returns
     -------
@@ -97,17 +104,19 @@ def maximization_step(
     kind = COVARIANCE_TYPES[statistics.covariance_type]
     shape = kind.shape(K, D)
     weights, log_constant, means = np.empty(K), np.empty(K + 1), np.empty((K, D))
-    covariances, factor, scratch = np.empty(shape), np.empty(shape), np.empty(shape)
+    covariances, factor = np.empty(shape), np.empty(shape)
+    scratch = np.empty(maximization.scratch_size(kind.m_step_code, K, D))
+    before = _NONE if before is None else before
     if not isinstance(reg_covar, np.ndarray):
         reg_covar = np.full(D, reg_covar, np.float64)
     failed, drift = maximization.maximization_step(
         statistics.values, statistics.shift, reg_covar, weights, means, covariances.reshape(-1),
-        factor.reshape(-1), log_constant, scratch.reshape(-1), np.empty(K, np.int8), kind.code,
-        n_threads,
+        factor.reshape(-1), log_constant, before.reshape(-1), scratch, np.empty(K, np.int8),
+        kind.m_step_code, n_threads,
     )  # fmt: skip
     check_status(failed)
     if drift > MAX_DRIFT and about is not None:
-        return maximization_step(about(means), reg_covar, n_threads)
+        return maximization_step(about(means), reg_covar, n_threads, before=before)
     if failed:
         raise IllDefinedCovarianceError(
             f"{NOT_POSITIVE_DEFINITE} The {kind.name_part('covariance', failed - 1)} is not "

@@ -130,6 +130,7 @@ def fit_pass(
     Result
     """
     K, D = options.n_components, data.n_features
+    COVARIANCE_TYPES[options.covariance_type].check_features(D)
     given = _given(options, D)
     reg_covar = check_reg_covar(options.reg_covar, D)
     random_state = check_random_state(options.random_state)

@@ -267,7 +267,9 @@ def _follow(
         except NoDensityError as error:
             raise NoDensityError(first + int(rows[error.row])) from error
         statistics = mixed(statistics, batch, size)
-        mixture, _ = maximization_step(statistics, reg_covar, data.n_threads)
+        mixture, _ = maximization_step(
+            statistics, reg_covar, data.n_threads, before=mixture.covariances
+        )
         statistics = statistics.about_means(mixture.means)
         seen += total
         n_steps += 1

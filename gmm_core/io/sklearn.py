@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gmm_core.io.npz import ATTRIBUTES
+from gmm_core.model.covariance import COVARIANCE_TYPES
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
@@ -27,6 +28,7 @@ def to_sklearn(model: Any) -> GaussianMixture:
             "to_sklearn needs scikit-learn, which cannot be imported: pip install scikit-learn"
         ) from error
     params = {name: getattr(model, name) for name in GaussianMixture().get_params()}
+    params["covariance_type"] = COVARIANCE_TYPES[model.covariance_type].sklearn_name
     if callable(params["init_params"]):
         del params["init_params"]
     other = GaussianMixture(**params)

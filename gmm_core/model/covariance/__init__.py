@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from gmm_core.core.types import CovarianceName
 from gmm_core.model.covariance.base import CovarianceType as CovarianceType
+from gmm_core.model.covariance.constrained import MODELS
 from gmm_core.model.covariance.diag import Diag
 from gmm_core.model.covariance.full import Full
 from gmm_core.model.covariance.spherical import Spherical
 from gmm_core.model.covariance.tied import Tied
 
 COVARIANCE_TYPES: dict[str, CovarianceType] = {
-    kind.name: kind for kind in (Full(), Tied(), Diag(), Spherical())
+    kind.name: kind for kind in (Full(), Tied(), Diag(), Spherical(), *MODELS)
 }
 
 # BY_FEATURE is the type whose second moments are kept for each feature. SQUARED_DISTANCES is the
@@ -64,7 +65,10 @@ def type_by_shape(
         If no type, or more than one, has arrays of this shape.
     """
     K, D = n_components, n_features
-    fitting = [kind.name for kind in COVARIANCE_TYPES.values() if kind.shape(K, D) == shape]
+    fitting = [
+        kind.name for kind in COVARIANCE_TYPES.values()
+        if kind.inferred_by_shape and kind.shape(K, D) == shape
+    ]
     if len(fitting) != 1:
         what = f"fits {' and '.join(fitting)}: give covariance_type" if fitting else "fits no type"
         raise ValueError(f"{given} has shape {shape}, which for means of shape {(K, D)} {what}")

@@ -23,14 +23,32 @@ class CovarianceType(ABC):
     ----------
     name : {'full', 'tied', 'diag', 'spherical'}
     code : int
-        The number of the type in the kernels; see `CovarianceType` in src/covariance.pxd.
+        The number of the E-step in the kernels; see `CovarianceType` in src/covariance.pxd.
+    m_step_code : int
+        The number of the M-step, which is that of the E-step unless the type adds constraints.
+    sklearn_name : {'full', 'tied', 'diag', 'spherical'}
+        The type of scikit-learn that has arrays of the same shape.
+    inferred_by_shape : bool
+        Whether the shape of an array tells the type if a user does not name it.
     where_positive : str
         The part of a message that tells which entries of an array have to be positive.
     """
 
     name: CovarianceName
     code: int
+    inferred_by_shape = True
     where_positive: str
+
+    @property
+    def m_step_code(self) -> int:
+        return self.code
+
+    @property
+    def sklearn_name(self) -> str:
+        return self.name
+
+    def check_features(self, n_features: int) -> None:
+        """Raise ValueError if the type is not one for this number of features."""
 
     # --- sizes ------------------------------------------------------------------------------
 

@@ -1,0 +1,99 @@
+"""The fourteen covariance models of mclust: volume, shape and orientation equal, varying, or trivial.
+
+Σ_k = λ_k D_k A_k D_kᵀ with the volume λ_k, the orientation D_k (an orthogonal matrix) and the shape A_k (a diagonal
+matrix of determinant 1). The three letters of a name say for volume, shape and orientation whether they are equal in
+all components (E), vary (V), or are those of the identity (I). Four of the models are the types without such names:
+VII is 'spherical', VVI is 'diag', EEE is 'tied', VVV is 'full'. The others have the statistics, the E-step and the
+arrays of the type with the same letters of the identity; only their M-steps differ. These are in src/constrained.pxd.
+
+References
+----------
+G. Celeux, G. Govaert, Gaussian parsimonious clustering models, Pattern Recognition 28 (1995).
+"""
+
+from __future__ import annotations
+
+from gmm_core.model.covariance.base import CovarianceType
+from gmm_core.model.covariance.diag import Diag
+from gmm_core.model.covariance.full import Full
+from gmm_core.model.covariance.spherical import Spherical
+from gmm_core.model.covariance.tied import Tied
+
+
+def _n_parameters(letters: str, K: int, D: int) -> int:
+    """Return the number of free parameters of the covariances of a model, as mclust counts them."""
+    volume, shape, orientation = letters
+    return (
+        {"E": 1, "V": K}[volume]
+        + {"I": 0, "E": D - 1, "V": K * (D - 1)}[shape]
+        + {"I": 0, "E": D * (D - 1) // 2, "V": K * D * (D - 1) // 2}[orientation]
+    )
+
+
+def _model(letters: str, base: type[CovarianceType], number: int | None = None) -> CovarianceType:
+    """Make the type of a model from the type that has its statistics and its E-step."""
+
+    class Model(base):  # type: ignore[misc, valid-type]
+        """A covariance model; see the module."""
+
+        name = letters
+        sklearn_name = base.name
+        inferred_by_shape = False
+        m_step_code = base.code if number is None else number
+
+        def n_parameters(self, n_components: int, n_features: int) -> int:
+            return _n_parameters(letters, n_components, n_features)
+
+    model: CovarianceType = Model()
+    return model
+
+
+class _Univariate(Spherical):
+    """A model of one feature."""
+
+    inferred_by_shape = False
+    sklearn_name = Spherical.name
+    m_step_code = Spherical.code
+
+    def check_features(self, n_features: int) -> None:
+        if n_features != 1:
+            raise ValueError(
+                f"covariance_type={self.name!r} is for data of one feature, but X has {n_features}"
+            )
+
+
+class _E(_Univariate):
+    """One variance for all components."""
+
+    name = "E"
+    m_step_code = 4
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return 1
+
+
+class _V(_Univariate):
+    """A variance for each component."""
+
+    name = "V"
+
+
+# The numbers are those of ConstrainedType in src/covariance.pxd.
+MODELS: tuple[CovarianceType, ...] = (
+    _model("EII", Spherical, 4),
+    _model("VII", Spherical),
+    _model("EEI", Diag, 5),
+    _model("VEI", Diag, 6),
+    _model("EVI", Diag, 7),
+    _model("VVI", Diag),
+    _model("EEE", Tied),
+    _model("VEE", Full, 11),
+    _model("EVE", Full, 12),
+    _model("VVE", Full, 13),
+    _model("EEV", Full, 8),
+    _model("VEV", Full, 9),
+    _model("EVV", Full, 10),
+    _model("VVV", Full),
+    _E(),
+    _V(),
+)
