@@ -6,12 +6,12 @@ Govaert 1995). A name of three letters says for volume, shape and orientation wh
 covariance that the type without constraints has; n is the sum of the counts. An empty component gives nothing to
 what is shared; what is its own comes from the pooled covariance.
 """
-from libc.math cimport cos, exp, log, M_PI, pow, sin
+from libc.math cimport cos, exp, fabs, log, M_PI, pow, sin
 
 from diag cimport diag_covariances
 from eigen cimport eigenvectors, rotate, rotate_columns
 from full cimport full_covariances
-from layout cimport Statistics
+from layout cimport EPS, Statistics
 from linalg cimport cholesky, invert_lower
 from spherical cimport spherical_covariances
 
@@ -132,12 +132,14 @@ cdef inline void volumes_and_shape(
     """Find volumes and one shape for given axes, by alternating steps"""
     # For a given shape the best volume is mean_d(C_kd / shape_d), and for given volumes the best shape is
     # sum_k N_k C_kd / volume_k, scaled. Each step lowers sum_k N_k D log volume_k, which is minus twice the
-    # log-likelihood up to a constant; they end when it does not fall any more.
-    cdef Py_ssize_t K = s.n_components, D = s.n_features, k, d, step
-    cdef double g, objective, previous = 1e308
+    # log-likelihood up to a constant. That is flat at its minimum, and stops falling when the volumes have half
+    # of their digits only; so the steps end when the volumes stop changing.
+    cdef Py_ssize_t K = s.n_components, D = s.n_features, k, d, _step
+    cdef double g, own
+    cdef bint changed
     for k in range(K):
         volume[k] = 1
-    for step in range(MOST_STEPS):
+    for _step in range(MOST_STEPS):
         for d in range(D):
             shape[d] = 0
             for k in range(K):
@@ -148,16 +150,15 @@ cdef inline void volumes_and_shape(
             return      # a variance of 0 in all components: the factors will fail
         for d in range(D):
             shape[d] /= g
-        objective = 0
+        changed = False
         for k in range(K):
-            volume[k] = 0
+            own = 0
             for d in range(D):
-                volume[k] += C[k * component + d * axis] / shape[d] / D
-            if not s.empty[k] and volume[k] > 0:
-                objective += s.counts[k] * log(volume[k])
-        if not objective < previous:
+                own += C[k * component + d * axis] / shape[d] / D
+            changed = changed or fabs(own - volume[k]) > 4 * EPS * own
+            volume[k] = own
+        if not changed:
             return
-        previous = objective
 
 
 # ---- ellipsoids ----
@@ -253,17 +254,18 @@ cdef inline void vee_covariances(
     """C_k = volume_k A for one matrix A with |A| = 1"""
     # As in volumes_and_shape: for a given A the best volume is tr(C_k A**-1) / D, and for given volumes the best
     # A is sum_k N_k C_k / volume_k, scaled. tr(C A**-1) is taken with A**-1 = BT B for the inverse B of A's factor.
-    cdef Py_ssize_t K = s.n_components, D = s.n_features, k, i, j, step
+    cdef Py_ssize_t K = s.n_components, D = s.n_features, k, i, j, _step
     cdef double* volume = s.scratch
     cdef double* A = s.scratch + K
     cdef double* L = A + D * D
     cdef double* B = L + D * D
     cdef double* inverse = B + D * D
-    cdef double g, total, objective, previous = 1e308
+    cdef double g, total
+    cdef bint changed
     full_covariances(s, C)
     for k in range(K):
         volume[k] = 1
-    for step in range(MOST_STEPS):
+    for _step in range(MOST_STEPS):
         for i in range(D * D):
             A[i] = 0
             for k in range(K):
@@ -281,16 +283,15 @@ cdef inline void vee_covariances(
                 for k in range(i, D):
                     total += B[k * D + i] * B[k * D + j]
                 inverse[i * D + j] = inverse[j * D + i] = total * g
-        objective = 0
+        changed = False
         for k in range(K):
-            volume[k] = 0
+            total = 0
             for i in range(D * D):
-                volume[k] += C[k * D * D + i] * inverse[i] / D
-            if not s.empty[k] and volume[k] > 0:
-                objective += s.counts[k] * log(volume[k])
-        if not objective < previous:
+                total += C[k * D * D + i] * inverse[i] / D
+            changed = changed or fabs(total - volume[k]) > 4 * EPS * total
+            volume[k] = total
+        if not changed:
             break
-        previous = objective
     for k in range(K):
         for i in range(D * D):
             C[k * D * D + i] = volume[k] * A[i] / g
@@ -417,9 +418,9 @@ cdef inline double improve_axes(
     bint equal_volume,
 ) noexcept nogil:
     """Rotate each pair of axes in turn until the objective does not fall any more; return it"""
-    cdef Py_ssize_t K = s.n_components, D = s.n_features, k, i, j, sweep
+    cdef Py_ssize_t K = s.n_components, D = s.n_features, k, i, j, _sweep
     cdef double phi, c, sn, value, previous = objective_of(s, C, Q, T, A, equal_volume)
-    for sweep in range(MOST_SWEEPS):
+    for _sweep in range(MOST_SWEEPS):
         for i in range(D):
             for j in range(i + 1, D):
                 phi = best_angle(s, T, others, i, j, equal_volume)
@@ -463,8 +464,8 @@ cdef inline double best_angle(
     bint equal_volume,
 ) noexcept nogil:
     """The angle in (-pi / 2, pi / 2] at which the objective is least; 0 if it is the best but for rounding"""
-    cdef Py_ssize_t K = s.n_components, D = s.n_features, k, d, step, best = 0
-    cdef double value, lowest = 1e308, low, high, middle, slope, a, here
+    cdef Py_ssize_t K = s.n_components, D = s.n_features, k, d, step, _step, best = 0
+    cdef double value, lowest = 1e308, low, high, middle, slope, here
     cdef const double* t
     if equal_volume:
         for k in range(K):
@@ -483,7 +484,7 @@ cdef inline double best_angle(
             best = step
     # The derivative changes its sign between the neighbours of the best of the angles.
     low, high = (best - 1) * M_PI / ANGLES, (best + 1) * M_PI / ANGLES
-    for step in range(60):
+    for _step in range(60):
         middle = (low + high) / 2
         if middle == low or middle == high:
             break

@@ -48,19 +48,19 @@ cdef inline void rotate_columns(double* V, Py_ssize_t D, Py_ssize_t i, Py_ssize_
 
 
 cdef inline void eigenvectors(
-    double* A,              # INOUT (D, D) symmetric; its eigenvalues stand on the diagonal afterwards, in descending order
+    double* A,              # INOUT (D, D) symmetric; afterwards its diagonal has the eigenvalues, largest first
     double* V,              # OUT   (D, D) an eigenvector in each column
     Py_ssize_t D,
 ) noexcept nogil:
     """Jacobi's method: rotate each pair of axes in turn until the matrix is diagonal"""
-    cdef Py_ssize_t i, j, d, best, sweep
+    cdef Py_ssize_t i, j, d, best, _sweep
     cdef double c, s, x
     cdef bint rotated = True
     for i in range(D * D):
         V[i] = 0
     for i in range(D):
         V[i * D + i] = 1
-    for sweep in range(60):
+    for _sweep in range(60):
         if not rotated:
             break
         rotated = False

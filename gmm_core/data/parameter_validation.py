@@ -11,7 +11,7 @@ import numpy as np
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import Float64Array, RegCovar
 from gmm_core.data.conversion import as_float_array
-from gmm_core.model.covariance import CovarianceType, covariance_type_of
+from gmm_core.model.covariance import CovarianceType, check_features, covariance_type_of
 from gmm_core.model.covariance.base import check_shape_and_values
 from gmm_core.model.parameters import Mixture, mixture_of, prepare
 
@@ -205,7 +205,7 @@ def mixture_of_arguments(
     K, D = np.shape(means)
     threads = effective_n_threads(n_threads)
     kind = covariance_type_of(covariance_type)
-    kind.check_features(D)
+    check_features(kind, D)
     if covariances is not None:
         array = check_matrices(covariances, kind, K, D, "covariance")
         checked = check_weights(weights, K), check_means(means, K, D)

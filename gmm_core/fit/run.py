@@ -38,7 +38,7 @@ from gmm_core.fit.result import Result, attributes_of
 from gmm_core.fit.starts import GivenParameters, start_from_data, start_from_given
 from gmm_core.model.attributes import mixture_from
 from gmm_core.model.collapse import collapsed_components
-from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.covariance import COVARIANCE_TYPES, check_features
 from gmm_core.model.parameters import Mixture
 
 Watch = Callable[[State], None]
@@ -130,7 +130,7 @@ def fit_pass(
     Result
     """
     K, D = options.n_components, data.n_features
-    COVARIANCE_TYPES[options.covariance_type].check_features(D)
+    check_features(COVARIANCE_TYPES[options.covariance_type], D)
     given = _given(options, D)
     reg_covar = check_reg_covar(options.reg_covar, D)
     random_state = check_random_state(options.random_state)

@@ -73,3 +73,11 @@ def type_by_shape(
         what = f"fits {' and '.join(fitting)}: give covariance_type" if fitting else "fits no type"
         raise ValueError(f"{given} has shape {shape}, which for means of shape {(K, D)} {what}")
     return fitting[0]
+
+
+def check_features(kind: CovarianceType, n_features: int) -> None:
+    """Raise ValueError if a covariance type is not one for this number of features."""
+    if kind.n_features not in (None, n_features):
+        raise ValueError(
+            f"covariance_type={kind.name!r} is for data of one feature, but X has {n_features}"
+        )

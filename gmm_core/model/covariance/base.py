@@ -30,6 +30,8 @@ class CovarianceType(ABC):
         The type of scikit-learn that has arrays of the same shape.
     inferred_by_shape : bool
         Whether the shape of an array tells the type if a user does not name it.
+    n_features : int or None
+        The only number of features that the type is for; None for any number.
     where_positive : str
         The part of a message that tells which entries of an array have to be positive.
     """
@@ -37,6 +39,7 @@ class CovarianceType(ABC):
     name: CovarianceName
     code: int
     inferred_by_shape = True
+    n_features: int | None = None
     where_positive: str
 
     @property
@@ -46,9 +49,6 @@ class CovarianceType(ABC):
     @property
     def sklearn_name(self) -> str:
         return self.name
-
-    def check_features(self, n_features: int) -> None:
-        """Raise ValueError if the type is not one for this number of features."""
 
     # --- sizes ------------------------------------------------------------------------------
 

@@ -1,10 +1,11 @@
-"""The fourteen covariance models of mclust: volume, shape and orientation equal, varying, or trivial.
+"""The fourteen covariance models of mclust, by volume, shape and orientation.
 
-Σ_k = λ_k D_k A_k D_kᵀ with the volume λ_k, the orientation D_k (an orthogonal matrix) and the shape A_k (a diagonal
-matrix of determinant 1). The three letters of a name say for volume, shape and orientation whether they are equal in
-all components (E), vary (V), or are those of the identity (I). Four of the models are the types without such names:
-VII is 'spherical', VVI is 'diag', EEE is 'tied', VVV is 'full'. The others have the statistics, the E-step and the
-arrays of the type with the same letters of the identity; only their M-steps differ. These are in src/constrained.pxd.
+Σ_k = λ_k D_k A_k D_kᵀ with the volume λ_k, the orientation D_k (an orthogonal matrix) and the shape
+A_k (a diagonal matrix of determinant 1). The three letters of a name say for volume, shape and
+orientation whether they are equal in all components (E), vary (V), or are those of the identity
+(I). Four of the models have other names too: VII is 'spherical', VVI is 'diag', EEE is 'tied', and
+VVV is 'full'. Each other model has the statistics, the E-step and the arrays of one of these types;
+only its M-step is its own. The M-steps are in src/constrained.pxd.
 
 References
 ----------
@@ -13,6 +14,7 @@ G. Celeux, G. Govaert, Gaussian parsimonious clustering models, Pattern Recognit
 
 from __future__ import annotations
 
+from gmm_core.core.types import CovarianceName
 from gmm_core.model.covariance.base import CovarianceType
 from gmm_core.model.covariance.diag import Diag
 from gmm_core.model.covariance.full import Full
@@ -22,7 +24,7 @@ from gmm_core.model.covariance.tied import Tied
 
 def _n_parameters(letters: str, K: int, D: int) -> int:
     """Return the number of free parameters of the covariances of a model, as mclust counts them."""
-    volume, shape, orientation = letters
+    volume, shape, orientation = letters[0], letters[1], letters[2]
     return (
         {"E": 1, "V": K}[volume]
         + {"I": 0, "E": D - 1, "V": K * (D - 1)}[shape]
@@ -30,7 +32,9 @@ def _n_parameters(letters: str, K: int, D: int) -> int:
     )
 
 
-def _model(letters: str, base: type[CovarianceType], number: int | None = None) -> CovarianceType:
+def _model(
+    letters: CovarianceName, base: type[CovarianceType], number: int | None = None
+) -> CovarianceType:
     """Make the type of a model from the type that has its statistics and its E-step."""
 
     class Model(base):  # type: ignore[misc, valid-type]
@@ -54,18 +58,13 @@ class _Univariate(Spherical):
     inferred_by_shape = False
     sklearn_name = Spherical.name
     m_step_code = Spherical.code
-
-    def check_features(self, n_features: int) -> None:
-        if n_features != 1:
-            raise ValueError(
-                f"covariance_type={self.name!r} is for data of one feature, but X has {n_features}"
-            )
+    n_features = 1
 
 
 class _E(_Univariate):
     """One variance for all components."""
 
-    name = "E"
+    name = "E"  # type: ignore[assignment]
     m_step_code = 4
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
@@ -75,7 +74,7 @@ class _E(_Univariate):
 class _V(_Univariate):
     """A variance for each component."""
 
-    name = "V"
+    name = "V"  # type: ignore[assignment]
 
 
 # The numbers are those of ConstrainedType in src/covariance.pxd.

@@ -1,0 +1,240 @@
+"""Tests of the fourteen covariance models against mclust's values, and of what each of them is."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gmm_core import GaussianMixture
+from gmm_core.model.covariance import COVARIANCE_TYPES
+
+MODELS = "EII VII EEI VEI EVI VVI EEE VEE EVE VVE EEV VEV EVV VVV".split()
+SAME = {"VII": "spherical", "VVI": "diag", "EEE": "tied", "VVV": "full"}
+all_models = pytest.mark.parametrize("name", MODELS)
+EPS = np.finfo(float).eps
+
+with zipfile.ZipFile(Path(__file__).parents[1] / "values" / "mclust14.zip") as archive:
+    FILES = {n: json.loads(archive.read(n)) for n in archive.namelist() if n.endswith(".json")}
+    DATA = {
+        n[5:]: np.loadtxt(io.BytesIO(archive.read(n)), delimiter=",", skiprows=1, ndmin=2)
+        for n in archive.namelist()
+        if n.endswith(".csv")
+    }
+CASES = [
+    pytest.param(file, name, id=f"{file['dataset']}-{name}")
+    for file in FILES.values()
+    if "Vinv" not in file
+    for name in file["cases"]
+]
+
+
+def groups() -> np.ndarray:
+    """Three groups of different volumes, shapes and orientations."""
+    rng = np.random.default_rng(0)
+    return np.vstack(
+        [
+            rng.normal(size=(80, 3)) * [1, 2, 0.5],
+            rng.normal(size=(60, 3)) @ [[1, 0.5, 0], [0, 1, 0], [0, 0, 0.3]] + 4,
+            2 * rng.normal(size=(70, 3)) - [8, 0, 6],
+        ]
+    )
+
+
+def fit(name: str, X: Any, **params: Any) -> GaussianMixture:
+    params = {"tol": 0, "max_iter": 40, "reg_covar": 0, "random_state": 0, **params}
+    return GaussianMixture(3, covariance_type=name, **params).fit(X)
+
+
+def matrices(model: GaussianMixture) -> np.ndarray:
+    kind, (K, D) = COVARIANCE_TYPES[model.covariance_type], model.means_.shape
+    return np.stack([kind.matrix(model.covariances_, k, D) for k in range(K)])
+
+
+@pytest.mark.parametrize(("file", "name"), CASES)
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+def test_fit_from_labels_ends_where_mclust_does(file: dict[str, Any], name: str) -> None:
+    """The values are mclust's, or where it stops short or is wrong, those that NumPy found."""
+    X, case = DATA[Path(file["csv"]).name], file["cases"][name]
+    labels, sd = np.asarray(file["labels"]), X.std(axis=0)
+
+    def error(model: GaussianMixture, expected: dict[str, Any]) -> float:
+        C = np.asarray(expected["covariances"])
+        scale = np.sqrt(np.einsum("kii->ki", C))
+        return max(
+            abs(model.weights_ - expected["weights"]).max(),
+            (abs(model.means_ - expected["means"]) / sd).max(),
+            (abs(matrices(model) - C) / (scale[:, :, None] * scale[:, None, :])).max(),
+        )
+
+    def run(max_iter: int) -> GaussianMixture:
+        return GaussianMixture(
+            file["K"], covariance_type=name, init_params=lambda *_: labels, reg_covar=0, tol=0,
+            max_iter=max_iter,
+        ).fit(X)
+
+    # EVE and VVE have several optima, which different searches for the axes may end in
+    if name not in ("EVE", "VVE"):
+        assert error(run(0), case["theta1"]) < 1e-9
+        assert error(run(5), case["theta6"]) < 1e-8
+    expected = case["converged"]
+    model = run(3 * expected["n_iter"])
+    log_likelihood = model.score(X) * len(X)
+    assert log_likelihood == pytest.approx(expected["loglik"], rel=1e-10)
+    # the likelihood is flat at its maximum: parameters are known to the root of its precision
+    assert error(model, expected) < 1e-7
+    assert model.bic(X) == pytest.approx(expected["BIC"], rel=1e-10)
+
+
+def test_free_parameters_are_counted_as_by_mclust() -> None:
+    counts = [COVARIANCE_TYPES[name].n_parameters(3, 4) + 3 * 4 + 2 for name in MODELS]
+    assert counts == [15, 17, 18, 20, 24, 26, 24, 26, 30, 32, 36, 38, 42, 44]
+
+
+@pytest.mark.parametrize(("name", "same"), SAME.items())
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+def test_four_models_are_the_types_without_such_names(name: str, same: str) -> None:
+    one, other = fit(name, groups()), fit(same, groups())
+    for attribute in ("weights_", "means_", "covariances_", "precisions_cholesky_", "lower_bounds_"):
+        np.testing.assert_array_equal(getattr(one, attribute), getattr(other, attribute))
+    assert one.bic(groups()) == other.bic(groups())
+
+
+@all_models
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+def test_the_covariances_are_of_the_model(name: str) -> None:
+    """What is equal is equal, what varies varies, and the identity has no direction."""
+    C = matrices(fit(name, groups()))
+    values = np.linalg.eigvalsh(C)
+    volumes = np.exp(np.log(values).mean(axis=1))
+    shapes = values / volumes[:, None]
+    assert (np.ptp(volumes) < 1e-12 * volumes.max()) == (name[0] == "E")
+    if name[1] == "I":
+        assert abs(shapes - 1).max() < 1e-12
+    else:
+        assert (np.ptp(shapes, axis=0).max() < 1e-10) == (name[1] == "E")
+    commute = max(abs(A @ B - B @ A).max() for A in C for B in C)
+    assert (commute < 1e-10) == (name[2] in "IE")
+    if name[2] == "I":
+        assert abs(C - np.einsum("kii->ki", C)[:, :, None] * np.eye(3)).max() == 0
+
+
+@all_models
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.filterwarnings("ignore")
+def test_the_likelihood_never_falls(name: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    X = groups()[rng.permutation(210)[:90]] @ rng.normal(size=(3, 3))
+    bounds = np.array(fit(name, X, init_params="random_from_data", random_state=seed).lower_bounds_)
+    # a bound is a mean of 90 logarithms of size 10, which err by some eps each
+    assert (np.diff(bounds) > -20 * EPS * abs(bounds).max()).all()
+
+
+@pytest.mark.parametrize("name", ["EVE", "VVE"])
+def test_the_axes_found_are_the_best_of_many_starts(name: str) -> None:
+    """For given labels, no other axes give a larger likelihood."""
+    X, labels = groups(), np.repeat([0, 1, 2], [80, 60, 70])
+    model = fit(name, X, init_params=lambda *_: labels, max_iter=0)
+    W = np.stack([np.cov(X[labels == k].T, bias=True) for k in range(3)])
+    counts = np.bincount(labels)
+
+    def objective(Q: np.ndarray) -> float:
+        t = np.einsum("di,kde,ei->ki", Q, W, Q)
+        if name == "VVE":
+            return float(counts @ np.log(t).sum(axis=1))
+        return float(counts @ np.exp(np.log(t).mean(axis=1)))
+
+    axes = np.linalg.eigh(np.einsum("k,kij->ij", [1, 0.7, 0.3], matrices(model)))[1]
+    found = objective(axes)
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        assert objective(np.linalg.qr(rng.normal(size=(3, 3)))[0]) >= found
+        step = np.linalg.qr(np.eye(3) + 1e-4 * rng.normal(size=(3, 3)))[0]
+        assert objective(axes @ step) >= found * (1 - 1e-12)
+
+
+@all_models
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+def test_all_that_a_type_can_do(name: str, tmp_path: Path) -> None:
+    X = groups()
+    model = fit(name, X)
+    for n_threads in (2, 7):
+        other = fit(name, X, n_threads=n_threads)
+        np.testing.assert_array_equal(other.covariances_, model.covariances_)
+    batched = GaussianMixture(3, covariance_type=name, tol=0, max_iter=40, reg_covar=0, random_state=0)
+    np.testing.assert_array_equal(
+        batched.fit_batches([X[:50], X[50:]]).covariances_, model.covariances_
+    )
+    twice = np.repeat(X, 2, axis=0)
+    doubled = fit(name, X, init_params=lambda *_: np.repeat([0, 1, 2], [80, 60, 70]))
+    weighted = GaussianMixture(
+        3, covariance_type=name, tol=0, max_iter=40, reg_covar=0,
+        init_params=lambda *_: np.repeat([0, 1, 2], [80, 60, 70]),
+    ).fit(X, sample_weight=np.full(len(X), 2.0))
+    np.testing.assert_allclose(weighted.covariances_, doubled.covariances_, rtol=1e-9, atol=1e-12)
+    assert weighted.bic(twice[::2], sample_weight=np.full(len(X), 2.0)) == pytest.approx(doubled.bic(twice))
+    single = fit(name, X.astype(np.float32))
+    assert single.covariances_.dtype == np.float32
+    assert single.score(X) == pytest.approx(model.score(X), abs=1e-3)
+    model.save(tmp_path / "model.npz")
+    loaded = GaussianMixture.load(tmp_path / "model.npz")
+    np.testing.assert_array_equal(loaded.score_samples(X), model.score_samples(X))
+    np.testing.assert_allclose(model.to_sklearn().score_samples(X), model.score_samples(X), rtol=1e-10)
+    assert model.sample(4)[0].shape == (4, 3)
+    holed = X.copy()
+    holed[::7, 1] = np.nan
+    missing = fit(name, holed, missing="marginalize", max_iter=20)
+    assert (np.diff(missing.lower_bounds_) > -1e-12).all() and np.isfinite(missing.impute(holed)).all()
+    stream = GaussianMixture(3, covariance_type=name, random_state=0)
+    for _ in range(4):
+        stream.partial_fit(X)
+    assert stream.score(X) == pytest.approx(model.score(X), abs=0.05)
+
+
+@all_models
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+def test_a_warm_start_and_a_checkpoint_go_on_from_the_last_axes(name: str, tmp_path: Path) -> None:
+    X = groups()
+    whole = fit(name, X, max_iter=12)
+    warm = fit(name, X, max_iter=5, warm_start=True)
+    warm.set_params(max_iter=7).fit(X)
+    np.testing.assert_array_equal(warm.covariances_, whole.covariances_)
+
+
+@all_models
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+def test_reg_covar_is_added_before_the_model_is_taken(name: str) -> None:
+    """Σ r (x − μ)(x − μ)ᵀ + N_k · reg · I has the volume, shape and orientation of the result."""
+    X, labels = groups(), np.repeat([0, 1, 2], [80, 60, 70])
+    model = fit(name, X, init_params=lambda *_: labels, max_iter=0, reg_covar=0.5)
+    total = np.einsum("k,kij->ij", model.weights_, matrices(model))
+    within = sum(np.cov(X[labels == k].T, bias=True) * np.mean(labels == k) for k in range(3))
+    expected = within + 0.5 * np.eye(3)
+    if name[0] == "E" and name[1] == "E":  # the mean of the covariances is kept
+        assert np.trace(total) == pytest.approx(np.trace(expected), rel=1e-12)
+    if name in ("EEE", "EEI", "VVI", "VVV"):
+        np.testing.assert_allclose(
+            np.diag(total), np.diag(expected), rtol=1e-12
+        )
+
+
+def test_univariate_models() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 1)) * 2
+    assert fit("E", x, max_iter=2, tol=9).covariances_.shape == (3,)
+    assert np.ptp(fit("E", x, max_iter=2, tol=9).covariances_) == 0
+    assert np.ptp(fit("V", x, max_iter=2, tol=9).covariances_) > 0
+    for name in "EV":
+        with pytest.raises(ValueError, match=f"covariance_type='{name}' is for data of one feature"):
+            fit(name, groups())
+    with pytest.raises(ValueError, match="'covariance_type'.*'EII'.*'VVV'"):
+        fit("EVEE", groups())
+
+
+def test_the_shape_of_an_array_still_tells_the_old_types() -> None:
+    made = GaussianMixture.from_parameters([0.5, 0.5], np.eye(2), covariances=[1.0, 2.0])
+    assert made.covariance_type == "spherical"
