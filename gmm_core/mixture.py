@@ -12,7 +12,15 @@ import numpy.typing as npt
 from gmm_core.core.errors import not_fitted_error
 from gmm_core.core.random import check_random_state
 from gmm_core.core.threads import effective_n_threads
-from gmm_core.core.types import CovarianceName, FloatArray, Labels, MissingName, Names, StartName
+from gmm_core.core.types import (
+    CovarianceName,
+    Float64Array,
+    FloatArray,
+    Labels,
+    MissingName,
+    Names,
+    StartName,
+)
 from gmm_core.data.foreign import ForeignRows, check_rows, whole
 from gmm_core.data.parameter_validation import mixture_of_arguments
 from gmm_core.fit import run, stream
@@ -36,7 +44,7 @@ from gmm_core.model.attributes import (
     dtype_of,
     prepared_of,
 )
-from gmm_core.model.covariance import type_by_shape
+from gmm_core.model.covariance import COVARIANCE_TYPES, type_by_shape
 from gmm_core.model.parameters import Prepared
 from gmm_core.sklearn_api import Estimator
 
@@ -771,6 +779,38 @@ default='kmeans'
         prepared = self._model().prepared
         X, labels = draw(prepared, n_samples, check_random_state(self.random_state))
         return X.astype(self._dtype(), copy=False), labels
+
+    # --- volume, shape and orientation of the covariances -------------------------------------
+
+    @property
+    def volume_(self) -> Float64Array:
+        """Volumes λ_k = |Σ_k|^(1/D) of the covariances λ_k D_k diag(A_k) D_kᵀ, of shape (K,)."""
+        return self._decomposed()[0]
+
+    @property
+    def shape_(self) -> Float64Array:
+        """Shapes A_k, the variances along the principal axes divided by the volume, (K, D).
+
+        They are in descending order. Spherical covariances do not have this attribute.
+        """
+        if not COVARIANCE_TYPES[self.covariance_type].has_shape:
+            raise AttributeError(f"covariance_type={self.covariance_type!r} has no shape_")
+        return self._decomposed()[1]
+
+    @property
+    def orientation_(self) -> Float64Array:
+        """Orientations D_k, a principal axis in each column, of shape (K, D, D).
+
+        Spherical and diagonal covariances do not have this attribute.
+        """
+        if not COVARIANCE_TYPES[self.covariance_type].has_orientation:
+            raise AttributeError(f"covariance_type={self.covariance_type!r} has no orientation_")
+        return self._decomposed()[2]
+
+    def _decomposed(self) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Return volumes, shapes and orientations; see `CovarianceType.decompose`."""
+        kind = COVARIANCE_TYPES[self.covariance_type]
+        return kind.decompose(np.asarray(self.covariances_, np.float64), *np.shape(self.means_))
 
     # --- other forms ------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from cython.parallel cimport prange
 from libc.math cimport sqrtl
 
 from covariance cimport MStep, m_step_of
+from eigen cimport eigenvectors
 from layout cimport CHECKS, EPS, EXTENT
 from linalg cimport invert_lower
 from maximize cimport log_constants, maximize, parameters_from_statistics, parameters_scratch_bytes
@@ -234,6 +235,20 @@ cdef void square_share(
                 C[i * D + j] = dot(inverse + i * D, inverse + j * D, j + 1)
                 C[j * D + i] = C[i * D + j]
         n += n_workers
+
+
+def principal_axes(
+    double[:, :, ::1] matrices,         # INOUT (n, D, D) symmetric; its diagonals become the eigenvalues, largest first
+    double[:, :, ::1] axes,             # OUT   (n, D, D) an eigenvector in each column
+):
+    """Decompose each matrix into eigenvalues and eigenvectors; return OK, or EXTENT if an array is too small"""
+    cdef Py_ssize_t n
+    if CHECKS and (axes.shape[0] < matrices.shape[0] or axes.shape[1] < matrices.shape[1]):
+        return EXTENT
+    with nogil:
+        for n in range(matrices.shape[0]):
+            eigenvectors(&matrices[n, 0, 0], &axes[n, 0, 0], matrices.shape[1])
+    return 0
 
 
 def _capsules():

@@ -66,6 +66,8 @@ class MaximizationKernels(Protocol):
         scratch: Double, empty: Flags, covariance_type: int, n_threads: int,
     ) -> tuple[int, float]: ...
 
+    def principal_axes(self, matrices: Double, axes: Double) -> int: ...
+
     def factor(
         self, covariances: Double, precisions_cholesky: Double, scratch: Double, K: int, D: int,
         covariance_type: int, n_threads: int,

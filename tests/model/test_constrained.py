@@ -238,3 +238,24 @@ def test_univariate_models() -> None:
 def test_the_shape_of_an_array_still_tells_the_old_types() -> None:
     made = GaussianMixture.from_parameters([0.5, 0.5], np.eye(2), covariances=[1.0, 2.0])
     assert made.covariance_type == "spherical"
+
+
+@all_models
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+def test_volume_shape_and_orientation(name: str) -> None:
+    model = fit(name, groups())
+    C = matrices(model)
+    np.testing.assert_allclose(model.volume_, np.linalg.det(C) ** (1 / 3), rtol=1e-12)
+    assert (np.ptp(model.volume_) < 1e-12 * model.volume_.max()) == (name[0] == "E")
+    if name[1] == "I":
+        assert not hasattr(model, "shape_")
+    else:
+        np.testing.assert_allclose(model.shape_.prod(axis=1), 1, rtol=1e-12)
+        assert (np.diff(model.shape_) <= 0).all()
+    if name[2] == "I":
+        assert not hasattr(model, "orientation_")
+    else:
+        Q = model.orientation_
+        made = np.einsum("k,kij,kj,klj->kil", model.volume_, Q, model.shape_, Q)
+        np.testing.assert_allclose(made, C, rtol=0, atol=1e-12 * abs(C).max())
+    assert not hasattr(GaussianMixture(), "volume_")

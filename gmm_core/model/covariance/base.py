@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import numpy.typing as npt
 
+from gmm_core.core.dispatch import check_status, maximization
 from gmm_core.core.types import CovarianceName, Float64Array, FloatArray, Indices
 
 
@@ -32,6 +33,9 @@ class CovarianceType(ABC):
         Whether the shape of an array tells the type if a user does not name it.
     n_features : int or None
         The only number of features that the type is for; None for any number.
+    has_shape, has_orientation : bool
+        Whether the covariances have a shape other than that of a sphere, and axes other than those
+        of the features.
     where_positive : str
         The part of a message that tells which entries of an array have to be positive.
     """
@@ -40,6 +44,8 @@ class CovarianceType(ABC):
     code: int
     inferred_by_shape = True
     n_features: int | None = None
+    has_shape = True
+    has_orientation = True
     where_positive: str
 
     @property
@@ -207,6 +213,30 @@ class CovarianceType(ABC):
     @abstractmethod
     def smallest_eigenvalue(self, covariances: Float64Array) -> float:
         """Return the smallest variance of any component in any direction."""
+
+    # --- volume, shape and orientation ------------------------------------------------------
+
+    def decompose(
+        self, covariances: FloatArray, n_components: int, n_features: int
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Return volumes, shapes and orientations, with Σ_k = λ_k D_k diag(A_k) D_kᵀ.
+
+        Returns
+        -------
+        volumes : ndarray of shape (K,)
+            |Σ_k|^(1/D).
+        shapes : ndarray of shape (K, D)
+            The variances along the principal axes divided by the volume, in descending order.
+        orientations : ndarray of shape (K, D, D)
+            A principal axis in each column.
+        """
+        K, D = n_components, n_features
+        matrices = np.stack([self.matrix(covariances, k, D) for k in range(K)]).astype(np.float64)
+        axes = np.empty((K, D, D))
+        check_status(maximization.principal_axes(matrices, axes))
+        variances = np.diagonal(matrices, axis1=1, axis2=2)
+        volumes: Float64Array = np.exp(np.log(variances).mean(axis=1))
+        return volumes, variances / volumes[:, None], axes
 
     # --- second moments of statistics -------------------------------------------------------
 

@@ -15,6 +15,7 @@ class Diag(VarianceType):
 
     name = "diag"
     code = 2
+    has_orientation = False
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return n_components, n_features

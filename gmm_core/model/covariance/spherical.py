@@ -17,6 +17,7 @@ class Spherical(VarianceType):
 
     name = "spherical"
     code = 3
+    has_shape = has_orientation = False
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return (n_components,)
