@@ -35,6 +35,7 @@ from gmm_core.functions import (
 from gmm_core.io import old_pickles
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.statistics import Statistics
+from gmm_core.selection import Selection, select
 
 old_pickles.register()
 
@@ -46,6 +47,7 @@ __all__ = [
     "NoDensityError",
     "NotFittedError",
     "NumericalError",
+    "Selection",
     "Statistics",
     "__version__",
     "accumulate",
@@ -56,5 +58,6 @@ __all__ = [
     "maximization_step",
     "reference",
     "responsibilities",
+    "select",
     "sufficient_statistics",
 ]

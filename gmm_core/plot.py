@@ -1,9 +1,12 @@
 """Plot a fitted mixture, as ``gmm-core fit --plot`` does. This needs matplotlib."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from gmm_core import GaussianMixture
+from gmm_core.mixture import GaussianMixture
 from gmm_core.model.covariance import COVARIANCE_TYPES
 
 MAX_POINTS = 20_000  # more points would cover each other
@@ -88,3 +91,34 @@ def plot_mixture(
         fontsize="medium",
     )
     figure.savefig(path, dpi=130)
+
+
+def plot_selection(table: Sequence[Any], criterion: str, axes: Any = None) -> Any:
+    """Draw a criterion against the number of components, with a line for each covariance type.
+
+    Parameters
+    ----------
+    table : list of Row
+        The table of a `Selection`.
+    criterion : {'bic', 'aic', 'icl'}
+    axes : matplotlib.axes.Axes, default=None
+        Where to draw; by default in a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    if axes is None:
+        from matplotlib import pyplot
+
+        axes = pyplot.figure(layout="constrained").add_subplot()
+    names = list(dict.fromkeys(row.covariance_type for row in table))
+    for i, name in enumerate(names):
+        rows = [row for row in table if row.covariance_type == name]
+        values = [getattr(row, criterion) for row in rows]
+        style = "-" if i < 10 else "--"
+        axes.plot([row.n_components for row in rows], values, style, marker=".", label=name)
+    axes.set_xlabel("components")
+    axes.set_ylabel(criterion.upper())
+    axes.legend(fontsize="small")
+    return axes

@@ -30,12 +30,13 @@ from gmm_core.data.patterns import has_missing
 from gmm_core.data.subset import NO_ROWS, Totals, subset_size
 from gmm_core.data.validation import check_enough_samples, check_sample_weight
 from gmm_core.fit.checkpoints import Checkpoint
+from gmm_core.fit.kmeans import kmeans
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.maximization import maximum_likelihood
 from gmm_core.fit.options import Options
 from gmm_core.fit.restarts import Schedule, State, best_of_starts
 from gmm_core.fit.result import Result, attributes_of
-from gmm_core.fit.starts import GivenParameters, start_from_data, start_from_given
+from gmm_core.fit.starts import Cluster, GivenParameters, start_from_data, start_from_given
 from gmm_core.model.attributes import mixture_from
 from gmm_core.model.collapse import collapsed_components
 from gmm_core.model.covariance import COVARIANCE_TYPES, check_features
@@ -50,6 +51,7 @@ def fit_array(
     X: Any,
     sample_weight: Any = None,
     watch: Watch | None = None,
+    cluster: Cluster = kmeans,
 ) -> tuple[Result, FloatArray | ForeignRows]:
     """Fit a mixture to an array or a data frame.
 
@@ -63,6 +65,8 @@ def fit_array(
     watch : callable, default=None
         Called with the `State` after each iteration in which EM has not converged, and after each
         successful start but the last. It is not called in a fit with a checkpoint.
+    cluster : callable, default=kmeans
+        See `start_from_data`.
 
     Returns
     -------
@@ -91,16 +95,21 @@ def fit_array(
         data = ConvertingPass(rows, *what)
     else:
         data = ArrayPass(rows, *what)
-    return fit_pass(options, before, data, totals, names, watch), rows
+    return fit_pass(options, before, data, totals, names, watch, cluster), rows
 
 
-def fit_batches(options: Options, before: MutableMapping[str, Any], batches: Any) -> Result:
+def fit_batches(
+    options: Options,
+    before: MutableMapping[str, Any],
+    batches: Any,
+    cluster: Cluster = kmeans,
+) -> Result:
     """Fit a mixture to batches; see `fit_array` and `GaussianMixture.fit_batches`."""
     checked = Batches(batches, options.verbose)
     check_enough_samples(checked.totals.n_present, options.n_components)
     n_threads = effective_n_threads(options.n_threads)
     data = BatchPass(checked, options.n_components, options.covariance_type, n_threads)
-    return fit_pass(options, before, data, checked.totals, checked.names)
+    return fit_pass(options, before, data, checked.totals, checked.names, cluster=cluster)
 
 
 def fit_pass(
@@ -110,6 +119,7 @@ def fit_pass(
     totals: Totals,
     names: Names | None,
     watch: Watch | None = None,
+    cluster: Cluster = kmeans,
 ) -> Result:
     """Fit a mixture to the data of a pass; see `fit_array`.
 
@@ -124,6 +134,8 @@ def fit_pass(
     names : ndarray of object, or None
         Names of the features.
     watch : callable, default=None
+    cluster : callable, default=kmeans
+        See `start_from_data`.
 
     Returns
     -------
@@ -167,7 +179,7 @@ def fit_pass(
         if made is None:
             rows, lacking = rows_for_start()
             made = start_from_data(
-                rows, lacking, options.init_params, given, random_state, reg_covar
+                rows, lacking, options.init_params, given, random_state, reg_covar, cluster
             )
         return made
 

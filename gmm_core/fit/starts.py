@@ -21,6 +21,9 @@ from gmm_core.model.statistics import Statistics
 # share of the mean variance of the features, as in scikit-learn, or after a number of iterations.
 _KMEANS_TOL = 1e-4
 
+# Takes data, n_clusters, random_state and tol, and returns labels and centers.
+Cluster = Callable[[ArrayPass, int, np.random.RandomState, float], tuple[Labels, Float64Array]]
+
 
 class GivenParameters(NamedTuple):
     """The parameters of the start that the user gave, as arrays in float64; None for the others."""
@@ -45,6 +48,7 @@ def start_from_data(
     given: GivenParameters,
     random_state: np.random.RandomState,
     reg_covar: RegCovar,
+    cluster: Cluster = kmeans,
 ) -> Mixture:
     """Find a mixture to start EM from.
 
@@ -61,6 +65,9 @@ def start_from_data(
         Parameters that replace those that the method finds.
     random_state : RandomState
     reg_covar : float or ndarray of shape (n_features,)
+    cluster : callable, default=kmeans
+        Takes the arguments of `kmeans`, and returns what it returns. Fits of several covariance
+        types to the same data share their clusters in this way.
 
     Returns
     -------
@@ -73,7 +80,7 @@ def start_from_data(
     ValueError, TypeError
         If a callable returns something that is neither responsibilities nor labels.
     """
-    found = _find(data, method, random_state, reg_covar + lacking)
+    found = _find(data, method, random_state, reg_covar + lacking, cluster)
     if all(array is None for array in given):
         return found
     weights = found.weights if given.weights is None else given.weights
@@ -96,6 +103,7 @@ def _find(
     method: str | InitCallable,
     random_state: np.random.RandomState,
     reg_covar: RegCovar,
+    cluster: Cluster,
 ) -> Mixture:
     sample_weight = data.sample_weight
     data = _present(data)
@@ -104,7 +112,7 @@ def _find(
     if method == "random":
         return _from_random(data, random_state, reg_covar)
     if method == "kmeans":
-        return _from_kmeans(data, random_state, reg_covar)
+        return _from_kmeans(data, random_state, reg_covar, cluster)
     if method == "k-means++":
         return _from_points(data, seed_rows(data, data.n_components, random_state), reg_covar)
     assert method == "random_from_data"
@@ -167,7 +175,10 @@ def _moments_of_features(data: ArrayPass) -> Statistics:
 
 
 def _from_kmeans(
-    data: ArrayPass, random_state: np.random.RandomState, reg_covar: RegCovar
+    data: ArrayPass,
+    random_state: np.random.RandomState,
+    reg_covar: RegCovar,
+    cluster: Cluster,
 ) -> Mixture:
     """Run the M-step with the clusters of k-means as responsibilities."""
     K, D = data.n_components, data.X.shape[1]
@@ -176,7 +187,7 @@ def _from_kmeans(
     if K > 1:
         moments = _moments_of_features(data)
         variance = float(moments.moments.sum() / moments.counts[0] / D)
-        labels, centers = kmeans(data, K, random_state, _KMEANS_TOL * variance)
+        labels, centers = cluster(data, K, random_state, _KMEANS_TOL * variance)
     about = partial(data.statistics, labels=labels)
     # the centers are near the means, so that a second pass is seldom needed
     return maximization_step(about(centers), reg_covar, data.n_threads, about)[0]

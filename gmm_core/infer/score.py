@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -164,3 +164,40 @@ def weighted_mean(log_likelihood: FloatArray, weight: Float64Array) -> float:
     if math.isinf(mean):  # the sum may overflow although the mean is finite
         mean = float((weight / weight.sum() * values).sum())
     return mean
+
+
+Certainty = Literal["map", "entropy"]
+
+
+def uncertainty(
+    X: FloatArray | ForeignRows,
+    model: FittedMixture,
+    sample_weight: Any = None,
+    certainty: Certainty = "map",
+) -> float:
+    """Return what ICL adds to BIC because samples do not belong to one component with certainty.
+
+    Parameters
+    ----------
+    X : ndarray or ForeignRows of shape (n_samples, n_features)
+    model : FittedMixture
+    sample_weight : array-like of shape (n_samples,), default=None
+    certainty : {'map', 'entropy'}, default='map'
+        'map' takes −2 Σ_n w_n log max_k r_nk, 'entropy' takes −2 Σ_n w_n Σ_k r_nk log r_nk.
+
+    Returns
+    -------
+    float
+        Not negative.
+    """
+    weight = check_sample_weight(sample_weight, len(X))
+    total = 0.0
+    for start in range(0, len(X), _SCORED_ROWS):
+        rows = slice(start, start + _SCORED_ROWS)
+        r = responsibilities(X[rows], model).astype(np.float64, copy=False)
+        if certainty == "map":
+            terms = np.log(r.max(axis=1))
+        else:
+            terms = np.where(r > 0, r * np.log(np.where(r > 0, r, 1)), 0).sum(axis=1)
+        total -= 2 * float(terms.sum() if weight is None else weight[rows] @ terms)
+    return total

@@ -1,0 +1,338 @@
+"""The choice of a covariance type and a number of components, by an information criterion."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.threads import effective_n_threads
+from gmm_core.core.types import Float64Array, Labels
+from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.parameter_validation import check_reg_covar
+from gmm_core.fit import run
+from gmm_core.fit.kmeans import kmeans
+from gmm_core.infer import score
+from gmm_core.mixture import GaussianMixture
+from gmm_core.model.attributes import mixture_from
+from gmm_core.model.collapse import collapsed_components
+from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.covariance.constrained import MODELS
+
+Criterion = Literal["bic", "aic", "icl"]
+FOURTEEN = tuple(kind.name for kind in MODELS if kind.n_features is None)
+UNIVARIATE = tuple(kind.name for kind in MODELS if kind.n_features == 1)
+
+# Fits of fewer numbers than this, samples times features times components, run side by side in one
+# thread each; larger ones run one after the other, with all threads inside.
+_SMALL = 2_000_000
+
+
+class Row(NamedTuple):
+    """One fit of a selection.
+
+    Attributes
+    ----------
+    covariance_type : str
+    n_components : int
+    log_likelihood : float
+        Weighted log-likelihood of all samples, in nats; NaN if the fit failed.
+    n_parameters : int
+        Number of free parameters.
+    bic, aic, icl : float
+        The criteria; the lowest is the best.
+    n_iter : int
+    converged : bool
+    collapsed : bool
+        Whether a component has collapsed onto few samples, so that the criteria mean nothing.
+    failure : str or None
+        Why the fit failed, if it did.
+    seconds : float
+    """
+
+    covariance_type: str
+    n_components: int
+    log_likelihood: float
+    n_parameters: int
+    bic: float
+    aic: float
+    icl: float
+    n_iter: int
+    converged: bool
+    collapsed: bool
+    failure: str | None
+    seconds: float
+
+
+class Table(list[Row]):
+    """The rows of a selection, which print as a table."""
+
+    def __repr__(self) -> str:
+        header = ["type", "K", "log-likelihood", "parameters", "BIC", "AIC", "ICL", "iterations", ""]
+        lines = [header]
+        for row in self:
+            note = row.failure or ("collapsed" if row.collapsed else "")
+            note = note or ("" if row.converged else "not converged")
+            numbers = (row.log_likelihood, row.n_parameters, row.bic, row.aic, row.icl)
+            lines.append(
+                [row.covariance_type, str(row.n_components)]
+                + [f"{x:.2f}" if isinstance(x, float) else str(x) for x in numbers]
+                + [str(row.n_iter), note[:40]]
+            )
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+    __str__ = __repr__
+
+
+class Selection(NamedTuple):
+    """The result of `select`.
+
+    Attributes
+    ----------
+    best : GaussianMixture
+        The fitted model with the lowest criterion, among those without collapsed components if
+        there are any.
+    table : list of Row
+        One row for each fit. It prints as a table.
+    criterion : {'bic', 'aic', 'icl'}
+    """
+
+    best: GaussianMixture
+    table: Table
+    criterion: Criterion
+
+    def to_frame(self) -> Any:
+        """Return the table as a data frame of pandas.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas, which cannot be imported") from error
+        return pandas.DataFrame(list(self.table), columns=list(Row._fields))
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the criterion against the number of components, with a line for each type.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes, default=None
+            Where to draw; by default in a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        from gmm_core.plot import plot_selection
+
+        return plot_selection(self.table, self.criterion, axes)
+
+
+class _SharedClusters:
+    """k-means whose results are kept, so that fits of several types share them.
+
+    The clusters follow from the data, their number and the state of the generator. That state after
+    k-means is kept with them, so that a fit draws the numbers that it would draw alone.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Any, ...], tuple[Labels, Float64Array, Any]] = {}
+
+    def __call__(
+        self, data: ArrayPass, n_clusters: int, random_state: np.random.RandomState, tol: float
+    ) -> tuple[Labels, Float64Array]:
+        state: Any = random_state.get_state(legacy=True)
+        key = (n_clusters, data.X.shape, state[1].tobytes(), *state[2:])
+        kept = self._kept.get(key)
+        if kept is None:
+            labels, centers = kmeans(data, n_clusters, random_state, tol)
+            self._kept[key] = labels, centers, random_state.get_state(legacy=True)
+            return labels, centers
+        labels, centers, after = kept
+        random_state.set_state(after)
+        return labels, centers
+
+
+def select(
+    X: Any,
+    n_components: int | Iterable[int] = range(1, 10),
+    covariance_types: str | Iterable[str] = ("full", "tied", "diag", "spherical"),
+    criterion: Criterion = "bic",
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    random_state: int | None = 0,
+    n_threads: int | None = None,
+    verbose: int = 0,
+    **params: Any,
+) -> Selection:
+    """Fit mixtures of several covariance types and numbers of components, and choose the best.
+
+    Parameters
+    ----------
+    X : array-like or data frame of shape (n_samples, n_features)
+        See `GaussianMixture.fit`.
+    n_components : int or iterable of int, default=range(1, 10)
+        Numbers of components to try.
+    covariance_types : str or iterable of str, \
+default=('full', 'tied', 'diag', 'spherical')
+        Covariance types to try. 'all' is the fourteen models of mclust, or for one feature its two
+        univariate models.
+    criterion : {'bic', 'aic', 'icl'}, default='bic'
+        The criterion of the choice; the lowest is the best.
+    sample_weight : array-like of shape (n_samples,), default=None
+        See `GaussianMixture.fit`.
+    random_state : int or None, default=0
+        Seed of each fit.
+    n_threads : int or None, default=None
+        See `GaussianMixture`. Results are bit-identical for any number of threads.
+    verbose : int, default=0
+        1 shows on standard error how many fits have been made, and the time to go.
+    **params
+        Further parameters of `GaussianMixture`.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input. A fit that fails is a row of the table, unless all of them fail.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import select
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 2)) + np.repeat([[0, 0], [8, 0], [0, 8]], 100, axis=0)
+    >>> selection = select(X, range(1, 5), "all")
+    >>> selection.best.covariance_type, selection.best.n_components
+    ('EII', 3)
+    """
+    if criterion not in get_args(Criterion):
+        raise ValueError(f"criterion should be one of 'bic', 'aic', 'icl', but got {criterion!r}")
+    counts = [n_components] if isinstance(n_components, int) else list(n_components)
+    if not counts:
+        raise ValueError("n_components is empty, expected at least one number of components")
+    threads = effective_n_threads(n_threads)
+    model = GaussianMixture(random_state=random_state, n_threads=n_threads, **params)
+    rows = np.asarray(X) if isinstance(X, (list, tuple)) else X
+    types = _types(covariance_types, rows)
+    shape = np.shape(rows)
+    if len(shape) == 2 and counts and max(counts) > shape[0]:
+        raise ValueError(
+            f"n_components goes up to {max(counts)}, but X has {shape[0]} samples only"
+        )
+    cluster = _SharedClusters()
+    jobs = [(name, K) for K in counts for name in types]
+    small = len(shape) == 2 and shape[0] * shape[1] * max(counts) < _SMALL
+
+    def fit(job: tuple[str, int], n_threads: int | None) -> tuple[Row, GaussianMixture | None]:
+        made = GaussianMixture(**{
+            **model.get_params(), "covariance_type": job[0], "n_components": job[1],
+            "n_threads": n_threads,
+        })  # fmt: skip
+        return _fit(made, rows, sample_weight, cluster)
+
+    for K in counts:  # bad parameters are an error, and not a row
+        model.set_params(n_components=K, covariance_type=types[0])._options()
+    results: list[tuple[Row, GaussianMixture | None]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the table tells what they would
+        if small and threads > 1 and len(jobs) > 1:
+            # the first type of each number of components makes the clusters for the others
+            with ThreadPoolExecutor(threads) as pool:
+                made: Iterator[Any] = pool.map(lambda job: fit(job, 1), jobs)
+                results = list(_watched(made, len(jobs), verbose))
+        else:
+            results = list(_watched((fit(job, n_threads) for job in jobs), len(jobs), verbose))
+    fitted = [
+        (row.collapsed, getattr(row, criterion), i)
+        for i, (row, found) in enumerate(results)
+        if found is not None
+    ]
+    if not fitted:
+        raise ValueError(f"all fits failed, the last because: {results[-1][0].failure}")
+    best = results[min(fitted)[2]][1]
+    assert best is not None
+    best.n_threads = n_threads
+    return Selection(best, Table(row for row, _ in results), criterion)
+
+
+def _types(covariance_types: str | Iterable[str], X: Any) -> list[str]:
+    """Return the names of the types to try, checked."""
+    names: list[str]
+    if covariance_types == "all":
+        names = list(UNIVARIATE if np.shape(X)[1:] == (1,) else FOURTEEN)
+    elif isinstance(covariance_types, str):
+        names = [covariance_types]
+    else:
+        names = list(covariance_types)
+    if not names:
+        raise ValueError("covariance_types is empty, expected at least one name, or 'all'")
+    for name in names:
+        if name not in COVARIANCE_TYPES:
+            raise ValueError(
+                f"covariance_types should be names among {', '.join(COVARIANCE_TYPES)}, or 'all', "
+                f"but got {name!r}"
+            )
+    return names
+
+
+def _fit(
+    model: GaussianMixture, X: Any, sample_weight: Any, cluster: Callable[..., Any]
+) -> tuple[Row, GaussianMixture | None]:
+    """Fit a model, and return its row of the table, and the model unless it failed."""
+    began = time.perf_counter()
+    name, K = model.covariance_type, model.n_components
+    try:
+        result, rows = run.fit_array(
+            model._options(), {}, X, sample_weight, cluster=cluster
+        )
+        result.keep_in(model)
+    except ValueError as error:
+        nothing = (np.nan, 0, np.nan, np.nan, np.nan, 0, False, False)
+        return Row(name, K, *nothing, str(error), time.perf_counter() - began), None
+    n_parameters = model.n_parameters
+    criteria = score.Score(model.lower_bound_, model.n_samples_seen_)
+    bic = criteria.bic(n_parameters)
+    icl = bic + score.uncertainty(rows, model._model(), sample_weight)
+    mixture = mixture_from(vars(model), name, model.n_threads)
+    reg_covar = check_reg_covar(model.reg_covar, mixture.means.shape[1])
+    n_samples = len(rows) if sample_weight is None else int(np.count_nonzero(sample_weight))
+    collapsed = len(collapsed_components(mixture, n_samples, reg_covar)) > 0
+    row = Row(
+        name, K, criteria.mean * criteria.weight, n_parameters, bic, criteria.aic(n_parameters),
+        icl, model.n_iter_, model.converged_, collapsed, None, time.perf_counter() - began,
+    )  # fmt: skip
+    return row, model
+
+
+def _watched(results: Iterable[Any], n_fits: int, verbose: int) -> Iterator[Any]:
+    """Return the results, and show on standard error how many there are and the time to go."""
+    began = time.perf_counter()
+    for i, result in enumerate(results, 1):
+        if verbose:
+            to_go = (time.perf_counter() - began) / i * (n_fits - i)
+            end = "\n" if i == n_fits else ""
+            print(f"\r{i} of {n_fits} fits, {to_go:.0f} s to go ", end=end, file=sys.stderr)
+        yield result
