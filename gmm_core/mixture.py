@@ -32,7 +32,7 @@ from gmm_core.fit.stepwise import rows_of_first_fit
 from gmm_core.infer import score
 from gmm_core.infer.draw import draw
 from gmm_core.infer.impute import impute
-from gmm_core.infer.score import FittedMixture
+from gmm_core.infer.score import Certainty, FittedMixture
 from gmm_core.io import npz
 from gmm_core.io.sklearn import to_sklearn
 from gmm_core.model.attributes import (
@@ -700,7 +700,7 @@ default='kmeans'
         self,
         X: Any,
         sample_weight: npt.ArrayLike | None = None,
-        certainty: score.Certainty = "map",
+        certainty: Certainty = "map",
     ) -> float:
         """Return the integrated completed likelihood, BIC − 2 Σ_n w_n log max_k r_nk.
 
@@ -737,7 +737,7 @@ default='kmeans'
         >>> gm.icl([[0.0], [9.0]]) - gm.bic([[0.0], [9.0]]) < 1e-15
         True
         """
-        if certainty not in get_args(score.Certainty):
+        if certainty not in get_args(Certainty):
             raise ValueError(f"certainty should be 'map' or 'entropy', but got {certainty!r}")
         rows, model = self._rows(X), self._model()
         bic = score.score(rows, model, sample_weight).bic(self.n_parameters)

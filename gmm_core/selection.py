@@ -74,8 +74,8 @@ class Table(list[Row]):
     """The rows of a selection, which print as a table."""
 
     def __repr__(self) -> str:
-        header = ["type", "K", "log-likelihood", "parameters", "BIC", "AIC", "ICL", "iterations", ""]
-        lines = [header]
+        header = "type K log-likelihood parameters BIC AIC ICL iterations".split()
+        lines = [[*header, ""]]
         for row in self:
             note = row.failure or ("collapsed" if row.collapsed else "")
             note = note or ("" if row.converged else "not converged")
@@ -120,7 +120,7 @@ class Selection(NamedTuple):
             If pandas is not installed.
         """
         try:
-            import pandas
+            import pandas  # type: ignore[import-untyped]
         except ImportError as error:
             raise ImportError("to_frame needs pandas, which cannot be imported") from error
         return pandas.DataFrame(list(self.table), columns=list(Row._fields))
