@@ -74,9 +74,14 @@ class GaussianMixture(Estimator):
     ----------
     n_components : int, default=1
         Number of components K.
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}, or one of mclust's names, \
+default='full'
         'full' has a covariance matrix for each component, 'tied' one matrix for all components,
         'diag' a variance for each component and feature, 'spherical' a variance for each component.
+        The fourteen models EII, VII, EEI, VEI, EVI, VVI, EEE, VEE, EVE, VVE, EEV, VEV, EVV and VVV
+        say for the volume, the shape and the orientation of the covariances whether they are equal
+        in all components (E), vary (V), or are those of the identity (I). VII is 'spherical', VVI
+        'diag', EEE 'tied' and VVV 'full'. Data of one feature have the models E and V as well.
     tol : float, default=1e-3
         EM stops when the mean log-likelihood changes by less than `tol` in an iteration, in nats
         per sample.
@@ -160,7 +165,13 @@ default='kmeans'
     covariances_ : ndarray
         Covariances Σ_k, of shape (n_components, n_features, n_features) for 'full',
         (n_features, n_features) for 'tied', (n_components, n_features) for 'diag', and
-        (n_components,) for 'spherical'.
+        (n_components,) for 'spherical'. Models whose name ends in II have the last shape, other
+        models that end in I that of 'diag', EEE that of 'tied', and all others that of 'full'.
+    volume_, shape_, orientation_ : ndarray
+        Volumes λ_k (n_components,), shapes A_k (n_components, n_features) in descending order, and
+        orientations D_k (n_components, n_features, n_features) with a principal axis in each
+        column, of Σ_k = λ_k D_k diag(A_k) D_kᵀ. Spherical covariances have volumes only, diagonal
+        ones volumes and shapes.
     precisions_ : ndarray
         Inverse covariances Σ_k⁻¹, in the shape of `covariances_`.
     precisions_cholesky_ : ndarray

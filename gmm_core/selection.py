@@ -105,6 +105,13 @@ class Selection(NamedTuple):
     table : list of Row
         One row for each fit. It prints as a table.
     criterion : {'bic', 'aic', 'icl'}
+
+    Examples
+    --------
+    >>> from gmm_core import select
+    >>> best, table, criterion = select([[0.0], [0.1], [0.3], [8.0], [8.1]], range(1, 3), "tied")
+    >>> [(row.covariance_type, row.n_components, row.converged) for row in table]
+    [('tied', 1, True), ('tied', 2, True)]
     """
 
     best: GaussianMixture

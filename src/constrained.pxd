@@ -465,7 +465,7 @@ cdef inline double best_angle(
 ) noexcept nogil:
     """The angle in (-pi / 2, pi / 2] at which the objective is least; 0 if it is the best but for rounding"""
     cdef Py_ssize_t K = s.n_components, D = s.n_features, k, d, step, _step, best = 0
-    cdef double value, lowest = 1e308, low, high, middle, slope, here
+    cdef double value, lowest = 1e308, low, high, middle, slope = 0, here = 0
     cdef const double* t
     if equal_volume:
         for k in range(K):

@@ -29,7 +29,7 @@ def em(const double[:, ::1] X, double[::1] weights, double[:, ::1] means, double
             accumulate_block(mixture, &X[0, 0], NULL, N, &statistics[0], scratch)
             maximize(
                 TIED, K, D, &statistics[0], &means[0, 0], &reg_covar[0], &weights[0], &moved[0], &covariance[0],
-                &factor[0, 0], &constants[0], &matrix[0], &empty[0], &drift, 1,
+                &factor[0, 0], &constants[0], NULL, &matrix[0], &empty[0], &drift, 1,
             )
         for i in range(K * D):
             means[i // D, i % D] = moved[i]
