@@ -51,6 +51,8 @@ class Row(NamedTuple):
     converged : bool
     collapsed : bool
         Whether a component has collapsed onto few samples, so that the criteria mean nothing.
+    collapsed_components : tuple of int
+        The components that have collapsed.
     failure : str or None
         Why the fit failed, if it did.
     seconds : float
@@ -66,6 +68,7 @@ class Row(NamedTuple):
     n_iter: int
     converged: bool
     collapsed: bool
+    collapsed_components: tuple[int, ...]
     failure: str | None
     seconds: float
 
@@ -317,7 +320,7 @@ def _fit(
         )
         result.keep_in(model)
     except ValueError as error:
-        nothing = (np.nan, 0, np.nan, np.nan, np.nan, 0, False, False)
+        nothing = (np.nan, 0, np.nan, np.nan, np.nan, 0, False, False, ())
         return Row(name, K, *nothing, str(error), time.perf_counter() - began), None
     n_parameters = model.n_parameters
     criteria = score.Score(model.lower_bound_, model.n_samples_seen_)
@@ -326,10 +329,11 @@ def _fit(
     mixture = mixture_from(vars(model), name, model.n_threads)
     reg_covar = check_reg_covar(model.reg_covar, mixture.means.shape[1])
     n_samples = len(rows) if sample_weight is None else int(np.count_nonzero(sample_weight))
-    collapsed = len(collapsed_components(mixture, n_samples, reg_covar)) > 0
+    collapsed = tuple(map(int, collapsed_components(mixture, n_samples, reg_covar)))
     row = Row(
         name, K, criteria.mean * criteria.weight, n_parameters, bic, criteria.aic(n_parameters),
-        icl, model.n_iter_, model.converged_, collapsed, None, time.perf_counter() - began,
+        icl, model.n_iter_, model.converged_, bool(collapsed), collapsed, None,
+        time.perf_counter() - began,
     )  # fmt: skip
     return row, model
 

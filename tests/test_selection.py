@@ -81,6 +81,9 @@ def test_collapsed_and_failed_fits_are_rows() -> None:
     assert collapsed and not any(row.n_components == 1 for row in collapsed)
     assert min(collapsed, key=lambda row: row.bic).bic < selection.best.bic(X)
     assert "collapsed" in str(selection.table)
+    for row in selection.table:
+        assert row.collapsed == bool(row.collapsed_components)
+        assert set(row.collapsed_components) <= set(range(row.n_components))
     failed = select(X, [1, 4], ["full", "EEI"], reg_covar=0, init_params="random_from_data")
     with pytest.raises(ValueError, match="all fits failed, the last because: .*positive definite"):
         select(np.ones((20, 2)), [1, 2], "all", reg_covar=0)
