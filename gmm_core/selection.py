@@ -340,10 +340,16 @@ def _fit(
 
 def _watched(results: Iterable[Any], n_fits: int, verbose: int) -> Iterator[Any]:
     """Return the results, and show on standard error how many there are and the time to go."""
+    if not verbose:
+        yield from results
+        return
     began = time.perf_counter()
-    for i, result in enumerate(results, 1):
-        if verbose:
+    print(f"0 of {n_fits} fits", end="", file=sys.stderr, flush=True)
+    try:
+        for i, result in enumerate(results, 1):
             to_go = (time.perf_counter() - began) / i * (n_fits - i)
-            end = "\n" if i == n_fits else ""
-            print(f"\r{i} of {n_fits} fits, {to_go:.0f} s to go ", end=end, file=sys.stderr)
-        yield result
+            text = f"{i} of {n_fits} fits, {to_go:.0f} s to go"
+            print(f"\r{text:<40}", end="", file=sys.stderr, flush=True)  # covers a longer text
+            yield result
+    finally:  # an error message begins on a new line
+        print(file=sys.stderr)

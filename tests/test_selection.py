@@ -107,7 +107,9 @@ def test_it_prints_and_draws() -> None:
 
 def test_progress(capsys: pytest.CaptureFixture[str]) -> None:
     select(three_groups(), [1, 2], "full", verbose=1)
-    assert "2 of 2 fits, 0 s to go" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.startswith("0 of 2 fits\r1 of 2 fits, ")
+    assert err.rstrip(" \n").endswith("2 of 2 fits, 0 s to go") and err.endswith("\n")
     select(three_groups(), [1, 2], "full")
     assert capsys.readouterr().err == ""
 
