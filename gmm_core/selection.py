@@ -33,6 +33,13 @@ UNIVARIATE = tuple(kind.name for kind in MODELS if kind.n_features == 1)
 # thread each; larger ones run one after the other, with all threads inside.
 _SMALL = 2_000_000
 
+# Parameters of GaussianMixture that cannot be the same for all fits.
+_REFUSED = {
+    "covariance_type": ", give covariance_types",
+    "checkpoint": ": its fits would share the file",
+    "warm_start": ": each of its fits starts anew",
+}
+
 
 class Row(NamedTuple):
     """One fit of a selection.
@@ -217,7 +224,7 @@ default=('full', 'tied', 'diag', 'spherical')
     verbose : int, default=0
         1 shows on standard error how many fits have been made, and the time to go.
     **params
-        Further parameters of `GaussianMixture`.
+        Further parameters of `GaussianMixture`, but for `checkpoint` and `warm_start`.
 
     Returns
     -------
@@ -240,9 +247,14 @@ default=('full', 'tied', 'diag', 'spherical')
     """
     if criterion not in get_args(Criterion):
         raise ValueError(f"criterion should be one of 'bic', 'aic', 'icl', but got {criterion!r}")
-    counts = [n_components] if isinstance(n_components, int) else list(n_components)
+    if isinstance(n_components, str):
+        raise TypeError(f"n_components should be integers, but got {n_components!r}")
+    counts = [n_components] if isinstance(n_components, (int, np.integer)) else list(n_components)
     if not counts:
         raise ValueError("n_components is empty, expected at least one number of components")
+    for name, instead in _REFUSED.items():
+        if name in params:
+            raise TypeError(f"select has no parameter {name!r}{instead}")
     threads = effective_n_threads(n_threads)
     model = GaussianMixture(random_state=random_state, n_threads=n_threads, **params)
     rows = np.asarray(X) if isinstance(X, (list, tuple)) else X

@@ -138,6 +138,25 @@ def test_bad_input(params: dict[str, Any], message: str) -> None:
         select(three_groups(), **params)
 
 
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"n_components": "3"}, "n_components should be integers, but got '3'"),
+        ({"covariance_type": "full"}, "no parameter 'covariance_type', give covariance_types"),
+        ({"checkpoint": "state.npz"}, "no parameter 'checkpoint'"),
+        ({"warm_start": True}, "no parameter 'warm_start'"),
+        ({"X": lambda: iter([three_groups()])}, "X is of type function, expected an array"),
+    ],
+)
+def test_bad_types(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        select(**({"X": three_groups()} | params))
+
+
+def test_n_components_of_numpy() -> None:
+    assert select(three_groups(), np.int64(2), "EII").best.n_components == 2
+
+
 def test_icl() -> None:
     X, weight = three_groups(), np.random.default_rng(0).uniform(0.5, 2, 300)
     gm = GaussianMixture(4, random_state=0).fit(X, sample_weight=weight)
