@@ -326,7 +326,7 @@ cdef inline void common_axes(
     cdef double* Q = T + K * D * D              # (D, D)
     cdef double* best = Q + D * D               # (D, D)
     cdef double* A = best + D * D               # (D, D)
-    cdef double* others = A + D * D             # (K,)
+    cdef double* means = A + D * D              # (K,)
     cdef double value, lowest = 1e308, volume = 0, own
     full_covariances(s, C)
     for start in range(K + 2):
@@ -350,15 +350,15 @@ cdef inline void common_axes(
                 Q[i] = 0
             for i in range(D):
                 Q[i * D + i] = 1
-        value = improve_axes(s, C, T, Q, A, others, equal_volume)
+        value = improve_axes(s, C, T, Q, A, means, equal_volume)
+        if not value < 1e308:   # a component has no extent along an axis: the factor of its covariance will fail
+            return
         if value < lowest:
             lowest = value
             for i in range(D * D):
                 best[i] = Q[i]
         if s.before != NULL:
             break
-    if lowest == 1e308:     # a variance of 0 along some axis of a component: its factor will fail
-        return
     transform(C, best, T, A, K, D)
     if equal_volume:
         for k in range(K):
@@ -414,41 +414,53 @@ cdef inline double improve_axes(
     double* T,              # TMP   (K, D, D)
     double* Q,              # INOUT (D, D)
     double* A,              # TMP   (D, D)
-    double* others,         # TMP   (K,)
+    double* means,          # TMP   (K,)
     bint equal_volume,
 ) noexcept nogil:
     """Rotate each pair of axes in turn until the objective does not fall any more; return it"""
+    # Most sweeps take a step of Newton for each pair. Only a sweep that has looked at all angles can be the last.
     cdef Py_ssize_t K = s.n_components, D = s.n_features, k, i, j, _sweep
-    cdef double phi, c, sn, value, previous = objective_of(s, C, Q, T, A, equal_volume)
+    cdef double phi, c, sn, value, previous = objective_of(s, C, Q, T, A, means, equal_volume)
+    cdef double rounding = EPS * (previous if equal_volume else D * sum_of_counts(s))
+    cdef double* t
+    cdef bint thorough = s.before == NULL
     for _sweep in range(MOST_SWEEPS):
         for i in range(D):
             for j in range(i + 1, D):
-                phi = best_angle(s, T, others, i, j, equal_volume)
+                phi = best_angle(s, T, means, i, j, equal_volume, thorough)
                 if phi == 0:
                     continue
                 c, sn = cos(phi / 2), -sin(phi / 2)
                 for k in range(K):
-                    rotate(T + k * D * D, D, i, j, c, sn)
+                    t = T + k * D * D
+                    value = t[i * (D + 1)] * t[j * (D + 1)]
+                    rotate(t, D, i, j, c, sn)
+                    if equal_volume and not s.empty[k]:
+                        means[k] *= pow(t[i * (D + 1)] * t[j * (D + 1)] / value, 1.0 / D)
                 rotate_columns(Q, D, i, j, c, sn)
         # computed anew from the covariances, so that the rounding errors of many rotations do not count
-        value = objective_of(s, C, Q, T, A, equal_volume)
-        if not value < previous:
+        value = objective_of(s, C, Q, T, A, means, equal_volume)
+        if value < previous - rounding:
+            thorough = False
+        elif thorough:
             return value if value < 1e308 else previous
+        else:
+            thorough = True
         previous = value
     return previous
 
 
 cdef inline double objective_of(
-    const Statistics* s, const double* C, const double* Q, double* T, double* A, bint equal_volume,
+    const Statistics* s, const double* C, const double* Q, double* T, double* A, double* means, bint equal_volume,
 ) noexcept nogil:
-    """The objective of the axes, and T; 1e308 if a variance is not positive"""
+    """The objective of the axes, T, and the geometric means of its diagonals; 1e308 if a variance is not positive"""
     cdef Py_ssize_t D = s.n_features, k
     cdef double value = 0, g
     transform(C, Q, T, A, s.n_components, D)
     for k in range(s.n_components):
         if s.empty[k]:
             continue
-        g = geometric_mean(T + k * D * D, D + 1, D)
+        means[k] = g = geometric_mean(T + k * D * D, D + 1, D)
         if not g > 0:
             return 1e308
         value += s.counts[k] * (g if equal_volume else D * log(g))
@@ -458,27 +470,25 @@ cdef inline double objective_of(
 cdef inline double best_angle(
     const Statistics* s,
     const double* T,        # IN  (K, D, D)
-    double* others,         # TMP (K,)
+    const double* means,    # IN  (K,) geometric means of the diagonals of T
     Py_ssize_t i,
     Py_ssize_t j,
     bint equal_volume,
+    bint thorough,
 ) noexcept nogil:
-    """The angle in (-pi / 2, pi / 2] at which the objective is least; 0 if it is the best but for rounding"""
-    cdef Py_ssize_t K = s.n_components, D = s.n_features, k, d, step, _step, best = 0
-    cdef double value, lowest = 1e308, low, high, middle, slope = 0, here = 0
-    cdef const double* t
-    if equal_volume:
-        for k in range(K):
-            t = T + k * D * D
-            others[k] = 0
-            for d in range(D):
-                if d != i and d != j and not s.empty[k]:
-                    others[k] += log(t[d * (D + 1)])
-            others[k] = exp(others[k] / D)
-    for step in range(ANGLES):
-        value = angle_objective(s, T, others, i, j, step * M_PI / ANGLES, equal_volume, &slope)
-        if step == 0:
-            here = value
+    """An angle in (-pi / 2, pi / 2] with a lower objective; 0 if there is none but for rounding
+
+    It is the step of Newton from 0, or if `thorough`, or where that is not a minimum, the best of all angles.
+    """
+    cdef Py_ssize_t step, _step, best = 0
+    cdef double value, low, high, middle, slope = 0, curvature = 0
+    cdef double here = angle_objective(s, T, means, i, j, 0, equal_volume, &slope, &curvature), lowest = here
+    if not thorough and fabs(slope) < curvature:
+        middle = -slope / curvature
+        value = angle_objective(s, T, means, i, j, middle, equal_volume, &slope, &curvature)
+        return middle if value < here else 0
+    for step in range(1, ANGLES):
+        value = angle_objective(s, T, means, i, j, step * M_PI / ANGLES, equal_volume, &slope, &curvature)
         if value < lowest:
             lowest = value
             best = step
@@ -488,7 +498,7 @@ cdef inline double best_angle(
         middle = (low + high) / 2
         if middle == low or middle == high:
             break
-        angle_objective(s, T, others, i, j, middle, equal_volume, &slope)
+        angle_objective(s, T, means, i, j, middle, equal_volume, &slope, &curvature)
         if slope > 0:
             high = middle
         else:
@@ -496,19 +506,20 @@ cdef inline double best_angle(
     middle = (low + high) / 2
     if middle > M_PI / 2:
         middle -= M_PI
-    value = angle_objective(s, T, others, i, j, middle, equal_volume, &slope)
+    value = angle_objective(s, T, means, i, j, middle, equal_volume, &slope, &curvature)
     return middle if value < here else 0
 
 
 cdef inline double angle_objective(
-    const Statistics* s, const double* T, const double* others, Py_ssize_t i, Py_ssize_t j, double phi,
-    bint equal_volume, double* slope,
+    const Statistics* s, const double* T, const double* means, Py_ssize_t i, Py_ssize_t j, double phi,
+    bint equal_volume, double* slope, double* curvature,
 ) noexcept nogil:
-    """The part of the objective that a rotation by phi / 2 of two axes changes, and its derivative"""
+    """The part of the objective that a rotation by phi / 2 of two axes changes, and its two derivatives"""
+    # With P = a**2 - u**2 and u'' = -u, the derivatives of log P are q = -2 u u' / P and 2 (u**2 - u'**2) / P - q**2.
     cdef Py_ssize_t K = s.n_components, D = s.n_features, k
-    cdef double value = 0, a, b, r, u, du, product, g, c = cos(phi), sn = sin(phi)
+    cdef double value = 0, a, b, r, u, du, product, g, q, dq, c = cos(phi), sn = sin(phi)
     cdef const double* t
-    slope[0] = 0
+    slope[0] = curvature[0] = 0
     for k in range(K):
         if s.empty[k]:
             continue
@@ -521,11 +532,15 @@ cdef inline double angle_objective(
         product = (a - u) * (a + u)
         if not product > 0:
             return 1e308
+        q = -2 * u * du / product
+        dq = 2 * (u * u - du * du) / product - q * q
         if equal_volume:
-            g = s.counts[k] * others[k] * pow(product, 1.0 / D)
+            g = s.counts[k] * means[k] * pow(product / (t[i * (D + 1)] * t[j * (D + 1)]), 1.0 / D)
             value += g
-            slope[0] += -2 * u * du / product * g / D
+            slope[0] += g * q / D
+            curvature[0] += g * (dq + q * q / D) / D
         else:
             value += s.counts[k] * log(product)
-            slope[0] += -2 * u * du / product * s.counts[k]
+            slope[0] += s.counts[k] * q
+            curvature[0] += s.counts[k] * dq
     return value
