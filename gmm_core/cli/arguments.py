@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, get_args
 
-from gmm_core import GaussianMixture, __version__
+from gmm_core import GaussianMixture, __version__, reference
 from gmm_core.core.types import StartName
 from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.selection import FOURTEEN, UNIVARIATE, Criterion
 
 # Commands and the descriptions that --help prints.
 _COMMANDS = {
@@ -128,7 +129,14 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         default=range(1, 2),
         metavar="K",
         help="number of components, or a range such as 1:10, from which the model with the lowest "
-        "BIC is chosen, preferring models without collapsed components (default: 1)",
+        "criterion is chosen, preferring models without collapsed components (default: 1)",
+    )
+    parser.add_argument(
+        "--criterion",
+        choices=get_args(Criterion),
+        default="bic",
+        help="information criterion that is printed, and that chooses if several models are "
+        "fitted (default: %(default)s)",
     )
     parser.add_argument("--out", type=_file_name(".npz"), metavar="MODEL.npz",
                         help="save the model in this file")  # fmt: skip
@@ -146,12 +154,24 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add parameters of GaussianMixture. One that is not given keeps the default of the class."""
     group = parser.add_argument_group("options of GaussianMixture")
     parameters = inspect.signature(GaussianMixture).parameters
-    for flag, name, choices, text in (
-        ("--covariance-type", "covariance_type", COVARIANCE_TYPES, "shape of the covariances"),
-        ("--init", "init_params", get_args(StartName), "method that finds the start of EM"),
-    ):
-        group.add_argument(flag, dest=name, choices=list(choices), default=argparse.SUPPRESS,
-                           help=f"{text} (default: {parameters[name].default})")  # fmt: skip
+    others = [name for name in COVARIANCE_TYPES if name not in (*FOURTEEN, *UNIVARIATE)]
+    group.add_argument(
+        "--covariance-type",
+        choices=[*COVARIANCE_TYPES, "all"],
+        metavar="TYPE",
+        default=argparse.SUPPRESS,
+        help=f"shape of the covariances: {', '.join(others)}, one of the fourteen models of mclust "
+        f"({', '.join(FOURTEEN)}), or for one feature {' or '.join(UNIVARIATE)}; with all, each "
+        "of the fourteen (for one feature each of the two) is fitted, and --criterion chooses "
+        f"(default: {parameters['covariance_type'].default})",
+    )
+    group.add_argument(
+        "--init",
+        dest="init_params",
+        choices=get_args(StartName),
+        default=argparse.SUPPRESS,
+        help=f"method that finds the start of EM (default: {parameters['init_params'].default})",
+    )
     for flag, name, number, text in (
         ("--n-init", "n_init", int, "number of starts, of which the best is kept"),
         ("--max-iter", "max_iter", int, "largest number of EM iterations"),
@@ -178,7 +198,8 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     _add_number(parser, "--d", 8, "number of features")
     _add_number(parser, "--k", 8, "number of components")
     _add_number(parser, "--iterations", 10, "number of EM iterations of each fit")
-    parser.add_argument("--covariance-type", choices=list(COVARIANCE_TYPES), default="full",
+    types = list(reference.COVARIANCE_TYPES)  # those that all libraries have
+    parser.add_argument("--covariance-type", choices=types, default="full",
                         help="shape of the covariances (default: %(default)s)")  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N",
                         help="number of threads of each library (default: its own)")  # fmt: skip

@@ -26,6 +26,10 @@ PIXELS = str(Path(__file__).parents[2] / "examples" / "china_pixels.npz")
         (["fit", FAITHFUL, "-k", "two"], "'two'"),
         (["fit", FAITHFUL, "-k", "273"], "273"),
         (["fit", FAITHFUL, "--covariance-type", "round"], "round"),
+        (["fit", FAITHFUL, "--covariance-type", "E"], "'E' is for data of one feature"),
+        (["fit", FAITHFUL, "--criterion", "dic"], "dic"),
+        (["fit", FAITHFUL, "-k", "272:273"], "n_components goes up to 273"),
+        (["fit", FAITHFUL, "-k", "1:2", "--tol", "-1"], "tol"),
         (["fit", FAITHFUL, "--tol", "-1"], "tol"),
         (["fit", FAITHFUL, "--max-iter", "-1"], "max_iter"),
         (["fit", FAITHFUL, "--threads", "0"], "n_threads"),
@@ -37,6 +41,7 @@ PIXELS = str(Path(__file__).parents[2] / "examples" / "china_pixels.npz")
         (["bench", "--n", "0"], "--n"),
         (["bench", "--n", "4", "--k", "5"], "--k"),
         (["bench", "--threads", "0"], "--threads"),
+        (["bench", "--covariance-type", "EEV"], "EEV"),
     ],
 )
 def test_bad_arguments(failure, arguments, message):
@@ -75,6 +80,7 @@ def test_help_tells_the_defaults(capsys):
         "--header": "auto",
         "--delimiter": ",",
         "-k": 1,
+        "--criterion": "bic",
         "--seed": 0,
         "--covariance-type": params["covariance_type"],
         "--init": params["init_params"],

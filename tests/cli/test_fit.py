@@ -1,11 +1,11 @@
-"""Tests of fits by the command line, and of the choice of the number of components by BIC."""
+"""Tests of fits by the command line, and of the choice of one of several by a criterion."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gmm_core import GaussianMixture
+from gmm_core import GaussianMixture, select
 from gmm_core.cli.main import main
 
 FAITHFUL = str(Path(__file__).parents[2] / "examples" / "old_faithful.csv")
@@ -78,13 +78,15 @@ def test_options_reach_the_estimator(capsys, faithful, tmp_path):
 def table_of(out):
     """Return a dict with the figures of each model that was tried; the keys name the models."""
     lines = out.split("\n\n")[1].splitlines()[1:]
-    return {line.split()[0]: line.split()[1:] for line in lines if not line.startswith("* ")}
+    rows = [line.split() for line in lines if not line.startswith(("* ", "failed: "))]
+    return {row[0]: row[1:] for row in rows}
 
 
 def collapse(monkeypatch, components):
-    """Make the command find collapsed components: `components` lists them by the model's size."""
+    """Make `select` find collapsed components: `components` lists them by the model's size."""
     monkeypatch.setattr(
-        "gmm_core.cli.fit._collapsed", lambda model, X: components.get(len(model.weights_), [])
+        "gmm_core.selection.collapsed_components",
+        lambda mixture, n_samples, reg_covar: components.get(len(mixture.weights), []),
     )
 
 
@@ -135,3 +137,60 @@ def test_if_all_models_collapsed_the_lowest_bic_is_taken(output, monkeypatch):
     out = output("fit", FAITHFUL, "-k", "1:3")
     best = plain.partition("lowest BIC: ")[2].split()[0]
     assert f"lowest BIC (all have collapsed components): {best} components" in out
+
+
+@pytest.mark.parametrize("criterion", ["bic", "aic", "icl"])
+def test_all_types_and_a_criterion(output, faithful, tmp_path, criterion):
+    path = str(tmp_path / "best.npz")
+    out = output(
+        "fit", FAITHFUL, "-k", "1:3", "--covariance-type", "all", "--criterion", criterion,
+        "--reg-covar", "1e-3", "--seed", "2", "--out", path,
+    )  # fmt: skip
+    selection = select(faithful, range(1, 4), "all", criterion, reg_covar=1e-3, random_state=2)
+    header, *lines = out.split("\n\n")[1].splitlines()
+    assert header.split()[:4] == ["type", "components", "log-likelihood", criterion.upper()]
+    assert [line.split()[:4] for line in lines] == [
+        [row.covariance_type, str(row.n_components), f"{row.log_likelihood:.2f}",
+         f"{getattr(row, criterion):.2f}"]
+        for row in selection.table
+    ]  # fmt: skip
+    best = selection.best
+    chosen = f"{best.covariance_type}, {best.n_components} components"
+    assert f"\nlowest {criterion.upper()}: {chosen}\n" in out
+    saved = GaussianMixture.load(path)
+    assert saved.covariance_type == best.covariance_type
+    np.testing.assert_array_equal(saved.covariances_, best.covariances_)
+
+
+def test_all_types_of_one_feature_and_one_k(output, faithful, tmp_path):
+    np.save(tmp_path / "x.npy", faithful[:, 0])
+    out = output("fit", str(tmp_path / "x.npy"), "-k", "2", "--covariance-type", "all")
+    assert list(table_of(out)) == ["E", "V"]
+    assert "lowest BIC: V, 2 components" in out
+
+
+def test_a_single_fit_prints_the_criterion(output, fields, faithful):
+    out = output("fit", FAITHFUL, "-k", "2", "--covariance-type", "EEV", "--criterion", "icl")
+    model = GaussianMixture(2, covariance_type="EEV", random_state=0).fit(faithful)
+    assert float(fields(out)["ICL"]) == pytest.approx(model.icl(faithful), abs=0.01)
+    assert "BIC" not in out
+
+
+def test_several_fits_give_no_warnings(output):
+    out = output("fit", FAITHFUL, "-k", "2:3", "--tol", "0", "--max-iter", "2")
+    assert [cells[3] for cells in table_of(out).values()] == ["no", "no"]
+
+
+def test_failed_fits_are_rows(output, failure, write):
+    path = write("1,1\n" * 3 + "2,2\n" * 3 + "5,5\n" * 2)
+    options = ["--reg-covar", "0"]
+    out = output("fit", path, "-k", "1", "--covariance-type", "all", *options)
+    rows = table_of(out)
+    assert {rows[name][4] for name in ("EEE", "EEV", "VVV")} == {"failed"}
+    assert {rows[name][4] for name in ("EII", "VVI")} == {"yes"}
+    reasons = [line for line in out.splitlines() if line.startswith("failed: ")]
+    assert "failed: EEE 1: " in reasons[0] and "shared covariance is not positive" in reasons[0]
+    assert "VVV 1: " in reasons[1] and "component 0 is not positive definite" in reasons[1]
+    error = failure("fit", path, "-k", "1:2", *options)
+    assert "all fits failed, the last because: " in error
+    assert "component 0 is not positive definite" in error
