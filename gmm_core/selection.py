@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.parameter_validation import check_reg_covar
 from gmm_core.fit import run
 from gmm_core.fit.kmeans import kmeans
+from gmm_core.fit.restarts import State
 from gmm_core.infer import score
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.attributes import mixture_from
@@ -267,13 +269,18 @@ default=('full', 'tied', 'diag', 'spherical')
     cluster = _SharedClusters()
     jobs = [(name, K) for K in counts for name in types]
     small = len(shape) == 2 and shape[0] * shape[1] * max(counts) < _SMALL
+    interrupted = threading.Event()
+
+    def watch(state: State) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
 
     def fit(job: tuple[str, int], n_threads: int | None) -> tuple[Row, GaussianMixture | None]:
         made = GaussianMixture(**{
             **model.get_params(), "covariance_type": job[0], "n_components": job[1],
             "n_threads": n_threads,
         })  # fmt: skip
-        return _fit(made, rows, sample_weight, cluster)
+        return _fit(made, rows, sample_weight, cluster, watch)
 
     for K in counts:  # bad parameters are an error, and not a row
         model.set_params(n_components=K, covariance_type=types[0])._options()
@@ -284,7 +291,11 @@ default=('full', 'tied', 'diag', 'spherical')
             # the first type of each number of components makes the clusters for the others
             with ThreadPoolExecutor(threads) as pool:
                 made: Iterator[Any] = pool.map(lambda job: fit(job, 1), jobs)
-                results = list(_watched(made, len(jobs), verbose))
+                try:
+                    results = list(_watched(made, len(jobs), verbose))
+                except BaseException:  # Ctrl-C does not reach the threads of the pool
+                    interrupted.set()
+                    raise
         else:
             results = list(_watched((fit(job, n_threads) for job in jobs), len(jobs), verbose))
     fitted = [
@@ -321,15 +332,17 @@ def _types(covariance_types: str | Iterable[str], X: Any) -> list[str]:
 
 
 def _fit(
-    model: GaussianMixture, X: Any, sample_weight: Any, cluster: Callable[..., Any]
+    model: GaussianMixture,
+    X: Any,
+    sample_weight: Any,
+    cluster: Callable[..., Any],
+    watch: run.Watch,
 ) -> tuple[Row, GaussianMixture | None]:
     """Fit a model, and return its row of the table, and the model unless it failed."""
     began = time.perf_counter()
     name, K = model.covariance_type, model.n_components
     try:
-        result, rows = run.fit_array(
-            model._options(), {}, X, sample_weight, cluster=cluster
-        )
+        result, rows = run.fit_array(model._options(), {}, X, sample_weight, watch, cluster)
         result.keep_in(model)
     except ValueError as error:
         nothing = (np.nan, 0, np.nan, np.nan, np.nan, 0, False, False, ())

@@ -56,18 +56,24 @@ def test_reader_that_goes_away(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
-def test_progress_on_a_terminal_and_ctrl_c(tmp_path):
+@pytest.mark.parametrize(
+    ("k", "progress"),
+    [
+        ("8", rb"fitting 8 components, \d+ s: iteration \d+, log-likelihood -\d+\.\d{4} per"),
+        ("1:8", rb"0 of 8 fits"),
+    ],
+)
+def test_progress_on_a_terminal_and_ctrl_c(tmp_path, k, progress):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((50_000, 4)))
     terminal, stderr = os.openpty()
     process = subprocess.Popen(
-        command("fit", str(tmp_path / "x.npy"), "-k", "8", "--tol", "0", "--max-iter", "1000000"),
+        command("fit", str(tmp_path / "x.npy"), "-k", k, "--tol", "0", "--max-iter", "1000000"),
         stdout=subprocess.PIPE,
         stderr=stderr,
     )
     os.close(stderr)
     try:
         shown = b""
-        progress = rb"fitting 8 components, \d+ s: iteration \d+, log-likelihood -\d+\.\d{4} per"
         deadline = time.perf_counter() + 60
         while not re.search(progress, shown):
             assert time.perf_counter() < deadline, shown[-200:]
@@ -80,10 +86,11 @@ def test_progress_on_a_terminal_and_ctrl_c(tmp_path):
         process.kill()
         process.wait()
     tail = b""
-    while b"\n" not in tail:
+    while b"interrupted\r\n" not in tail:
         tail += os.read(terminal, 1000)
     os.close(terminal)
     assert process.returncode == 130
     assert out == b""
-    assert tail.endswith(b"gmm-core: interrupted\r\n")
+    # The message begins on a line of its own, which is a new one or was erased.
+    assert re.search(rb"(\n|\r\x1b\[K)gmm-core: interrupted\r\n$", shown + tail)
     assert b"Traceback" not in shown + tail
