@@ -107,7 +107,8 @@ def compare(title: str, calls: dict[str, Callable[[], Chosen]], rounds: int) -> 
     print(title)
     ours = median(next(iter(times.values())))
     for name, values in times.items():
-        print(f"    {name:<14}{median(values):>10.3f} s{median(values) / ours:>8.1f}   {chosen[name]}")
+        seconds = median(values)
+        print(f"    {name:<14}{seconds:>10.3f} s{seconds / ours:>8.1f}   {chosen[name]}")
 
 
 def main() -> None:

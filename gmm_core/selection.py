@@ -262,7 +262,7 @@ default=('full', 'tied', 'diag', 'spherical')
     rows = np.asarray(X) if isinstance(X, (list, tuple)) else X
     types = _types(covariance_types, rows)
     shape = np.shape(rows)
-    if len(shape) == 2 and counts and max(counts) > shape[0]:
+    if len(shape) == 2 and max(counts) > shape[0]:
         raise ValueError(
             f"n_components goes up to {max(counts)}, but X has {shape[0]} samples only"
         )

@@ -259,3 +259,11 @@ def test_volume_shape_and_orientation(name: str) -> None:
         made = np.einsum("k,kij,kj,klj->kil", model.volume_, Q, model.shape_, Q)
         np.testing.assert_allclose(made, C, rtol=0, atol=1e-12 * abs(C).max())
     assert not hasattr(GaussianMixture(), "volume_")
+
+
+@pytest.mark.parametrize("name", ["VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"])
+def test_samples_on_a_line_need_reg_covar(name: str) -> None:
+    X = np.repeat([[1.0, 1.0], [2.0, 2.0], [5.0, 5.0]], 3, axis=0)
+    with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+        GaussianMixture(1, covariance_type=name, reg_covar=0).fit(X)
+    assert np.isfinite(GaussianMixture(1, covariance_type=name).fit(X).score(X))
