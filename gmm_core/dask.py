@@ -39,7 +39,7 @@ from gmm_core.data.validation import check_enough_samples, check_sample_weight, 
 from gmm_core.fit import run
 from gmm_core.fit.result import Result, set_attributes
 from gmm_core.infer import score
-from gmm_core.infer.score import Score
+from gmm_core.infer.score import Certainty, Score
 
 _Method = Literal["predict", "predict_proba", "score_samples", "impute"]
 
@@ -70,10 +70,10 @@ class GaussianMixture(mixture.GaussianMixture):
     when there are tasks.
 
     `predict`, `predict_proba`, `score_samples` and `impute` of a collection need no client. They
-    return lazy Dask arrays. `score`, `bic` and `aic` return numbers, which the current scheduler of
-    Dask computes. If `sample_weight` is given and the length of some chunk is unknown, these three
-    methods keep the log-likelihood and the weight of each row in memory until they return. The task
-    graph contains one copy of the model, whatever the number of chunks.
+    return lazy Dask arrays. `score`, `bic`, `aic` and `icl` return numbers, which the current
+    scheduler of Dask computes. If `sample_weight` is given and the length of some chunk is unknown,
+    these methods keep the log-likelihood and the weight of each row in memory until they return.
+    The task graph contains one copy of the model, whatever the number of chunks.
 
     Parameters
     ----------
@@ -453,6 +453,60 @@ chunktype=numpy.ndarray>
             return super().aic(X, sample_weight)
         return self._score(self._collection(X), sample_weight).aic(self._n_parameters())
 
+    def icl(
+        self, X: Any, sample_weight: Any = None, certainty: Certainty = "map"
+    ) -> float:
+        """Return the integrated completed likelihood, BIC − 2 Σ_n w_n log max_k r_nk.
+
+        See `gmm_core.GaussianMixture.icl` for details. With weights, a float64 for each row is kept
+        in memory until the method returns.
+
+        Parameters
+        ----------
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
+        sample_weight : array-like or Dask collection of shape (n_samples,), default=None
+            Non-negative weights w_n; they are 1 by default.
+        certainty : {'map', 'entropy'}, default='map'
+            'entropy' takes BIC − 2 Σ_n w_n Σ_k r_nk log r_nk.
+
+        Returns
+        -------
+        icl : float
+            The smaller it is, the better.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit the model, or X or the weights have values that are not allowed.
+        NotFittedError
+            If the model is not fitted.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> import numpy as np
+        >>> from gmm_core.dask import GaussianMixture
+        >>> X = np.array([[0.0], [2.0], [9.0], [11.0]])
+        >>> gm = GaussianMixture(2, means_init=[[0.0], [10.0]], random_state=0).fit(X)
+        >>> collection = da.from_array(X, chunks=(2, 1))
+        >>> abs(gm.icl(collection) - gm.icl(X)) < 1e-9
+        True
+        """
+        if not dask.is_dask_collection(X):
+            return super().icl(X, sample_weight, certainty)
+        score.check_certainty(certainty)
+        bic = self.bic(X, sample_weight)
+        values = self.predict_proba(X).map_blocks(
+            score.log_certainties, certainty, drop_axis=1, meta=np.empty(0)
+        )
+        if sample_weight is None:
+            return bic - 2 * float(values.sum().compute())
+        if dask.is_dask_collection(sample_weight):
+            sample_weight = weights_array(sample_weight)
+        weighted = self._score_by_rows(values, sample_weight)
+        return bic - 2 * weighted.mean * weighted.weight
+
     def impute(self, X: Any, sample: bool = False) -> Any:
         """Fill missing values with their conditional means; see `gmm_core.GaussianMixture.impute`.
 
@@ -525,7 +579,7 @@ chunktype=numpy.ndarray>
             else:
                 unknown = has_unknown_chunks(X) and np.ndim(sample_weight) > 0
             if unknown:
-                return self._score_by_rows(X, sample_weight)
+                return self._score_by_rows(self._log_likelihood(X), sample_weight)
         n_chunks = X.numblocks[0]
         weights: Any = [sample_weight] * n_chunks  # None, or the weight of every row
         if np.ndim(sample_weight) > 0:
@@ -536,13 +590,12 @@ chunktype=numpy.ndarray>
         pairs = enumerate(zip(rows, weights, strict=True))
         return _combined(dask.compute(*(score_chunk(model, i, x, w) for i, (x, w) in pairs)))
 
-    def _score_by_rows(self, X: da.Array, sample_weight: Any) -> Score:
+    def _score_by_rows(self, log_likelihood: da.Array, sample_weight: Any) -> Score:
         """Return the mean log-likelihood and the total weight if lengths of chunks are unknown.
 
         The chunks of X and of the weights can be aligned only when their lengths are known. The
         log-likelihood of each row is kept until then, so that the rows are computed only once.
         """
-        log_likelihood = self._log_likelihood(X)
         if dask.is_dask_collection(sample_weight):
             log_likelihood, sample_weight = dask.persist(log_likelihood, sample_weight)
         else:

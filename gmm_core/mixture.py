@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -748,8 +748,7 @@ default='kmeans'
         >>> gm.icl([[0.0], [9.0]]) - gm.bic([[0.0], [9.0]]) < 1e-15
         True
         """
-        if certainty not in get_args(Certainty):
-            raise ValueError(f"certainty should be 'map' or 'entropy', but got {certainty!r}")
+        score.check_certainty(certainty)
         rows, model = self._rows(X), self._model()
         bic = score.score(rows, model, sample_weight).bic(self.n_parameters)
         return bic + score.uncertainty(rows, model, sample_weight, certainty)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -194,10 +194,24 @@ def uncertainty(
     total = 0.0
     for start in range(0, len(X), _SCORED_ROWS):
         rows = slice(start, start + _SCORED_ROWS)
-        r = responsibilities(X[rows], model).astype(np.float64, copy=False)
-        if certainty == "map":
-            terms = np.log(r.max(axis=1))
-        else:
-            terms = np.where(r > 0, r * np.log(np.where(r > 0, r, 1)), 0).sum(axis=1)
+        r = responsibilities(X[rows], model)
+        terms = log_certainties(r, certainty)
         total -= 2 * float(terms.sum() if weight is None else weight[rows] @ terms)
     return total
+
+
+def log_certainties(responsibilities: FloatArray, certainty: Certainty) -> Float64Array:
+    """Return log max_k r_nk of each sample for 'map', Σ_k r_nk log r_nk for 'entropy'."""
+    r: Float64Array = responsibilities.astype(np.float64, copy=False)
+    terms: Float64Array
+    if certainty == "map":
+        terms = np.log(r.max(axis=1))
+    else:
+        terms = np.where(r > 0, r * np.log(np.where(r > 0, r, 1)), 0).sum(axis=1)
+    return terms
+
+
+def check_certainty(certainty: object) -> None:
+    """Raise ValueError if `certainty` is none of the choices."""
+    if certainty not in get_args(Certainty):
+        raise ValueError(f"certainty should be 'map' or 'entropy', but got {certainty!r}")

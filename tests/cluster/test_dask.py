@@ -284,6 +284,24 @@ def test_results_are_lazy_and_need_no_client(X: np.ndarray) -> None:
         assert model.aic(rows) == pytest.approx(model.aic(X), rel=1e-12)
 
 
+@pytest.mark.parametrize("certainty", ["map", "entropy"])
+def test_icl(certainty: Any, X: np.ndarray) -> None:
+    model = as_dask(gmm_core.GaussianMixture(K, **EXACT).fit(X))
+    rows, weight = da.from_array(X, chunks=(5000, D)), np.random.default_rng(0).uniform(size=N)
+    kept = rows[rows[:, 0] > -np.inf]  # chunks of unknown lengths
+    with dask.config.set(scheduler="synchronous"):
+        for collection in (rows, kept):
+            expected = model.icl(X, certainty=certainty)
+            found = model.icl(collection, certainty=certainty)
+            assert found == pytest.approx(expected, rel=1e-12)
+            expected = model.icl(X, weight, certainty)
+            for given in (weight, da.from_array(weight, chunks=3000)):
+                found = model.icl(collection, given, certainty)
+                assert found == pytest.approx(expected, rel=1e-12)
+        with pytest.raises(ValueError, match="certainty should be 'map' or 'entropy', but got 3"):
+            model.icl(rows, certainty=3)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("model_type", [np.float32, np.float64])
 @pytest.mark.parametrize("data_type", [np.float32, np.float64, np.int32])
 def test_dtypes_of_results(model_type: Any, data_type: Any, X: np.ndarray) -> None:
