@@ -26,7 +26,7 @@ from gmm_core.data.parameter_validation import (
 from gmm_core.data.validation import check_sample_weight, check_X
 from gmm_core.fit import maximization
 from gmm_core.fit.options import check_options
-from gmm_core.model.covariance import covariance_type_of
+from gmm_core.model.covariance import check_features, covariance_type_of
 from gmm_core.model.parameters import Prepared, prepare
 from gmm_core.model.statistics import Statistics
 
@@ -92,8 +92,8 @@ def log_density(
         'full' (n_components, n_features, n_features) and 'tied' (n_features, n_features). They are
         reciprocal standard deviations for 'diag' (n_components, n_features) and 'spherical'
         (n_components,).
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
-        The type of the covariances.
+    covariance_type : str, default='full'
+        The type of the covariances, one of those of `GaussianMixture`.
     out : ndarray of shape (n_samples, n_components), default=None
         The array for the result. It has the dtype of the result and is C-contiguous, and it does
         not overlap X. By default, a new array is made.
@@ -160,8 +160,8 @@ def responsibilities(
         'full' (n_components, n_features, n_features) and 'tied' (n_features, n_features). They are
         reciprocal standard deviations for 'diag' (n_components, n_features) and 'spherical'
         (n_components,).
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
-        The type of the covariances.
+    covariance_type : str, default='full'
+        The type of the covariances, one of those of `GaussianMixture`.
     out : ndarray of shape (n_samples, n_components), default=None
         The array for the result. It has the dtype of the result and is C-contiguous, and it does
         not overlap X. By default, a new array is made.
@@ -232,8 +232,8 @@ def expectation_step(
         'full' (n_components, n_features, n_features) and 'tied' (n_features, n_features). They are
         reciprocal standard deviations for 'diag' (n_components, n_features) and 'spherical'
         (n_components,).
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
-        The type of the covariances.
+    covariance_type : str, default='full'
+        The type of the covariances, one of those of `GaussianMixture`.
     out : tuple of two ndarray, default=None
         The arrays for the results, of shapes (n_samples,) and (n_samples, n_components). They have
         the dtype of the results and are C-contiguous, and they do not overlap X. By default, new
@@ -314,8 +314,8 @@ def sufficient_statistics(
         The samples.
     responsibilities : array-like of shape (n_samples, n_components)
         Responsibilities r_nk. They are not negative, and their rows may have any sum.
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
-        The type of the covariances for which the sums are taken.
+    covariance_type : str
+        The type of the covariances for which the sums are taken, one of those of `GaussianMixture`.
     shift : array-like of shape (n_components, n_features)
         The origins c_k of the moments. The result of the M-step is more accurate if they are near
         the new means.
@@ -366,7 +366,7 @@ def sufficient_statistics(
     r = np.ascontiguousarray(r, samples.dtype)
     K, D = r.shape[1], samples.shape[1]
     origin = check_means(shift, K, D, name="shift")
-    covariance_type_of(covariance_type)
+    check_features(covariance_type_of(covariance_type), D)
     weight = check_sample_weight(sample_weight, len(samples))
     data = ArrayPass(samples, weight, K, covariance_type, _checked_n_threads(n_threads))
     return _kept(data.statistics(origin, lambda rows: r[rows]), out)
@@ -403,8 +403,8 @@ def accumulate(
         'full' (n_components, n_features, n_features) and 'tied' (n_features, n_features). They are
         reciprocal standard deviations for 'diag' (n_components, n_features) and 'spherical'
         (n_components,).
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
-        The type of the covariances.
+    covariance_type : str, default='full'
+        The type of the covariances, one of those of `GaussianMixture`.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights w_n of the samples. They are not negative, and at least one of them is positive.
         None means a weight of 1 for every sample.
@@ -557,6 +557,7 @@ def _pass(
     if len(shape) != 2 or not shape[0]:
         raise ValueError(f"means has shape {shape}, expected (n_components, n_features)")
     K, D = shape[0], X.shape[1]
+    check_features(kind, D)
     prepared = prepare(
         np.ones(K) if weights is None else check_weights(weights, K),
         check_means(means, K, D),

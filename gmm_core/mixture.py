@@ -87,8 +87,9 @@ default='full'
         per sample.
     reg_covar : float or array-like of shape (n_features,), default=1e-6
         Regularisation that is added to the diagonal of every covariance, in squared units of the
-        data. An array has a number for each feature; its mean is added to a 'spherical' variance.
-        With ``1e-6 * X.var(axis=0)``, the regularisation is relative to the scale of each feature.
+        data, before covariances are made equal in volume, shape or orientation. An array has a
+        number for each feature; its mean is added to the variance of a spherical type. With
+        ``1e-6 * X.var(axis=0)``, the regularisation is relative to the scale of each feature.
     max_iter : int, default=100
         Largest number of iterations of EM. With 0, the fitted model is the start of EM.
     n_init : int, default=1
@@ -166,7 +167,8 @@ default='kmeans'
         Covariances Σ_k, of shape (n_components, n_features, n_features) for 'full',
         (n_features, n_features) for 'tied', (n_components, n_features) for 'diag', and
         (n_components,) for 'spherical'. Models whose name ends in II have the last shape, other
-        models that end in I that of 'diag', EEE that of 'tied', and all others that of 'full'.
+        models that end in I that of 'diag', EEE that of 'tied', E and V that of 'spherical', and
+        all others that of 'full'.
     volume_, shape_, orientation_ : ndarray
         Volumes λ_k (n_components,), shapes A_k (n_components, n_features) in descending order, and
         orientations D_k (n_components, n_features, n_features) with a principal axis in each
@@ -715,7 +717,7 @@ default='kmeans'
     ) -> float:
         """Return the integrated completed likelihood, BIC − 2 Σ_n w_n log max_k r_nk.
 
-        It prefers components that are well apart. The model with the lowest criterion is the best;
+        It prefers components that are well apart. The model with the lowest ICL is the best;
         mclust's criterion is this one with the sign changed.
 
         Parameters
@@ -871,6 +873,7 @@ default='kmeans'
 
     def _decomposed(self) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return volumes, shapes and orientations; see `CovarianceType.decompose`."""
+        self._model()  # raises if there is none
         kind = COVARIANCE_TYPES[self.covariance_type]
         return kind.decompose(np.asarray(self.covariances_, np.float64), *np.shape(self.means_))
 

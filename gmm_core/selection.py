@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
+from gmm_core.core.random import check_random_state
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import Float64Array, Labels
 from gmm_core.data.arrays import ArrayPass
@@ -95,7 +96,7 @@ class Table(list[Row]):
             lines.append(
                 [row.covariance_type, str(row.n_components)]
                 + [f"{x:.2f}" if isinstance(x, float) else str(x) for x in numbers]
-                + [str(row.n_iter), note[:40]]
+                + [str(row.n_iter), note]
             )
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
@@ -198,7 +199,7 @@ def select(
     criterion: Criterion = "bic",
     *,
     sample_weight: npt.ArrayLike | None = None,
-    random_state: int | None = 0,
+    random_state: int | np.random.RandomState | None = 0,
     n_threads: int | None = None,
     verbose: int = 0,
     **params: Any,
@@ -219,14 +220,17 @@ default=('full', 'tied', 'diag', 'spherical')
         The criterion of the choice; the lowest is the best.
     sample_weight : array-like of shape (n_samples,), default=None
         See `GaussianMixture.fit`.
-    random_state : int or None, default=0
-        Seed of each fit.
+    random_state : int, RandomState instance or None, default=0
+        Seed of each fit, so that fits with as many components begin at the same clusters. An
+        instance draws one seed for all fits, and so does NumPy's global generator for None.
     n_threads : int or None, default=None
         See `GaussianMixture`. Results are bit-identical for any number of threads.
     verbose : int, default=0
         1 shows on standard error how many fits have been made, and the time to go.
     **params
-        Further parameters of `GaussianMixture`, but for `checkpoint` and `warm_start`.
+        Further parameters of `GaussianMixture`; not `covariance_type`, `checkpoint` and
+        `warm_start`. Small fits run side by side, so that a callable `init_params` is called by
+        several threads at once.
 
     Returns
     -------
@@ -247,17 +251,15 @@ default=('full', 'tied', 'diag', 'spherical')
     >>> selection.best.covariance_type, selection.best.n_components
     ('EII', 3)
     """
-    if criterion not in get_args(Criterion):
+    if not (isinstance(criterion, str) and criterion in get_args(Criterion)):
         raise ValueError(f"criterion should be one of 'bic', 'aic', 'icl', but got {criterion!r}")
-    if isinstance(n_components, str):
-        raise TypeError(f"n_components should be integers, but got {n_components!r}")
-    counts = [n_components] if isinstance(n_components, (int, np.integer)) else list(n_components)
-    if not counts:
-        raise ValueError("n_components is empty, expected at least one number of components")
+    counts = _counts(n_components)
     for name, instead in _REFUSED.items():
         if name in params:
             raise TypeError(f"select has no parameter {name!r}{instead}")
     threads = effective_n_threads(n_threads)
+    if random_state is None or not isinstance(random_state, (int, np.integer)):
+        random_state = int(check_random_state(random_state).randint(2**31))
     model = GaussianMixture(random_state=random_state, n_threads=n_threads, **params)
     rows = np.asarray(X) if isinstance(X, (list, tuple)) else X
     types = _types(covariance_types, rows)
@@ -298,32 +300,47 @@ default=('full', 'tied', 'diag', 'spherical')
                     raise
         else:
             results = list(_watched((fit(job, n_threads) for job in jobs), len(jobs), verbose))
-    fitted = [
-        (row.collapsed, getattr(row, criterion), i)
-        for i, (row, found) in enumerate(results)
-        if found is not None
-    ]
+    fitted = [(row, found) for row, found in results if found is not None]
     if not fitted:
         raise ValueError(f"all fits failed, the last because: {results[-1][0].failure}")
-    best = results[min(fitted)[2]][1]
-    assert best is not None
+    fitted = [(row, found) for row, found in fitted if not row.collapsed] or fitted
+    values = [float(getattr(row, criterion)) for row, _ in fitted]
+    # Models may be the same but for rounding, as the ellipsoids are for K = 1: the first is chosen.
+    bound = min(values) + 1e-10 * abs(min(values))
+    best = next(found for value, (_, found) in zip(values, fitted, strict=True) if value <= bound)
     best.n_threads = n_threads
     return Selection(best, Table(row for row, _ in results), criterion)
+
+
+def _counts(n_components: Any) -> list[int]:
+    """Return the numbers of components to try, checked."""
+    several = isinstance(n_components, Iterable) and not isinstance(n_components, str)
+    counts = list(n_components) if several else [n_components]
+    if not counts:
+        raise ValueError("n_components is empty, expected at least one number of components")
+    for K in counts:
+        if not isinstance(K, (int, np.integer)):
+            raise TypeError(f"n_components should be integers, but got {n_components!r}")
+    return [int(K) for K in counts]
 
 
 def _types(covariance_types: str | Iterable[str], X: Any) -> list[str]:
     """Return the names of the types to try, checked."""
     names: list[str]
-    if covariance_types == "all":
-        names = list(UNIVARIATE if np.shape(X)[1:] == (1,) else FOURTEEN)
-    elif isinstance(covariance_types, str):
+    if isinstance(covariance_types, str):
         names = [covariance_types]
-    else:
+        if covariance_types == "all":
+            names = list(UNIVARIATE if np.shape(X)[1:] == (1,) else FOURTEEN)
+    elif isinstance(covariance_types, Iterable):
         names = list(covariance_types)
+    else:
+        raise TypeError(
+            f"covariance_types should be names, or 'all', but got {covariance_types!r}"
+        )
     if not names:
         raise ValueError("covariance_types is empty, expected at least one name, or 'all'")
     for name in names:
-        if name not in COVARIANCE_TYPES:
+        if not isinstance(name, str) or name not in COVARIANCE_TYPES:
             raise ValueError(
                 f"covariance_types should be names among {', '.join(COVARIANCE_TYPES)}, or 'all', "
                 f"but got {name!r}"

@@ -6,7 +6,7 @@ Govaert 1995). A name of three letters says for volume, shape and orientation wh
 covariance that the type without constraints has; n is the sum of the counts. An empty component gives nothing to
 what is shared; what is its own comes from the pooled covariance.
 """
-from libc.math cimport cos, exp, fabs, log, M_PI, pow, sin
+from libc.math cimport cos, exp, fabs, INFINITY, log, M_PI, pow, sin
 
 from diag cimport diag_covariances
 from eigen cimport eigenvectors, rotate, rotate_columns
@@ -19,6 +19,7 @@ from spherical cimport spherical_covariances
 cdef enum:
     MOST_STEPS = 10000      # of an alternating M-step
     MOST_SWEEPS = 500       # over the pairs of axes
+    SWEEPS_OF_START = 10    # from each start, the best of which is then improved to the end
     ANGLES = 16             # at which a rotation is tried before its angle is refined
 
 
@@ -135,8 +136,7 @@ cdef inline void volumes_and_shape(
     # log-likelihood up to a constant. That is flat at its minimum, and stops falling when the volumes have half
     # of their digits only; so the steps end when the volumes stop changing.
     cdef Py_ssize_t K = s.n_components, D = s.n_features, k, d, _step
-    cdef double g, own
-    cdef bint changed
+    cdef double g, own, change, last = INFINITY
     for k in range(K):
         volume[k] = 1
     for _step in range(MOST_STEPS):
@@ -150,15 +150,21 @@ cdef inline void volumes_and_shape(
             return      # a variance of 0 in all components: the factors will fail
         for d in range(D):
             shape[d] /= g
-        changed = False
+        change = 0
         for k in range(K):
             own = 0
             for d in range(D):
                 own += C[k * component + d * axis] / shape[d] / D
-            changed = changed or fabs(own - volume[k]) > 4 * EPS * own
+            change = max(change, fabs(own - volume[k]) / own if own > 0 else 0)
             volume[k] = own
-        if not changed:
+        if settled(change, last):
             return
+        last = change
+
+
+cdef inline bint settled(double change, double last) noexcept nogil:
+    """Whether the largest relative change of the volumes is rounding error: within EPS, or small and not falling"""
+    return change <= 4 * EPS or (change < 1e-10 and change >= last)
 
 
 # ---- ellipsoids ----
@@ -260,8 +266,7 @@ cdef inline void vee_covariances(
     cdef double* L = A + D * D
     cdef double* B = L + D * D
     cdef double* inverse = B + D * D
-    cdef double g, total
-    cdef bint changed
+    cdef double g, total, change, last = INFINITY
     full_covariances(s, C)
     for k in range(K):
         volume[k] = 1
@@ -283,15 +288,16 @@ cdef inline void vee_covariances(
                 for k in range(i, D):
                     total += B[k * D + i] * B[k * D + j]
                 inverse[i * D + j] = inverse[j * D + i] = total * g
-        changed = False
+        change = 0
         for k in range(K):
             total = 0
             for i in range(D * D):
                 total += C[k * D * D + i] * inverse[i] / D
-            changed = changed or fabs(total - volume[k]) > 4 * EPS * total
+            change = max(change, fabs(total - volume[k]) / total if total > 0 else 0)
             volume[k] = total
-        if not changed:
+        if settled(change, last):
             break
+        last = change
     for k in range(K):
         for i in range(D * D):
             C[k * D * D + i] = volume[k] * A[i] / g
@@ -350,7 +356,7 @@ cdef inline void common_axes(
                 Q[i] = 0
             for i in range(D):
                 Q[i * D + i] = 1
-        value = improve_axes(s, C, T, Q, A, means, equal_volume)
+        value = improve_axes(s, C, T, Q, A, means, equal_volume, SWEEPS_OF_START)
         if not value < 1e308:   # a component has no extent along an axis: the factor of its covariance will fail
             return
         if value < lowest:
@@ -359,6 +365,7 @@ cdef inline void common_axes(
                 best[i] = Q[i]
         if s.before != NULL:
             break
+    improve_axes(s, C, T, best, A, means, equal_volume, MOST_SWEEPS)
     transform(C, best, T, A, K, D)
     if equal_volume:
         for k in range(K):
@@ -416,15 +423,16 @@ cdef inline double improve_axes(
     double* A,              # TMP   (D, D)
     double* means,          # TMP   (K,)
     bint equal_volume,
+    Py_ssize_t n_sweeps,
 ) noexcept nogil:
-    """Rotate each pair of axes in turn until the objective does not fall any more; return it"""
+    """Rotate each pair of axes in turn until the objective does not fall any more, in n_sweeps at most; return it"""
     # Most sweeps take a step of Newton for each pair. Only a sweep that has looked at all angles can be the last.
     cdef Py_ssize_t K = s.n_components, D = s.n_features, k, i, j, _sweep
     cdef double phi, c, sn, value, previous = objective_of(s, C, Q, T, A, means, equal_volume)
     cdef double rounding = EPS * (previous if equal_volume else D * sum_of_counts(s))
     cdef double* t
-    cdef bint thorough = s.before == NULL
-    for _sweep in range(MOST_SWEEPS):
+    cdef bint thorough = False
+    for _sweep in range(n_sweeps):
         for i in range(D):
             for j in range(i + 1, D):
                 phi = best_angle(s, T, means, i, j, equal_volume, thorough)

@@ -290,3 +290,12 @@ def test_n_threads_is_checked(n_threads: Any) -> None:
         with pytest.raises(ValueError, match="'n_threads' .* must be a non-zero int or None. Got"):
             call(n_threads=n_threads)
         call(n_threads=2**40)
+
+
+@pytest.mark.parametrize("name", ["E", "V"])
+def test_types_of_one_feature(name: str) -> None:
+    X, means = np.zeros((5, 2)), [[0.0, 0.0], [3.0, 3.0]]
+    with pytest.raises(ValueError, match=f"covariance_type='{name}' is for data of one feature"):
+        gmm_core.log_density(X, means, [1.0, 1.0], name)
+    with pytest.raises(ValueError, match=f"covariance_type='{name}' is for data of one feature"):
+        gmm_core.sufficient_statistics(X, np.full((5, 2), 0.5), name, means)

@@ -129,6 +129,8 @@ def test_one_feature() -> None:
         ({"n_components": [1, 500]}, "n_components goes up to 500, but X has 300 samples"),
         ({"covariance_types": []}, "covariance_types is empty"),
         ({"covariance_types": ["full", "VVX"]}, "names among full, .*VVV.*, or 'all', but got 'VVX'"),
+        ({"covariance_types": [["full"]]}, r"names among .*, but got \['full'\]"),
+        ({"criterion": ["bic"]}, r"criterion should be one of .*, but got \['bic'\]"),
         ({"criterion": "dic"}, "criterion should be one of 'bic', 'aic', 'icl', but got 'dic'"),
         ({"tol": -1}, "'tol' parameter"),
     ],
@@ -142,6 +144,9 @@ def test_bad_input(params: dict[str, Any], message: str) -> None:
     ("params", "message"),
     [
         ({"n_components": "3"}, "n_components should be integers, but got '3'"),
+        ({"n_components": None}, "n_components should be integers, but got None"),
+        ({"n_components": [1, "a"]}, r"n_components should be integers, but got \[1, 'a'\]"),
+        ({"covariance_types": None}, "covariance_types should be names, or 'all', but got None"),
         ({"covariance_type": "full"}, "no parameter 'covariance_type', give covariance_types"),
         ({"checkpoint": "state.npz"}, "no parameter 'checkpoint'"),
         ({"warm_start": True}, "no parameter 'warm_start'"),
@@ -153,8 +158,25 @@ def test_bad_types(params: dict[str, Any], message: str) -> None:
         select(**({"X": three_groups()} | params))
 
 
-def test_n_components_of_numpy() -> None:
+def test_arguments_of_numpy() -> None:
     assert select(three_groups(), np.int64(2), "EII").best.n_components == 2
+    found = select(three_groups(), np.arange(1, 3), np.array(["EII", "full"]))
+    assert type(found.table[0].n_components) is int
+
+
+def test_the_first_of_equal_models_is_chosen() -> None:
+    assert select(three_groups(), 1, ["VEE", "full", "EEE"]).best.covariance_type == "VEE"
+    assert select(three_groups(), 1, ["EEE", "VEE", "full"]).best.covariance_type == "EEE"
+
+
+def test_a_random_state_is_drawn_from_once() -> None:
+    found = [
+        select(three_groups(), [2, 4], ["EII", "full"], random_state=np.random.RandomState(3),
+               n_threads=n_threads).table
+        for n_threads in (1, 2, 2)
+    ]  # fmt: skip
+    bics = [[row.bic for row in table] for table in found]
+    assert bics[0] == bics[1] == bics[2]
 
 
 def test_icl() -> None:

@@ -213,5 +213,5 @@ def log_certainties(responsibilities: FloatArray, certainty: Certainty) -> Float
 
 def check_certainty(certainty: object) -> None:
     """Raise ValueError if `certainty` is none of the choices."""
-    if certainty not in get_args(Certainty):
+    if not (isinstance(certainty, str) and certainty in get_args(Certainty)):
         raise ValueError(f"certainty should be 'map' or 'entropy', but got {certainty!r}")

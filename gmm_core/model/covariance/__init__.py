@@ -79,5 +79,6 @@ def check_features(kind: CovarianceType, n_features: int) -> None:
     """Raise ValueError if a covariance type is not one for this number of features."""
     if kind.n_features not in (None, n_features):
         raise ValueError(
-            f"covariance_type={kind.name!r} is for data of one feature, but X has {n_features}"
+            f"covariance_type={kind.name!r} is for data of one feature, but got {n_features} "
+            "features"
         )
