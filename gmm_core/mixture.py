@@ -857,9 +857,10 @@ default='kmeans'
 
         They are in descending order. Spherical covariances do not have this attribute.
         """
+        decomposed = self._decomposed()
         if not COVARIANCE_TYPES[self.covariance_type].has_shape:
             raise AttributeError(f"covariance_type={self.covariance_type!r} has no shape_")
-        return self._decomposed()[1]
+        return decomposed[1]
 
     @property
     def orientation_(self) -> Float64Array:
@@ -867,9 +868,10 @@ default='kmeans'
 
         Spherical and diagonal covariances do not have this attribute.
         """
+        decomposed = self._decomposed()
         if not COVARIANCE_TYPES[self.covariance_type].has_orientation:
             raise AttributeError(f"covariance_type={self.covariance_type!r} has no orientation_")
-        return self._decomposed()[2]
+        return decomposed[2]
 
     def _decomposed(self) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return volumes, shapes and orientations; see `CovarianceType.decompose`."""

@@ -278,3 +278,11 @@ def test_alternating_steps_end_where_rounding_begins(name: str) -> None:
     model = GaussianMixture(3, covariance_type=name, random_state=0, reg_covar=0, tol=0, max_iter=6)
     bounds = np.array(model.fit(X).lower_bounds_)
     assert (np.diff(bounds) >= -1e-12 * abs(bounds[:-1])).all()
+
+
+def test_a_model_that_is_not_fitted_has_no_volume() -> None:
+    for model in (GaussianMixture(), GaussianMixture(covariance_type="EIX")):  # type: ignore[arg-type]
+        for name in ("volume_", "shape_", "orientation_"):
+            assert not hasattr(model, name)
+    with pytest.raises(ValueError, match="not fitted"):
+        _ = GaussianMixture().volume_
