@@ -49,6 +49,7 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr(
             module, "maximization", import_module(f"gmm_core._maximization_{level}")
         )
+    monkeypatch.setattr(dispatch, "hierarchy", import_module(f"gmm_core._hierarchy_{level}"))
     return level
 
 

@@ -11,7 +11,12 @@ import numpy.typing as npt
 
 from gmm_core._build_config import LEVELS
 from gmm_core._cpu import supported_levels
-from gmm_core.core.signatures import ExpectationKernels, KMeansKernels, MaximizationKernels
+from gmm_core.core.signatures import (
+    ExpectationKernels,
+    HierarchyKernels,
+    KMeansKernels,
+    MaximizationKernels,
+)
 
 VARIABLE = "GMM_CORE_ISA"  # the environment variable that forces a level
 
@@ -43,6 +48,7 @@ _BY_TYPE: dict[np.dtype[Any], tuple[ExpectationKernels, KMeansKernels]] = {
     np.dtype(np.float64): (_load(f"_expectation_{LEVEL}_f64"), _load(f"_kmeans_{LEVEL}_f64")),
 }
 maximization: MaximizationKernels = _load(f"_maximization_{LEVEL}")
+hierarchy: HierarchyKernels = _load(f"_hierarchy_{LEVEL}")
 
 
 def expectation(dtype: npt.DTypeLike) -> ExpectationKernels:

@@ -55,6 +55,15 @@ class KMeansKernels(Protocol):
     ) -> int: ...
 
 
+class HierarchyKernels(Protocol):
+    """The functions of src/_hierarchy.pyx, the kernel of hierarchical clusters."""
+
+    def agglomerate(
+        self, means: Double, counts: Double, mergers: Status, scatters: Double, costs: Double,
+        sums: Double, links: Status, matrix: Double, floor: float, negligible: float,
+    ) -> int: ...
+
+
 class MaximizationKernels(Protocol):
     """The functions of src/_maximization.pyx, the kernels of the M-step and of factors."""
 

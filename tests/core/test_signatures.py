@@ -15,6 +15,7 @@ BUILDS = [
         (signatures.ExpectationKernels, "_expectation", ("_f32", "_f64")),
         (signatures.KMeansKernels, "_kmeans", ("_f32", "_f64")),
         (signatures.MaximizationKernels, "_maximization", ("",)),
+        (signatures.HierarchyKernels, "_hierarchy", ("",)),
     )
     for level in LEVELS
     for suffix in suffixes

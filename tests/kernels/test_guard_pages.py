@@ -33,6 +33,7 @@ from gmm_core.data import passes
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.fit import kmeans as km
 from gmm_core.fit import maximization
+from gmm_core.fit.hierarchical import hierarchical_tree
 from gmm_core.model import parameters
 from gmm_core.model.covariance import COVARIANCE_TYPES, base, matrices, variances
 from gmm_core.model.parameters import prepare
@@ -147,6 +148,7 @@ def run_case(case: Case) -> None:
     lloyd.step(p.means, np.empty(n, dtype))
     km.kmeans(data, min(K, n), np.random.RandomState(0), tol=0.0)
     km._Seeding(data).step(np.intp(0), np.array([0, n - 1]))
+    hierarchical_tree(X[:20])
     x, y = rng.normal(size=n).astype(dtype), rng.normal(size=n)
     data._kernels.exp_log(x, np.empty_like(x), y, np.empty_like(y))
 
@@ -166,7 +168,9 @@ def run_cases(dtype: str) -> None:
 
 def public_functions() -> list[tuple[Any, str]]:
     """Return (module, name) for every function of the kernels."""
-    modules = (*dispatch._BY_TYPE[np.dtype(np.float64)], dispatch.maximization)
+    modules = (
+        *dispatch._BY_TYPE[np.dtype(np.float64)], dispatch.maximization, dispatch.hierarchy,
+    )
     names = [(module, name) for module in modules for name in dir(module) if name[0] != "_"]
     return [(module, name) for module, name in names if callable(getattr(module, name))]
 
@@ -199,6 +203,7 @@ class Pages:
             dispatch._BY_TYPE[dtype] = tuple(wrap(module) for module in modules)
         for module in (dispatch, base, matrices, variances, parameters, maximization):
             module.maximization = wrap(module.maximization)
+        dispatch.hierarchy = wrap(dispatch.hierarchy)
 
     def _guarded(self, name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
         roles = arguments(kernel)
