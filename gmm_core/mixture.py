@@ -95,11 +95,17 @@ default='full'
     n_init : int, default=1
         Number of starts, of which the one with the largest log-likelihood is kept. A start that
         fails numerically is skipped with a warning.
-    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'} or callable, \
-default='kmeans'
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'hierarchical'} or \
+callable, default='kmeans'
         The method that finds a start. 'kmeans' makes the start from the clusters of k-means.
         'k-means++' and 'random_from_data' take samples as means, chosen by k-means++ or at random,
-        with the covariance of all data. 'random' draws random responsibilities. A callable
+        with the covariance of all data. 'random' draws random responsibilities. 'hierarchical'
+        merges rows into clusters by model-based agglomeration (Fraley 1998), with the default
+        criterion and the default scaling of mclust: VVV and SVD. It has no random part but the
+        choice of the rows if there are more than `init_size`, so that one start is enough. Its time
+        and its memory (4 bytes) grow with the square of the number of rows. It counts a weight as a
+        number of rows. The unit is the smallest weight if all weights are whole multiples of it,
+        and otherwise the mean weight. A callable
         ``f(X, n_components, random_state)`` returns responsibilities of shape
         (n_samples, n_components) or integer labels of shape (n_samples,). X contains only rows of
         positive weight (at most `init_size` rows). The result has one entry for each row of this X.
@@ -137,7 +143,8 @@ default='kmeans'
         Largest number of rows from which `init_params` finds a start. Larger data are divided into
         `init_size` consecutive parts of equal total weight, and one row is drawn from each part
         with probability proportional to its weight. None means 3,000,000 / (n_features + 4), but at
-        least 10 · n_components · n_features.
+        least 10 · n_components · n_features. For 'hierarchical', None means 2,000, but at least
+        n_components.
     checkpoint : str, path or None, default=None
         Path of a file for the state of a fit. The file is replaced, in one step, after every
         `checkpoint_interval`-th iteration, and deleted when the fit has ended. If it exists when a

@@ -114,7 +114,7 @@ def parameters(draw: Any, D: int) -> dict[str, Any]:
         "reg_covar": draw(st.sampled_from((1e-6, 0, 0, 1e-3, 1e10, [1e-6] * D, np.zeros(D)))),
         "max_iter": draw(st.sampled_from((100, 0, 1, 2, 7))),
         "n_init": draw(st.sampled_from((1, 1, 3))),
-        "init_params": draw(st.sampled_from(("kmeans", "k-means++", "random", "random_from_data"))),
+        "init_params": draw(st.sampled_from(("kmeans", "k-means++", "random", "random_from_data", "hierarchical"))),
         "random_state": draw(st.integers(0, 9)),
         "warm_start": draw(st.booleans()),
         "n_threads": draw(st.sampled_from((1, 1, None, 2))),

@@ -60,7 +60,7 @@ def by_distance(X, n_components, random_state):
 
 @unconverged
 @all_types
-@pytest.mark.parametrize("method", ["kmeans", *POINTS, by_place, by_distance])
+@pytest.mark.parametrize("method", ["kmeans", "hierarchical", *POINTS, by_place, by_distance])
 def test_a_weight_of_two_counts_a_row_twice(method, covariance_type):
     X = groups(800)
     weight = np.random.default_rng(1).integers(0, 4, len(X))
@@ -85,7 +85,7 @@ def test_a_weight_of_two_counts_a_row_twice(method, covariance_type):
 
 @unconverged
 @all_types
-@pytest.mark.parametrize("method", ["kmeans", "random", *POINTS, by_place, by_distance])
+@pytest.mark.parametrize("method", ["kmeans", "random", "hierarchical", *POINTS, by_place, by_distance])
 def test_a_row_of_weight_zero_is_absent(method, covariance_type):
     X = groups(800)
     weight = np.random.default_rng(2).choice([0.0, 0.5, 1.7], len(X))
@@ -177,7 +177,7 @@ def test_kmeans_plus_plus_never_draws_a_row_of_weight_zero():
     assert model.score(X, sample_weight=weight) > -3.53
 
 
-@pytest.mark.parametrize("method", ["kmeans", "random", *POINTS])
+@pytest.mark.parametrize("method", ["kmeans", "random", "hierarchical", *POINTS])
 @unconverged
 @pytest.mark.filterwarnings("ignore:component")
 def test_weights_that_vanish_beside_the_largest(method):

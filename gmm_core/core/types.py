@@ -24,5 +24,5 @@ CovarianceName = Literal[
     "EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE",
     "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV", "E", "V",
 ]  # fmt: skip
-StartName = Literal["kmeans", "k-means++", "random", "random_from_data"]
+StartName = Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"]
 MissingName = Literal["error", "marginalize"]

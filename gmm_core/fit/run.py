@@ -27,7 +27,7 @@ from gmm_core.data.parameter_validation import (
 )
 from gmm_core.data.passes import Pass
 from gmm_core.data.patterns import has_missing
-from gmm_core.data.subset import NO_ROWS, Totals, subset_size
+from gmm_core.data.subset import NO_ROWS, Totals
 from gmm_core.data.validation import check_enough_samples, check_sample_weight
 from gmm_core.fit.checkpoints import Checkpoint
 from gmm_core.fit.kmeans import kmeans
@@ -36,7 +36,13 @@ from gmm_core.fit.maximization import maximum_likelihood
 from gmm_core.fit.options import Options
 from gmm_core.fit.restarts import Schedule, State, best_of_starts
 from gmm_core.fit.result import Result, attributes_of
-from gmm_core.fit.starts import Cluster, GivenParameters, start_from_data, start_from_given
+from gmm_core.fit.starts import (
+    Cluster,
+    GivenParameters,
+    rows_of_start,
+    start_from_data,
+    start_from_given,
+)
 from gmm_core.model.attributes import mixture_from
 from gmm_core.model.collapse import collapsed_components
 from gmm_core.model.covariance import COVARIANCE_TYPES, check_features
@@ -154,7 +160,7 @@ def fit_pass(
     if options.checkpoint is not None and options.random_state is None:
         # A resumed fit sets the state of its generator, which must not be NumPy's global one.
         random_state = np.random.RandomState(random_state.randint(2**31))
-    size = subset_size(options.init_size, K, D)
+    size = rows_of_start(options.init_size, options.init_params, K, D)
     subset_seed = random_state.randint(2**31) if totals.n_present > size else None
     schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
     checkpoint, state = None, None

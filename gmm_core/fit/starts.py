@@ -1,4 +1,8 @@
-"""The starts of EM: k-means clusters, points of the data, random numbers, or given parameters."""
+"""The starts of EM.
+
+They come from k-means clusters, hierarchical clusters, points of the data, random numbers, a
+callable, or given parameters.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ import numpy as np
 
 from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Indices, Labels, RegCovar
 from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.subset import subset_size
+from gmm_core.fit.hierarchical import N_ROWS, hierarchical_tree
 from gmm_core.fit.kmeans import draw_rows, kmeans, seed_rows
 from gmm_core.fit.maximization import maximization_step
 from gmm_core.fit.options import InitCallable
@@ -31,6 +37,15 @@ class GivenParameters(NamedTuple):
     weights: Float64Array | None
     means: Float64Array | None
     precisions: Float64Array | None
+
+
+def rows_of_start(
+    init_size: int | None, method: str | InitCallable, n_components: int, n_features: int
+) -> int:
+    """Return the largest number of rows that a method finds a start from; see `subset_size`."""
+    if init_size is None and method == "hierarchical":
+        return max(N_ROWS, n_components)
+    return subset_size(init_size, n_components, n_features)
 
 
 def start_from_given(given: GivenParameters, covariance_type: str) -> Mixture | None:
@@ -58,7 +73,7 @@ def start_from_data(
         A pass over the rows that the start is found from.
     lacking : float or ndarray of shape (n_features,)
         The amount that has to be added to the variances of these rows; see `StartRows`.
-    method : {'kmeans', 'k-means++', 'random', 'random_from_data'} or callable
+    method : {'kmeans', 'k-means++', 'random', 'random_from_data', 'hierarchical'} or callable
         A callable ``f(X, n_components, random_state)`` returns responsibilities of shape
         (n_samples, n_components) or labels of shape (n_samples,).
     given : GivenParameters
@@ -113,6 +128,9 @@ def _find(
         return _from_random(data, random_state, reg_covar)
     if method == "kmeans":
         return _from_kmeans(data, random_state, reg_covar, cluster)
+    if method == "hierarchical":
+        tree = hierarchical_tree(data.X, _weight(data))
+        return _from_labels(data, tree.labels(data.n_components), reg_covar)
     if method == "k-means++":
         return _from_points(data, seed_rows(data, data.n_components, random_state), reg_covar)
     assert method == "random_from_data"
@@ -248,6 +266,14 @@ def _from_random(
     return _about_own_means(lambda c: data.statistics(c, draw), shift, reg_covar, data.n_threads)
 
 
+def _from_labels(data: ArrayPass, labels: Labels, reg_covar: RegCovar) -> Mixture:
+    """Run the M-step with given labels as responsibilities."""
+    shift = np.repeat(_moments_of_features(data).shift, data.n_components, axis=0)
+    return _about_own_means(
+        lambda c: data.statistics(c, labels=labels), shift, reg_covar, data.n_threads
+    )
+
+
 def _from_callable(
     data: ArrayPass,
     function: InitCallable,
@@ -268,7 +294,6 @@ def _from_callable(
     made: AnyArray = np.asarray(answer)
     if made.ndim and len(made) == len(sample_weight) > n:
         made = made[sample_weight > 0]
-    shift = np.repeat(_moments_of_features(data).shift, K, axis=0)
     if made.shape == (n,):
         if made.dtype.kind not in "iu":
             raise TypeError(
@@ -279,10 +304,7 @@ def _from_callable(
                 f"labels that init_params returns must be in [0, {K}), "
                 f"got {made.min()} to {made.max()}"
             )
-        labels = np.ascontiguousarray(made, dtype=np.int64)
-        return _about_own_means(
-            lambda c: data.statistics(c, labels=labels), shift, reg_covar, data.n_threads
-        )
+        return _from_labels(data, np.ascontiguousarray(made, dtype=np.int64), reg_covar)
     if made.shape != (n, K):
         raise ValueError(
             f"init_params must return, for the rows it was given, responsibilities of shape "
@@ -301,6 +323,7 @@ def _from_callable(
             "in every row"
         )
     responsibilities: AnyArray = np.ascontiguousarray(made, dtype=data.X.dtype)
+    shift = np.repeat(_moments_of_features(data).shift, K, axis=0)
     return _about_own_means(
         lambda c: data.statistics(c, responsibilities.__getitem__), shift, reg_covar, data.n_threads
     )

@@ -29,7 +29,7 @@ def to_sklearn(model: Any) -> GaussianMixture:
         ) from error
     params = {name: getattr(model, name) for name in GaussianMixture().get_params()}
     params["covariance_type"] = COVARIANCE_TYPES[model.covariance_type].sklearn_name
-    if callable(params["init_params"]):
+    if callable(params["init_params"]) or params["init_params"] == "hierarchical":
         del params["init_params"]
     other = GaussianMixture(**params)
     for name in ATTRIBUTES:

@@ -66,7 +66,7 @@ def test_batches_are_cut_and_joined_at_the_chunks(n_components):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data"])
+@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data", "hierarchical"])
 def test_weights_types_and_starts(dtype, init_params):
     X, weight = data(dtype), np.random.RandomState(1).rand(N) * 1e12
     weight[::7] = 0

@@ -253,7 +253,7 @@ def test_a_pattern_with_a_tiny_weight():
 
 
 @all_types
-@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data"])
+@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data", "hierarchical"])
 def test_the_likelihood_never_falls(make_problem, covariance_type, init_params):
     X = with_missing_values(make_problem(covariance_type, 400, 3, 4).X)
     model = marginalizing(3, covariance_type, init_params=init_params, reg_covar=0, tol=1e-6)

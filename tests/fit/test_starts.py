@@ -291,7 +291,7 @@ def test_random_start_draws_what_sklearn_draws(covariance_type):
 
 
 @all_types
-@pytest.mark.parametrize("method", ["kmeans", "random", *POINTS])
+@pytest.mark.parametrize("method", ["kmeans", "random", "hierarchical", *POINTS])
 def test_a_given_parameter_replaces_that_of_the_start(method, covariance_type):
     X, K = groups(), 2
     plain = start(X, K, method, covariance_type)
