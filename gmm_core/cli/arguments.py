@@ -170,7 +170,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         dest="init_params",
         choices=get_args(StartName),
         default=argparse.SUPPRESS,
-        help=f"method that finds the start of EM (default: {parameters['init_params'].default})",
+        metavar="METHOD",
+        help=f"method that finds the start of EM: {', '.join(get_args(StartName))} "
+        f"(default: {parameters['init_params'].default})",
     )
     for flag, name, number, text in (
         ("--n-init", "n_init", int, "number of starts, of which the best is kept"),
