@@ -1,6 +1,7 @@
 """Tests that a build with `checks` finds accesses beyond a buffer, with each buffer too short by one."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from gmm_core import _build_config
 from gmm_core.core import dispatch
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.fit import kmeans as km
+from gmm_core.fit.hierarchical import hierarchical_tree
 
 Make = Callable[..., Any]  # the type of the fixtures that return functions
 all_types = pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
@@ -137,3 +139,18 @@ def test_seeding_step(dtype: Any, isa: str, make_problem: Make, make_pass: Make)
             seeding.step(center, candidates)
     with BEYOND:
         fresh()._step(slice(0, 50), center, candidates, np.empty((0, 2)))
+
+
+def test_agglomerate(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, kernel = np.random.default_rng(0).normal(size=(30, 3)), dispatch.hierarchy.agglomerate
+    hierarchical_tree(X)
+    for i in range(1, 8):  # the arrays beside the means
+
+        def call(*values: Any, short: int = i) -> int:
+            given = list(values)
+            given[short] = shorter(given[short])
+            return kernel(*given)
+
+        with monkeypatch.context() as patch, BEYOND:
+            patch.setattr(dispatch, "hierarchy", SimpleNamespace(agglomerate=call))
+            hierarchical_tree(X)
