@@ -126,8 +126,11 @@ def _distinct_points(
     if sample_weight is not None:
         present = np.flatnonzero(sample_weight)
         weight = sample_weight[present]
-        multiples = weight / weight.min()
-        weight = multiples if (multiples == np.rint(multiples)).all() else weight / weight.mean()
+        unit = float(weight.min())
+        # Larger ratios than 2⁵³ are whole numbers only because they are rounded.
+        if weight.max() > 2.0**53 * unit or (weight / unit % 1).any():
+            unit = float(weight.mean())
+        weight = weight / unit
     rows = X[present].astype(np.float64)
     order = np.lexsort(rows.T)  # a stable sort, which keeps equal rows in the order of X
     ordered = rows[order]

@@ -193,6 +193,9 @@ def test_weights():
     np.testing.assert_array_equal(
         hierarchical_tree(X).mergers, hierarchical_tree(X, np.full(80, 0.3)).mergers
     )
+    for tiny in (1e-30, 5e-324):
+        weight[7] = tiny
+        assert len(np.unique(hierarchical_tree(X, weight).labels(4))) == 4
     weight[[3, 50]] = 0
     without = hierarchical_tree(X[weight > 0], weight[weight > 0])
     tree = hierarchical_tree(X, weight)
