@@ -84,17 +84,17 @@ def test_evaluate(
         "labels": np.empty(50, np.int64),
     }
     data._scratch = shorter(data._scratch, shift)
-    data.evaluate(p, **outputs)
+    data.evaluate(p.prepared, **outputs)
     for name, out in outputs.items():
         with BEYOND:
-            data.evaluate(p, **{name: out[:49]})
+            data.evaluate(p.prepared, **{name: out[:49]})
         if out.ndim == 2:
             with BEYOND:
-                data.evaluate(p, **{name: shorter(out)})
+                data.evaluate(p.prepared, **{name: shorter(out)})
     data._scratch = shorter(data._scratch)
     assert data._scratch.shape[1] == tile - 1
     with BEYOND:
-        data.evaluate(p, labels=outputs["labels"])
+        data.evaluate(p.prepared, labels=outputs["labels"])
 
 
 @both_dtypes
