@@ -258,7 +258,7 @@ default=('full', 'tied', 'diag', 'spherical')
         if name in params:
             raise TypeError(f"select has no parameter {name!r}{instead}")
     threads = effective_n_threads(n_threads)
-    if random_state is None or not isinstance(random_state, (int, np.integer)):
+    if not isinstance(random_state, (int, np.integer)):
         random_state = int(check_random_state(random_state).randint(2**31))
     model = GaussianMixture(random_state=random_state, n_threads=n_threads, **params)
     rows = np.asarray(X) if isinstance(X, (list, tuple)) else X

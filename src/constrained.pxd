@@ -426,7 +426,8 @@ cdef inline double improve_axes(
     Py_ssize_t n_sweeps,
 ) noexcept nogil:
     """Rotate each pair of axes in turn until the objective does not fall any more, in n_sweeps at most; return it"""
-    # Most sweeps take a step of Newton for each pair. Only a sweep that has looked at all angles can be the last.
+    # Most sweeps take a step of Newton for each pair. The sweeps end when one that looked at all angles has not
+    # lowered the objective, or after n_sweeps.
     cdef Py_ssize_t K = s.n_components, D = s.n_features, k, i, j, _sweep
     cdef double phi, c, sn, value, previous = objective_of(s, C, Q, T, A, means, equal_volume)
     cdef double rounding = EPS * (previous if equal_volume else D * sum_of_counts(s))
