@@ -386,8 +386,8 @@ def _watched(results: Iterable[Any], n_fits: int, verbose: int) -> Iterator[Any]
         yield from results
         return
     began = time.perf_counter()
-    print(f"0 of {n_fits} fits", end="", file=sys.stderr, flush=True)
-    try:
+    try:  # from the first text on, as Ctrl-C may come right after it
+        print(f"0 of {n_fits} fits", end="", file=sys.stderr, flush=True)
         for i, result in enumerate(results, 1):
             to_go = (time.perf_counter() - began) / i * (n_fits - i)
             text = f"{i} of {n_fits} fits, {to_go:.0f} s to go"
