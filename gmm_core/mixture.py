@@ -45,7 +45,8 @@ from gmm_core.model.attributes import (
     prepared_of,
 )
 from gmm_core.model.covariance import COVARIANCE_TYPES, type_by_shape
-from gmm_core.model.parameters import Prepared
+from gmm_core.model.noise import Box
+from gmm_core.model.parameters import Prepared, noise_weight
 from gmm_core.sklearn_api import Estimator
 
 if TYPE_CHECKING:
@@ -164,10 +165,20 @@ callable, default='kmeans'
         factor once for each sample after it, so that about 1 / (1 - forget_factor) samples are
         remembered. If `forget_factor` is given, `learning_decay` has no effect.
 
+    noise : bool or float, default=False
+        With True, the mixture has a noise component as well: the uniform density 1 / V in the region
+        of the data, with the weight π₀ = 1 − Σ_k π_k. V is the volume of the box along the features
+        or of the box along the principal axes, whichever is smaller, as in mclust. A number is a
+        density that takes the place of 1 / V. `predict`, `predict_proba` and `noise_proba` take the
+        density of the noise to be the same everywhere, so that a sample far away from the data is
+        noise. For `score_samples` and the scores it is 0 outside of the box, so that the density
+        integrates to 1; a density that is given has no box. The noise counts as two free
+        parameters. It does not go together with missing values, nor with `partial_fit`.
+
     Attributes
     ----------
     weights_ : ndarray of shape (n_components,)
-        Weights π_k. Like all fitted arrays, they are float32 after a fit to float32, else float64.
+        Weights π_k, which sum to 1 if there is no noise. Like all fitted arrays, they are float32 after a fit to float32, else float64.
     means_ : ndarray of shape (n_components, n_features)
         Means μ_k.
     covariances_ : ndarray
@@ -206,6 +217,11 @@ callable, default='kmeans'
     lower_bounds_ : list of float
         The mean log-likelihood at the beginning of each iteration, before its M-step. In a stream
         of `partial_fit`, the list is empty.
+    noise_log_density_ : float
+        Logarithm of the density of the noise. Without noise the attribute does not exist.
+    noise_box_ : Box
+        The box that the noise lies in: its coordinates are axesᵀ (x − origin), from `low` to `high`.
+        It exists after a fit with ``noise=True``.
     restarts_ : list of Restart
         Results of the starts, with `log_likelihood`, `n_iter`, `converged`, `failure`, and
         `smallest_eigenvalue`, the smallest eigenvalue of the covariances.
@@ -221,6 +237,8 @@ callable, default='kmeans'
     References
     ----------
     C. M. Bishop, Pattern Recognition and Machine Learning (2006), section 9.2.2.
+    J. D. Banfield, A. E. Raftery, Model-based Gaussian and non-Gaussian clustering, Biometrics 49
+    (1993), for the noise.
 
     Examples
     --------
@@ -251,6 +269,8 @@ callable, default='kmeans'
     restarts_: list[Restart]
     n_features_in_: int
     feature_names_in_: Names
+    noise_log_density_: float
+    noise_box_: Box
 
     def __init__(
         self,
@@ -276,6 +296,7 @@ callable, default='kmeans'
         checkpoint_interval: int = 10,
         learning_decay: float = 0.6,
         forget_factor: float | None = None,
+        noise: bool | float = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -298,6 +319,7 @@ callable, default='kmeans'
         self.checkpoint_interval = checkpoint_interval
         self.learning_decay = learning_decay
         self.forget_factor = forget_factor
+        self.noise = noise
 
     # --- fitting ----------------------------------------------------------------------------
 
@@ -506,6 +528,8 @@ callable, default='kmeans'
         >>> sorted(gm.means_.round().ravel().tolist())
         [-5.0, 5.0]
         """
+        if self.noise or "noise_log_density_" in vars(self):
+            raise ValueError(f"partial_fit does not take noise, but noise={self.noise!r}")
         changes = stream.learn(
             self._options(), vars(self), X, sample_weight,
             lambda X: whole(self._rows(X, allow_nan=False)),
@@ -518,7 +542,7 @@ callable, default='kmeans'
     def predict(self, X: Any) -> Labels:
         """Return the component with the largest responsibility for each sample: argmax_k r_nk.
 
-        Among equal responsibilities, the component with the lowest number is returned. See
+        The noise, if there is any, is component −1. Among equal responsibilities, the component with the lowest number is returned. See
         `predict_proba` for the responsibilities r_nk.
 
         Parameters
@@ -529,7 +553,7 @@ callable, default='kmeans'
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            Numbers of components, from 0.
+            Numbers of components, from 0, and −1 for the noise.
 
         Raises
         ------
@@ -561,7 +585,8 @@ callable, default='kmeans'
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
-            The probability of each component given the sample. The dtype is float32 if both X and
+            The probability of each component given the sample; `noise_proba` returns that of the
+            noise. The dtype is float32 if both X and
             `means_` are float32, else float64.
 
         Raises
@@ -577,6 +602,34 @@ callable, default='kmeans'
         [[0.5, 0.5], [0.119, 0.881]]
         """
         return score.responsibilities(self._rows(X), self._model())
+
+    def noise_proba(self, X: Any) -> FloatArray:
+        """Return the probability that a sample is noise, given the sample.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples,)
+            The responsibility of the noise, which is 0 if there is none. With those of
+            `predict_proba` it sums to 1.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            For the same reasons as in `predict`.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([0.9], [[0.0]], covariances=[1.0], noise=0.01)
+        >>> gm.noise_proba([[0.0], [9.0]]).round(3).tolist(), gm.predict([[0.0], [9.0]]).tolist()
+        ([0.003, 1.0], [0, -1])
+        """
+        return score.noise_probability(self._rows(X), self._model())
 
     def score_samples(self, X: Any) -> FloatArray:
         """Return the log-likelihood of each sample, log p(x) = log Σ_k π_k N(x | μ_k, Σ_k).
@@ -809,6 +862,8 @@ callable, default='kmeans'
         if not isinstance(sample, (bool, np.bool_)):
             raise TypeError(f"sample must be True or False, got {sample!r}")
         random_state = check_random_state(self.random_state) if sample else None
+        if self._model().prepared.log_noise_density is not None:
+            raise ValueError("impute does not take a mixture with noise")
         return impute(whole(self._rows(X, allow_nan=True)), self._model(), random_state)
 
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, Labels]:
@@ -826,14 +881,14 @@ callable, default='kmeans'
         X : ndarray of shape (n_samples, n_features)
             The samples, of the dtype of `means_`.
         y : ndarray of shape (n_samples,), int64
-            The component that each sample was drawn from.
+            The component that each sample was drawn from, or −1 for the noise.
 
         Raises
         ------
         NotFittedError
             If the model is not fitted.
         ValueError, TypeError
-            If `n_samples` is not a positive whole number.
+            If `n_samples` is not a positive whole number, or the noise has no box.
         OverflowError
             If `n_samples` is more than the number of rows that an array can have.
 
@@ -847,9 +902,15 @@ callable, default='kmeans'
         >>> X.shape, y.shape
         ((5, 1), (5,))
         """
-        prepared = self._model().prepared
-        X, labels = draw(prepared, n_samples, check_random_state(self.random_state))
+        model = self._model()
+        random_state = check_random_state(self.random_state)
+        X, labels = draw(model.prepared, n_samples, random_state, model.box)
         return X.astype(self._dtype(), copy=False), labels
+
+    @property
+    def noise_weight_(self) -> float:
+        """Weight π₀ = 1 − Σ_k π_k of the noise, which is 0 if there is none."""
+        return noise_weight(self._model().prepared.weights)
 
     # --- volume, shape and orientation of the covariances -------------------------------------
 
@@ -904,7 +965,8 @@ callable, default='kmeans'
         Parameters
         ----------
         weights : array-like of shape (n_components,)
-            Weights, which must not be negative and must sum to 1.
+            Weights, which must not be negative and must sum to 1. With a density as `noise` they
+            may sum to less, and the rest is the weight of the noise.
         means : array-like of shape (n_components, n_features)
             Means. If they are an array of float32, the model is float32, else float64.
         covariances, precisions : array-like, default=None
@@ -952,13 +1014,16 @@ callable, default='kmeans'
             name = type_by_shape(np.shape(matrices), *shape, given)
         model = cls(shape[0], covariance_type=name, **params)
         options = model._options()
+        if isinstance(options.noise, (bool, np.bool_)) and options.noise:
+            raise ValueError("noise=True is for `fit`, as it needs data; give a density as noise")
+        log_noise_density = math.log(options.noise) if options.noise else None
         mixture, exact = mixture_of_arguments(
-            weights, means, covariances, precisions, name, options.n_threads
+            weights, means, covariances, precisions, name, options.n_threads, log_noise_density
         )
         single = getattr(means, "dtype", None) == np.float32
         attributes = attributes_of(
             Fit(mixture, [], math.nan, False), np.dtype(np.float32 if single else np.float64),
-            None, effective_n_threads(options.n_threads),
+            None, effective_n_threads(options.n_threads), noise_log_density_=log_noise_density,
         )  # fmt: skip
         if exact is not None:
             attributes["precisions_"] = exact.astype(attributes["precisions_"].dtype)
@@ -1057,6 +1122,8 @@ callable, default='kmeans'
         ------
         NotFittedError
             If the model is not fitted.
+        ValueError
+            If the model has a noise component.
         ImportError
             If scikit-learn is not installed.
 
@@ -1067,7 +1134,8 @@ callable, default='kmeans'
         >>> gm.to_sklearn().predict([[3.0]]).tolist()
         [0]
         """
-        self._model()
+        if self._model().prepared.log_noise_density is not None:
+            raise ValueError("scikit-learn's class has no noise component, as this model has")
         return to_sklearn(self)
 
     # --- checks that the methods make -------------------------------------------------------
@@ -1093,7 +1161,8 @@ callable, default='kmeans'
 
     def _using(self, prepared: Prepared) -> FittedMixture:
         """Return a mixture with the options of this estimator that methods use."""
-        return FittedMixture(prepared, self.missing == "marginalize", self.n_threads)
+        box = vars(self).get("noise_box_")
+        return FittedMixture(prepared, self.missing == "marginalize", self.n_threads, box)
 
     def _rows(self, X: Any, allow_nan: bool | None = None) -> FloatArray | ForeignRows:
         """Check the samples of a method against the fitted features, and return them.

@@ -35,6 +35,7 @@ def prepare(
     const double[::1] log_constant,         # IN  (K + 1,) see log_constants in maximize.pxd
     const double[:, ::1] means,             # IN  (K, D)
     const double[::1] precisions_cholesky,  # IN  in the shape of the type, raveled
+    double log_noise,                       # log weight + log-density of the noise, or -inf
     real[::1] mixture,                      # OUT (prepared_size,)
     int covariance_type,
 ):
@@ -43,7 +44,9 @@ def prepare(
     cdef EStep c = e_step_of(covariance_type)
     if CHECKS and prepared_size(&c, K, D) > mixture.shape[0]:
         return EXTENT
-    prepare_mixture(&c, &log_constant[0], &means[0, 0], &precisions_cholesky[0], &mixture[0], K, D)
+    prepare_mixture(
+        &c, &log_constant[0], &means[0, 0], &precisions_cholesky[0], log_noise, &mixture[0], K, D,
+    )
     return OK
 
 
@@ -66,9 +69,10 @@ def accumulate(
 ):
     """Add the statistics of all rows.
 
-    The responsibilities are those given, or 1 for the component that a label names, or those under the mixture. If
-    there is none of these, all rows belong to component 0. Only the mixture yields a log-likelihood. The function
-    returns OK, EXTENT, or 1 + the first row that has density 0 under every component.
+    The responsibilities are those given, or those under the mixture, or 1 for the component that a label names. If
+    there is none of these, all rows belong to component 0. With a mixture and labels, a row whose label is not -1 has
+    the responsibility 1 for that component, and its joint density with it in place of the mixture's. Only the mixture
+    yields a log-likelihood. The function returns OK, EXTENT, or 1 + the first row that has density 0 under every component.
     """
     cdef Pass job
     cdef Py_ssize_t D = X.shape[1], size = statistics.shape[0], tile_reals = tile_size(K, D)
@@ -87,7 +91,7 @@ def accumulate(
     job.weight = &sample_weight[0] if sample_weight.shape[0] else NULL
     job.responsibilities = &responsibilities[0, 0] if responsibilities.shape[0] else NULL
     job.labels = &labels[0] if labels.shape[0] else NULL
-    job.e_step = mixture.shape[0] > 0 and job.responsibilities == NULL and job.labels == NULL
+    job.e_step = mixture.shape[0] > 0 and job.responsibilities == NULL
     job.mixture = mixture_in(&mixture[0] if mixture.shape[0] else NULL, mixture.shape[0], K, D)
     job.at_means = shift.shape[0] == 0
     if job.at_means:

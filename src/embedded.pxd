@@ -2,6 +2,8 @@
 
 gmm_core.kernels offers them to C and Cython. A project that copies these sources calls them itself.
 """
+from libc.math cimport INFINITY
+
 from layout cimport Mixture, real
 from covariance cimport EStep, e_step_of
 from prepared cimport mixture_in, prepare_mixture, prepared_size
@@ -46,7 +48,7 @@ cdef inline void embed_mixture(
     header.n_components = K
     header.n_features = D
     header.size = prepared_size(&c, K, D)
-    prepare_mixture(&c, log_constant, means, precisions_cholesky, <real*> (header + 1), K, D)
+    prepare_mixture(&c, log_constant, means, precisions_cholesky, -INFINITY, <real*> (header + 1), K, D)
 
 
 cdef inline Mixture embedded_mixture(const void* mixture) noexcept nogil:

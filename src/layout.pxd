@@ -39,6 +39,7 @@ cdef struct Mixture:
     Py_ssize_t n_components
     Py_ssize_t n_features
     const real* log_constant    # (K,)  log weight + log |U_k| - D/2 log 2 pi - common_constant
+    real log_noise              # log weight of the noise + its log-density - common_constant, or -inf if there is none
     double common_constant      # part of log p(x) that all components share, see log_constants in maximize.pxd
     const real* mean_hi         # (K, D)
     const real* mean_lo         # (K, D)
@@ -53,7 +54,7 @@ cdef struct Tile:
     Py_ssize_t n_panels
     Py_ssize_t feature_reals    # reals in each of the buffers x, z, wz and y
     Py_ssize_t component_reals  # reals in each of r, plain and distance
-    bint weighted               # the samples have weights
+    bint weighted               # the r of a sample need not sum to 1, because samples have weights or there is noise
     real* x                     # (n_panels, D, WIDTH)  samples
     real* z                     # (n_panels, D, WIDTH)  samples minus a mean
     real* wz                    # (n_panels, D, WIDTH)  weighted differences (see the accumulate function of the type)

@@ -20,7 +20,7 @@ cdef struct Pass:
     const double* weight            # or NULL
     const real* responsibilities    # (n, K), or NULL
     const long long* labels         # (n,), or NULL
-    bint e_step                     # the responsibilities are those under the mixture
+    bint e_step                     # the responsibilities are those under the mixture; a label >= 0 is certain
     const real* shift_hi
     const real* shift_lo
     bint at_means                   # the shift is the means of the mixture
@@ -54,11 +54,16 @@ cdef inline Py_ssize_t accumulate_rows(
             failed = job.covariance.log_prob(&tile, &job.mixture)
             if failed:
                 return failed
-            bad = normalize(&tile, K)
+            if job.labels != NULL:
+                exclude_others(&tile, job.labels + row, K)
+            bad = normalize(&tile, job.mixture.log_noise, K)
             if bad != OK:
                 return bad if bad < 0 else row + bad
             statistics[0] += tile_log_likelihood(&tile, job.mixture.common_constant)
         statistics[1] += sum_rows(tile.weight, WIDTH, tile.n_panels)
+        # Responsibilities that are given may leave a part of each sample to the noise.
+        if job.responsibilities != NULL or job.mixture.log_noise > -INFINITY:
+            tile.weighted = True
         row += n
         if job.size == 2:
             continue
@@ -104,6 +109,16 @@ cdef inline void load_labels(Tile* t, const long long* labels, Py_ssize_t row, P
             t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = t.weight[n]
 
 
+cdef inline void exclude_others(Tile* t, const long long* labels, Py_ssize_t K) noexcept nogil:
+    """Set the log-probabilities of the components that the label of a sample excludes to -inf; -1 excludes none"""
+    cdef Py_ssize_t n, k
+    for n in range(t.n_samples):
+        if labels[n] >= 0:
+            for k in range(K):
+                if k != labels[n]:
+                    t.r[((n // WIDTH) * K + k) * WIDTH + n % WIDTH] = -INFINITY
+
+
 # Where evaluate_rows writes to. Each pointer may be NULL.
 cdef struct Outputs:
     real* log_prob
@@ -136,9 +151,9 @@ cdef inline Py_ssize_t evaluate_rows(
         if out.log_prob != NULL:
             store_log_prob(&tile, out.log_prob + row * K, m.common_constant, K)
         if out.labels != NULL:
-            bad += store_labels(&tile, out.labels + row, K)
+            bad += store_labels(&tile, m.log_noise, out.labels + row, K)
         if out.log_likelihood != NULL or out.responsibilities != NULL:
-            found = normalize(&tile, K)
+            found = normalize(&tile, m.log_noise, K)
             if found < 0:
                 return found
             if found != OK:
@@ -167,15 +182,16 @@ cdef inline void store_log_prob(const Tile* t, real* rows, double common_constan
             rows[n * K + k] = <real> (value if value == value else -INFINITY)
 
 
-cdef inline Py_ssize_t store_labels(Tile* t, long long* labels, Py_ssize_t K) noexcept nogil:
-    """Write the component of the largest log-probability; return the number of samples that have density 0"""
+cdef inline Py_ssize_t store_labels(Tile* t, real log_noise, long long* labels, Py_ssize_t K) noexcept nogil:
+    """Write the component of the largest log-probability, or -1 for the noise; return the number of samples that have
+    density 0"""
     cdef Py_ssize_t p, i, k, v, n, bad = 0
     cdef vec peak[2]
     cdef vec label[2]           # stored as reals, so that one comparison selects both peak and label
     cdef vec value
     for p in range(t.n_panels):
-        peak[0] = peak[1] = vec_set(-INFINITY)
-        label[0] = label[1] = vec_set(0)
+        peak[0] = peak[1] = vec_set(log_noise)
+        label[0] = label[1] = vec_set(-1 if log_noise > -INFINITY else 0)
         for k in range(K):
             for v in range(2):
                 value = (<const vec*> (t.r + (p * K + k) * WIDTH))[v]

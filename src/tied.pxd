@@ -1,5 +1,5 @@
 """Tied covariance: all components share a matrix. A sample is whitened once, and adds to a single D x D matrix."""
-from layout cimport EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, vec, vec_set, LANES, WIDTH
+from layout cimport EPS, EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, vec, vec_set, LANES, WIDTH
 from linalg cimport factor_matrices
 from moments cimport outer_products, weighted_moments
 from panel cimport difference, subtract_panel
@@ -148,7 +148,8 @@ cdef inline int tied_accumulate(
     #     sum_k r_k z_k z_kT = zbar zbarT + sum_k r_k (z_k - zbar)(z_k - zbar)T
     #                        = zbar zbarT + 1/2 sum_kl r_k r_l (c_k - c_l)(c_k - c_l)T,
     # because z_k - z_l = c_l - c_k. So a sample adds one D x D matrix to T = sum_n w zbar zbarT, and the rest of
-    # the scatter follows from Q_kl = sum_n w r_k r_l. Every term is non-negative, so nothing cancels.
+    # the scatter follows from Q_kl = sum_n w r_k r_l. Every term is non-negative, so nothing cancels. If noise takes a
+    # part of the sample, the r_k sum to rho < 1. Then w rho takes the place of w, and r_k / rho that of r_k.
     cdef Py_ssize_t p
     cdef const real* r = t.r
     cdef const real* wy = t.y
@@ -170,10 +171,21 @@ cdef inline int tied_accumulate(
 
 
 cdef inline void remove_weight(Tile* t, Py_ssize_t K) noexcept nogil:
-    """plain = r / weight, or 0 if the weight is 0"""
+    """plain = r / weight, or 0 if the weight is 0; first the weight loses the part that is noise"""
+    # The r of a sample without noise sum to the weight up to rounding, and then the weight stays as it is.
     cdef Py_ssize_t p, k, i
     cdef real w
+    cdef real share[WIDTH]
+    cdef real least = 1 - 16 * K * EPS * (1 if sizeof(real) == 8 else 1 << 29)
     for p in range(t.n_panels):
+        for i in range(WIDTH):
+            share[i] = 0
+        for k in range(K):
+            for i in range(WIDTH):
+                share[i] += t.r[(p * K + k) * WIDTH + i]
+        for i in range(WIDTH):
+            if share[i] < least * t.weight[p * WIDTH + i]:
+                t.weight[p * WIDTH + i] = share[i]
         for k in range(K):
             for i in range(WIDTH):
                 w = t.weight[p * WIDTH + i]

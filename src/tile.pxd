@@ -122,10 +122,12 @@ cdef inline void squared_distances(
         (<vec*> out)[c] = q[c]
 
 
-cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
+cdef inline Py_ssize_t normalize(Tile* t, real log_noise, Py_ssize_t K) noexcept nogil:
     """Replace log-probabilities l_k by weighted responsibilities.
 
-    r_k = weight exp(l_k - peak) / total, with peak = max over k of l_k and total = sum over k of exp(l_k - peak).
+    r_k = weight exp(l_k - peak) / total, with peak = max over k of l_k and total = sum over k of exp(l_k - peak). The
+    maximum and the sum are also over the noise, whose log-probability is the same for all samples. Its responsibility is
+    what is left of the weight, so it needs no memory.
     The log-likelihood of the sample is peak + log total. A NaN among the l_k comes from an overflow within a
     distance, and counts as -inf. A sample whose l_k are all -inf gets responsibilities of 0, a peak of -inf and a
     total of 1. The function returns OK, or 1 + the index of the first such sample.
@@ -141,7 +143,7 @@ cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
     for p in range(t.n_panels):
         r = t.r + p * K * WIDTH
         peak = t.peak + p * WIDTH
-        peak0 = peak1 = vec_set(-INFINITY)
+        peak0 = peak1 = vec_set(log_noise)
         for k in range(K):
             value0 = (<const vec*> r)[2 * k]
             value1 = (<const vec*> r)[2 * k + 1]
@@ -151,6 +153,9 @@ cdef inline Py_ssize_t normalize(Tile* t, Py_ssize_t K) noexcept nogil:
         (<vec*> peak)[1] = peak1
         doubt = doubt + (peak0 + peak1) * <real> 0
         total0 = total1 = vec_set(0)
+        if log_noise > -INFINITY:
+            total0 = exp_nonpositive(vec_set(log_noise) - peak0)
+            total1 = exp_nonpositive(vec_set(log_noise) - peak1)
         for k in range(K):
             value0 = exp_nonpositive((<const vec*> r)[2 * k] - peak0)
             value1 = exp_nonpositive((<const vec*> r)[2 * k + 1] - peak1)

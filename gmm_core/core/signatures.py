@@ -21,8 +21,8 @@ class ExpectationKernels(Protocol):
     def sizes(self, covariance_type: int, K: int, D: int) -> tuple[int, int, int, int]: ...
 
     def prepare(
-        self, log_constant: Double, means: Double, precisions_cholesky: Double, mixture: Real,
-        covariance_type: int,
+        self, log_constant: Double, means: Double, precisions_cholesky: Double, log_noise: float,
+        mixture: Real, covariance_type: int,
     ) -> int: ...
 
     def accumulate(

@@ -41,6 +41,11 @@ class ArrayPass(KernelPass):
         self.X = X
         self.sample_weight = self._none.weight if sample_weight is None else sample_weight
 
+    def as_one_component(self) -> ArrayPass:
+        """Return a pass for one component; see `KernelPass.as_one_component`."""
+        weight = self.sample_weight if len(self.sample_weight) else None
+        return ArrayPass(self.X, weight, 1, "full", self.n_threads)
+
     def slices(self) -> Iterator[slice]:
         """Yield consecutive slices of the rows. A kernel takes a bounded time for each of them."""
         for start in range(0, len(self.X), self.slice_rows):
@@ -135,6 +140,11 @@ class ConvertingPass(KernelPass):
         super().__init__(*X.shape, X.dtype, n_components, covariance_type, n_threads)
         self._X = X
         self._sample_weight = self._none.weight if sample_weight is None else sample_weight
+
+    def as_one_component(self) -> ConvertingPass:
+        """Return a pass for one component; see `KernelPass.as_one_component`."""
+        weight = self._sample_weight if len(self._sample_weight) else None
+        return ConvertingPass(self._X, weight, 1, "full", self.n_threads)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the rows in blocks of whole chunks; a block may reuse the memory of another."""

@@ -189,6 +189,10 @@ class BatchPass(KernelPass):
         )  # fmt: skip
         self._batches = batches
 
+    def as_one_component(self) -> BatchPass:
+        """Return a pass for one component; see `KernelPass.as_one_component`."""
+        return BatchPass(self._batches, 1, "full", self.n_threads)
+
     def blocks(self) -> Iterator[Block]:
         """Yield the rows in blocks of whole chunks.
 

@@ -227,7 +227,7 @@ class DaskChunks:
     def sum(
         self,
         function: Callable[..., Float64Array],
-        arguments: tuple[Prepared, Float64Array | None],
+        arguments: tuple[Prepared | None, Float64Array | None],
     ) -> Float64Array:
         """Call a function for each chunk, and return the sum of the results.
 
@@ -236,7 +236,8 @@ class DaskChunks:
         function : callable
             One of the tasks below that returns an array of sums.
         arguments : tuple (prepared, shift)
-            The mixture and the origins of the moments, which every task gets.
+            The mixture, if the function needs one, and the origins of the moments, which every task
+            gets.
         """
 
         def submit() -> list[Future]:
@@ -267,6 +268,15 @@ class DaskChunks:
         )  # fmt: skip
         X, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
         return StartRows(X, weight if len(weight) else None)
+
+    def ranges(self, origin: Float64Array, axes: Float64Array) -> Float64Array:
+        """Return the smallest and the largest coordinates; see `Pass.ranges`."""
+        parts = self.run(
+            lambda: self._submit_each(
+                _ranges, self._chunks, self._weights, origin=origin, axes=axes, dtype=self.dtype
+            )
+        )
+        return np.array([np.min([p[0] for p in parts], axis=0), np.max([p[1] for p in parts], axis=0)])
 
     def checksum(self) -> str:
         """Return the digest of all rows and weights, which does not depend on the chunks."""
@@ -314,6 +324,14 @@ class DaskPass:
     def rows_for_start(self, totals: Totals, size: int, seed: int | None) -> StartRows:
         """Return the rows that starts are found from; see `Pass.rows_for_start`."""
         return self._chunks.rows(size, seed)
+
+    def scatter(self, origin: Float64Array) -> Statistics:
+        """Return the statistics of all samples as one component; see `Pass.scatter`."""
+        return Statistics(self._chunks.sum(_scatter, (None, origin)), origin, "full")
+
+    def ranges(self, origin: Float64Array, axes: Float64Array) -> Float64Array:
+        """Return the smallest and the largest coordinates; see `Pass.ranges`."""
+        return self._chunks.ranges(origin, axes)
 
     def checksum(self) -> str:
         """Return the digest of all samples and weights; see `Pass.checksum`."""
@@ -514,6 +532,23 @@ def _log_likelihood(
     prepared, _ = arguments
     X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
     return _ChunkPass(X, weight, start, prepared).log_likelihood(prepared)
+
+
+def _scatter(
+    chunk: FloatArray, sample_weight: Any, start: int, *, arguments: Any, exponent: int, dtype: Any
+) -> Float64Array:
+    """Return the values of the statistics of a chunk as one component."""
+    X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
+    one = ArrayPass(X, weight if len(weight) else None, 1, "full", n_threads=1)
+    return one.statistics(arguments[1]).values
+
+
+def _ranges(
+    chunk: FloatArray, sample_weight: Any, *, origin: Float64Array, axes: Float64Array, dtype: Any
+) -> Float64Array:
+    """Return the smallest and the largest coordinates of a chunk."""
+    X, weight = _for_kernels(chunk, sample_weight, 0, dtype)
+    return ArrayPass(X, weight if len(weight) else None, 1, "full", 1).ranges(origin, axes)
 
 
 def _itself(value: Any) -> Any:

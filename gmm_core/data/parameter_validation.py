@@ -23,13 +23,15 @@ def _as_parameter(value: object, name: str, shape: tuple[int, ...]) -> Float64Ar
     return array
 
 
-def check_weights(weights: object, n_components: int) -> Float64Array:
+def check_weights(weights: object, n_components: int, noise: bool = False) -> Float64Array:
     """Check the weights of the components.
 
     Parameters
     ----------
     weights : array-like of shape (n_components,)
     n_components : int
+    noise : bool, default=False
+        Whether there is a noise component, which has the weight that these lack to 1.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def check_weights(weights: object, n_components: int) -> Float64Array:
     ------
     ValueError
         If the shape is wrong, if a weight is outside [0, 1], or if the sum differs from 1 by more
-        than 1e-8, or by more than 1e-6 for an array of float32.
+        than 1e-8, or by more than 1e-6 for an array of float32. With noise, it may be less than 1.
     """
     array = _as_parameter(weights, "weights", (n_components,))
     if (array < 0.0).any() or (array > 1.0).any():
@@ -51,7 +53,8 @@ def check_weights(weights: object, n_components: int) -> Float64Array:
             f"max value {array.min():.5f}, min value {array.max():.5f}"
         )
     is_float32 = getattr(weights, "dtype", None) == np.float32
-    if abs(1.0 - array.sum()) > (1e-6 if is_float32 else 1e-8):
+    tolerance = 1e-6 if is_float32 else 1e-8
+    if array.sum() > 1.0 + tolerance or (array.sum() < 1.0 - tolerance and not noise):
         raise ValueError(
             "The parameter 'weights' should be normalized, but got "
             f"sum(weights) = {array.sum():.5f}"
@@ -179,6 +182,7 @@ def mixture_of_arguments(
     precisions: object,
     covariance_type: str | None,
     n_threads: int | None,
+    log_noise_density: float | None = None,
 ) -> tuple[Mixture, Float64Array | None]:
     """Check the arguments of `GaussianMixture.from_parameters`, and return the mixture.
 
@@ -190,6 +194,8 @@ def mixture_of_arguments(
         If `covariances` is None, `precisions` is not.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     n_threads : int or None
+    log_noise_density : float or None, default=None
+        The logarithm of the density of the noise component, if there is one.
 
     Returns
     -------
@@ -206,12 +212,14 @@ def mixture_of_arguments(
     threads = effective_n_threads(n_threads)
     kind = covariance_type_of(covariance_type)
     check_features(kind, D)
+    noise = log_noise_density is not None
     if covariances is not None:
         array = check_matrices(covariances, kind, K, D, "covariance")
-        checked = check_weights(weights, K), check_means(means, K, D)
+        checked = check_weights(weights, K, noise), check_means(means, K, D)
         factor = kind.factor_covariances(array, D, threads)
-        return mixture_of(prepare(*checked, factor, kind.name), array), None
+        prepared = prepare(*checked, factor, kind.name, log_noise_density)
+        return mixture_of(prepared, array), None
     array = check_matrices(precisions, kind, K, D, "precision")
-    checked = check_weights(weights, K), check_means(means, K, D)
+    checked = check_weights(weights, K, noise), check_means(means, K, D)
     factor = kind.factor_precisions(array, D, threads)
-    return mixture_of(prepare(*checked, factor, kind.name)), array
+    return mixture_of(prepare(*checked, factor, kind.name, log_noise_density)), array

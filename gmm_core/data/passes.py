@@ -21,6 +21,7 @@ from gmm_core.data.blocks import Block
 from gmm_core.data.digest import digest_of
 from gmm_core.data.subset import StartRows, Totals, rows_for_start
 from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.noise import ROWS, coordinates
 from gmm_core.model.parameters import Mixture, Prepared
 from gmm_core.model.statistics import Statistics
 
@@ -80,6 +81,21 @@ class Pass(Protocol):
 
     def checksum(self) -> str:
         """Return the digest of all samples and weights, which does not depend on the blocks."""
+
+    def scatter(self, origin: Float64Array) -> Statistics:
+        """Return the statistics of all samples as one component with a full covariance.
+
+        Parameters
+        ----------
+        origin : ndarray of shape (1, D)
+            The origin of the moments.
+        """
+
+    def ranges(self, origin: Float64Array, axes: Float64Array) -> Float64Array:
+        """Return the smallest and the largest coordinates of the samples, of shape (2, D).
+
+        Samples of weight 0 do not count. `model.noise.coordinates` has the arguments.
+        """
 
 
 # The nanoseconds that a chunk and a slice should take, by the estimate in `_cost`. A chunk is what
@@ -194,7 +210,7 @@ class KernelPass:
     def _prepare(self, prepared: Prepared) -> None:
         status = self._kernels.prepare(
             prepared.log_constant, prepared.means, prepared.precisions_cholesky.reshape(-1),
-            self._mixture, self._code,
+            prepared.log_noise, self._mixture, self._code,
         )  # fmt: skip
         check_status(status)
 
@@ -273,3 +289,23 @@ class KernelPass:
     def checksum(self) -> str:
         """Return the digest of all samples and weights; see `Pass.checksum`."""
         return digest_of(self.blocks())
+
+    def as_one_component(self) -> KernelPass:
+        """Return a pass over the same rows for a mixture of one component with a full covariance."""
+        raise NotImplementedError
+
+    def scatter(self, origin: Float64Array) -> Statistics:
+        """Return the statistics of all samples as one component; see `Pass.scatter`."""
+        return self.as_one_component().statistics(origin)
+
+    def ranges(self, origin: Float64Array, axes: Float64Array) -> Float64Array:
+        """Return the smallest and the largest coordinates; see `Pass.ranges`."""
+        found = np.array([np.full(self.n_features, np.inf), np.full(self.n_features, -np.inf)])
+        for _, X, weight in self.blocks():
+            for start in range(0, len(X), ROWS):
+                rows = slice(start, start + ROWS)
+                part = X[rows][weight[rows] > 0] if len(weight) else X[rows]
+                y = coordinates(part, origin, axes)
+                np.minimum(found[0], y.min(axis=0, initial=np.inf), out=found[0])
+                np.maximum(found[1], y.max(axis=0, initial=-np.inf), out=found[1])
+        return found

@@ -5,6 +5,7 @@ The kernel is in src/maximize.pxd.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -32,7 +33,9 @@ NOT_POSITIVE_DEFINITE = (
 )
 
 
-def maximum_likelihood(data: Pass, reg_covar: RegCovar) -> Algorithm[Mixture]:
+def maximum_likelihood(
+    data: Pass, reg_covar: RegCovar, log_noise_density: float | None = None
+) -> Algorithm[Mixture]:
     """Return the steps of EM for maximum likelihood.
 
     Parameters
@@ -40,6 +43,8 @@ def maximum_likelihood(data: Pass, reg_covar: RegCovar) -> Algorithm[Mixture]:
     data : Pass
     reg_covar : float or ndarray of shape (n_features,)
         The regularisation that is added to the diagonal of every covariance.
+    log_noise_density : float or None, default=None
+        The logarithm of the density of the noise component, if there is one.
 
     Returns
     -------
@@ -51,7 +56,7 @@ def maximum_likelihood(data: Pass, reg_covar: RegCovar) -> Algorithm[Mixture]:
     def maximization(statistics: Statistics, mixture: Mixture) -> Mixture:
         about = partial(data.expectation, mixture)
         return maximization_step(
-            statistics, regular, data.n_threads, about, before=mixture.covariances
+            statistics, regular, data.n_threads, about, mixture.covariances, log_noise_density
         )[0]
 
     return Algorithm(data.expectation, maximization, _mean, data.mean_log_likelihood)
@@ -68,6 +73,7 @@ def maximization_step(
     n_threads: int = 1,
     about: Callable[[Float64Array], Statistics] | None = None,
     before: Float64Array | None = None,
+    log_noise_density: float | None = None,
 ) -> tuple[Mixture, float]:
     """Return the mixture that maximises the expected log-likelihood of the statistics.
 
@@ -87,6 +93,9 @@ def maximization_step(
     before : ndarray, default=None
         The covariances before the M-step. Types whose components share their axes, which have to be
         searched for, begin at the axes of these covariances, or else from several starts.
+    log_noise_density : float or None, default=None
+        The logarithm of the density of the noise component, if there is one. Then N in π_k = N_k / N
+        is the total weight of the samples, and not the sum of the counts.
 
     Returns
     -------
@@ -116,11 +125,18 @@ def maximization_step(
     )  # fmt: skip
     check_status(failed)
     if drift > MAX_DRIFT and about is not None:
-        return maximization_step(about(means), reg_covar, n_threads, before=before)
+        return maximization_step(
+            about(means), reg_covar, n_threads, None, before, log_noise_density
+        )
     if failed:
         raise IllDefinedCovarianceError(
             f"{NOT_POSITIVE_DEFINITE} The {kind.name_part('covariance', failed - 1)} is not "
             "positive definite."
         )
-    prepared = Prepared(weights, means, factor, log_constant, kind.name)
+    if log_noise_density is not None:
+        # The kernel has made the weights sum to 1. Rounding may give the noise less than nothing.
+        share = min(float(statistics.counts.sum()) / statistics.weight, 1.0)
+        weights *= share
+        log_constant[K] += math.log(share)
+    prepared = Prepared(weights, means, factor, log_constant, kind.name, log_noise_density)
     return Mixture(weights, means, covariances, prepared), drift

@@ -50,6 +50,7 @@ class Options(NamedTuple):
     checkpoint_interval: int
     learning_decay: float
     forget_factor: float | None
+    noise: bool | float
 
 
 def options_of(model: object) -> Options:
@@ -135,6 +136,10 @@ def _is_non_negative_float(value: Any) -> bool:
     return isinstance(value, numbers.Real) and _is_from(0, value)
 
 
+def _is_positive_float(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not _is_bool(value) and bool(0 < value < math.inf)
+
+
 def _is_share(value: Any) -> bool:
     number: Any = value     # an int may be too large for a float
     return isinstance(value, numbers.Real) and not _is_bool(value) and bool(0 < number <= 1)
@@ -201,4 +206,5 @@ _RULES: dict[str, _Rule] = {
     "learning_decay": ("a float in the range (0.5, 1.0]", lambda v: _is_share(v) and v > 0.5),
     "forget_factor": _or_none(("a float in the range (0.0, 1.0]", _is_share)),
     "checkpoint_interval": (_int_from(1)[0], _is_component_count),
+    "noise": _or(_BOOL, "a float in the range (0.0, inf)", _is_positive_float),
 }

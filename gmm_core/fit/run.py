@@ -33,6 +33,7 @@ from gmm_core.fit.checkpoints import Checkpoint
 from gmm_core.fit.kmeans import kmeans
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.maximization import maximum_likelihood
+from gmm_core.fit.noise import noise_of, with_noise
 from gmm_core.fit.options import Options
 from gmm_core.fit.restarts import Schedule, State, best_of_starts
 from gmm_core.fit.result import Result, attributes_of
@@ -96,6 +97,10 @@ def fit_array(
     what = weight, options.n_components, options.covariance_type, n_threads
     data: Pass
     if allow_nan and has_missing(rows):
+        if options.noise:
+            raise ValueError(
+                f"X has missing values, which a fit with noise={options.noise!r} does not take"
+            )
         data = MissingPass(rows, *what)
     elif isinstance(rows, ForeignRows):
         data = ConvertingPass(rows, *what)
@@ -162,6 +167,7 @@ def fit_pass(
         random_state = np.random.RandomState(random_state.randint(2**31))
     size = rows_of_start(options.init_size, options.init_params, K, D)
     subset_seed = random_state.randint(2**31) if totals.n_present > size else None
+    log_density, box = noise_of(options.noise, data)
     schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
     checkpoint, state = None, None
     if options.checkpoint is not None:
@@ -170,7 +176,7 @@ def fit_pass(
             options.checkpoint, options.checkpoint_interval, identity, schedule, random_state,
             subset_seed,
         )  # fmt: skip
-        state = checkpoint.load(previous)
+        state = checkpoint.load(previous, log_density)
         subset_seed, watch = checkpoint.subset_seed, checkpoint.save
 
     @functools.cache
@@ -185,12 +191,13 @@ def fit_pass(
         if made is None:
             rows, lacking = rows_for_start()
             made = start_from_data(
-                rows, lacking, options.init_params, given, random_state, reg_covar, cluster
-            )
-        return made
+                rows, lacking, options.init_params, given, random_state, reg_covar, cluster,
+                log_density,
+            )  # fmt: skip
+        return made if log_density is None else with_noise(made, log_density)
 
     best, restarts = best_of_starts(
-        maximum_likelihood(data, reg_covar), start, options.n_init if warm is None else 1,
+        maximum_likelihood(data, reg_covar, log_density), start, options.n_init if warm is None else 1,
         schedule, previous, state, watch,
     )  # fmt: skip
     _warn_of_the_end(best, totals.n_present, reg_covar, options.max_iter)
@@ -198,6 +205,7 @@ def fit_pass(
         best, data.dtype, names, effective_n_threads(options.n_threads),
         restarts_=restarts, n_samples_seen_=totals.total, _collected=None, _position=None,
         _mean_weight=totals.total / totals.n_present if totals.weighted else None,
+        noise_log_density_=log_density, noise_box_=box,
     )  # fmt: skip
     return Result(attributes, checkpoint)
 
@@ -211,7 +219,7 @@ def _given(options: Options, n_features: int) -> GivenParameters:
     kind = COVARIANCE_TYPES[options.covariance_type]
     try:
         name, given = "weights_init", options.weights_init
-        weights = None if given is None else check_weights(given, K)
+        weights = None if given is None else check_weights(given, K, bool(options.noise))
         name, given = "means_init", options.means_init
         means = None if given is None else check_means(given, K, D)
         name, given = "precisions_init", options.precisions_init
@@ -276,6 +284,7 @@ def _identity_of(
         "n_components": options.n_components,
         "covariance_type": options.covariance_type,
         "reg_covar": np.asarray(options.reg_covar, np.float64),
+        "noise": options.noise,
         "n_init": options.n_init,
         "init_params": init,
         "init_size": options.init_size,

@@ -64,6 +64,7 @@ def start_from_data(
     random_state: np.random.RandomState,
     reg_covar: RegCovar,
     cluster: Cluster = kmeans,
+    log_noise_density: float | None = None,
 ) -> Mixture:
     """Find a mixture to start EM from.
 
@@ -83,6 +84,9 @@ def start_from_data(
     cluster : callable, default=kmeans
         Takes the arguments of `kmeans`, and returns what it returns. Fits of several covariance
         types to the same data share their clusters in this way.
+    log_noise_density : float or None, default=None
+        The logarithm of the density of the noise component, if there is one. A callable may then
+        also return a column of responsibilities of the noise after the others, or the label -1.
 
     Returns
     -------
@@ -95,7 +99,7 @@ def start_from_data(
     ValueError, TypeError
         If a callable returns something that is neither responsibilities nor labels.
     """
-    found = _find(data, method, random_state, reg_covar + lacking, cluster)
+    found = _find(data, method, random_state, reg_covar + lacking, cluster, log_noise_density)
     if all(array is None for array in given):
         return found
     weights = found.weights if given.weights is None else given.weights
@@ -119,11 +123,14 @@ def _find(
     random_state: np.random.RandomState,
     reg_covar: RegCovar,
     cluster: Cluster,
+    log_noise_density: float | None,
 ) -> Mixture:
     sample_weight = data.sample_weight
     data = _present(data)
     if callable(method):
-        return _from_callable(data, method, random_state, reg_covar, sample_weight)
+        return _from_callable(
+            data, method, random_state, reg_covar, sample_weight, log_noise_density
+        )
     if method == "random":
         return _from_random(data, random_state, reg_covar)
     if method == "kmeans":
@@ -177,6 +184,7 @@ def _about_own_means(
     shift: Float64Array,
     reg_covar: RegCovar,
     n_threads: int,
+    log_noise_density: float | None = None,
 ) -> Mixture:
     """Run the M-step with given responsibilities.
 
@@ -184,7 +192,10 @@ def _about_own_means(
     `about` returns the statistics of the responsibilities about the origins that it is called with,
     and `shift` has the origins for the first call.
     """
-    return maximization_step(about(about(shift).means), reg_covar, n_threads)[0]
+    statistics = about(about(shift).means)
+    return maximization_step(
+        statistics, reg_covar, n_threads, log_noise_density=log_noise_density
+    )[0]
 
 
 def _moments_of_features(data: ArrayPass) -> Statistics:
@@ -266,12 +277,15 @@ def _from_random(
     return _about_own_means(lambda c: data.statistics(c, draw), shift, reg_covar, data.n_threads)
 
 
-def _from_labels(data: ArrayPass, labels: Labels, reg_covar: RegCovar) -> Mixture:
-    """Run the M-step with given labels as responsibilities."""
+def _from_labels(
+    data: ArrayPass, labels: Labels, reg_covar: RegCovar, log_noise_density: float | None = None
+) -> Mixture:
+    """Run the M-step with given labels as responsibilities; samples of label -1 are noise."""
     shift = np.repeat(_moments_of_features(data).shift, data.n_components, axis=0)
     return _about_own_means(
-        lambda c: data.statistics(c, labels=labels), shift, reg_covar, data.n_threads
-    )
+        lambda c: data.statistics(c, labels=labels), shift, reg_covar, data.n_threads,
+        log_noise_density,
+    )  # fmt: skip
 
 
 def _from_callable(
@@ -280,12 +294,15 @@ def _from_callable(
     random_state: np.random.RandomState,
     reg_covar: RegCovar,
     sample_weight: Float64Array,
+    log_noise_density: float | None,
 ) -> Mixture:
     """Run the M-step with the responsibilities or labels that the callable returns.
 
     It is called with the rows that have weight, and may answer for these or for all rows.
     """
     K, n = data.n_components, len(data.X)
+    noise = log_noise_density is not None
+    lowest = -1 if noise else 0
     view = data.X.view()
     view.flags.writeable = False
     answer = function(view, K, random_state)
@@ -299,13 +316,14 @@ def _from_callable(
             raise TypeError(
                 f"labels that init_params returns must be integers, got dtype {made.dtype}"
             )
-        if made.min() < 0 or made.max() >= K:
+        if made.min() < lowest or made.max() >= K:
             raise ValueError(
-                f"labels that init_params returns must be in [0, {K}), "
+                f"labels that init_params returns must be in [{lowest}, {K}), "
                 f"got {made.min()} to {made.max()}"
             )
-        return _from_labels(data, np.ascontiguousarray(made, dtype=np.int64), reg_covar)
-    if made.shape != (n, K):
+        integers = np.ascontiguousarray(made, dtype=np.int64)
+        return _from_labels(data, integers, reg_covar, log_noise_density)
+    if made.shape != (n, K) and not (noise and made.shape == (n, K + 1)):
         raise ValueError(
             f"init_params must return, for the rows it was given, responsibilities of shape "
             f"{(n, K)} or labels of shape {(n,)}; got shape {made.shape}. Large data are reduced "
@@ -322,8 +340,9 @@ def _from_callable(
             "responsibilities that init_params returns must be non-negative and sum to 1 "
             "in every row"
         )
-    responsibilities: AnyArray = np.ascontiguousarray(made, dtype=data.X.dtype)
+    responsibilities: AnyArray = np.ascontiguousarray(made[:, :K], dtype=data.X.dtype)
     shift = np.repeat(_moments_of_features(data).shift, K, axis=0)
     return _about_own_means(
-        lambda c: data.statistics(c, responsibilities.__getitem__), shift, reg_covar, data.n_threads
-    )
+        lambda c: data.statistics(c, responsibilities.__getitem__), shift, reg_covar,
+        data.n_threads, log_noise_density,
+    )  # fmt: skip

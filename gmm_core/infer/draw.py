@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from gmm_core.core.types import Float64Array, Labels
-from gmm_core.model.parameters import Prepared
+from gmm_core.model.noise import Box
+from gmm_core.model.parameters import Prepared, noise_weight
 
 
 def draw(
-    prepared: Prepared, n_samples: object, random_state: np.random.RandomState
+    prepared: Prepared,
+    n_samples: object,
+    random_state: np.random.RandomState,
+    box: Box | None = None,
 ) -> tuple[Float64Array, Labels]:
     """Draw samples from a mixture, in random order.
 
@@ -23,16 +27,30 @@ def draw(
     n_samples : int
         See `check_n_samples`.
     random_state : RandomState
+    box : Box, default=None
+        The box of the noise component.
 
     Returns
     -------
     X : ndarray of shape (n_samples, n_features), float64
     labels : ndarray of shape (n_samples,), int64
-        The component that each sample was drawn from.
+        The component that each sample was drawn from, or −1 for the noise.
+
+    Raises
+    ------
+    ValueError
+        If there is a noise component without a box.
     """
     n, (K, D), kind = check_n_samples(n_samples), prepared.means.shape, prepared.kind
-    weights = prepared.weights / prepared.weights.sum()
-    labels = np.repeat(np.arange(K, dtype=np.int64), random_state.multinomial(n, weights))
+    weights, numbers = prepared.weights, np.arange(K, dtype=np.int64)
+    if prepared.log_noise_density is not None:
+        if box is None:
+            raise ValueError(
+                "noise was given as a density, so that it has no box that samples could be drawn "
+                "from; a fit with noise=True has one"
+            )
+        weights, numbers = np.append(weights, noise_weight(weights)), np.append(numbers, -1)
+    labels = np.repeat(numbers, random_state.multinomial(n, weights / weights.sum()))
     labels = random_state.permutation(labels)
     X = random_state.standard_normal(size=(n, D))
     for k in range(K):
@@ -40,6 +58,8 @@ def draw(
         # y = Uᵀ (x − μ) is standard normal.
         X[rows] = kind.unwhiten(X[rows], kind.of_component(prepared.precisions_cholesky, k))
         X[rows] += prepared.means[k]
+    if box is not None:
+        X[labels == -1] = box.draw(np.count_nonzero(labels == -1), random_state)
     return X, labels
 
 

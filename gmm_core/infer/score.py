@@ -16,6 +16,7 @@ from gmm_core.data.passes import MIN_CHUNK_ROWS
 from gmm_core.data.patterns import has_missing
 from gmm_core.data.validation import check_sample_weight
 from gmm_core.infer.nearest import nearest_components
+from gmm_core.model.noise import Box
 from gmm_core.model.parameters import Prepared, mixture_of
 
 # `score` computes the log-likelihoods of this many samples at a time, to bound its memory.
@@ -32,11 +33,15 @@ class FittedMixture(NamedTuple):
         Whether NaN in a sample is a missing value, which is integrated out.
     n_threads : int or None
         The parameter `n_threads` of GaussianMixture.
+    box : Box or None, default=None
+        The box outside of which the density of the noise is 0; None if there is no noise, or if its
+        density was given without a box.
     """
 
     prepared: Prepared
     marginalize: bool
     n_threads: int | None
+    box: Box | None = None
 
 
 def _evaluate(X: FloatArray, model: FittedMixture, **outputs: AnyArray) -> int:
@@ -51,6 +56,8 @@ def _evaluate(X: FloatArray, model: FittedMixture, **outputs: AnyArray) -> int:
     n_threads = effective_n_threads(model.n_threads) if len(X) > MIN_CHUNK_ROWS else 1
     what = X, None, K, prepared.covariance_type, n_threads
     if model.marginalize and has_missing(X):
+        if prepared.log_noise_density is not None:
+            raise ValueError("X has missing values, which a mixture with noise does not take")
         return MissingPass(*what).evaluate(mixture_of(prepared, n_threads=n_threads), **outputs)
     return ArrayPass(*what).evaluate(prepared, **outputs)
 
@@ -63,7 +70,7 @@ def _rows_without_density(X: FloatArray, model: FittedMixture) -> Indices:
 
 
 def labels(X: FloatArray | ForeignRows, model: FittedMixture) -> Labels:
-    """Return the component with the largest responsibility for each sample.
+    """Return the component with the largest responsibility for each sample, or −1 for the noise.
 
     See `responsibilities` for samples whose density is 0 under every component.
     """
@@ -93,12 +100,36 @@ def responsibilities(X: FloatArray | ForeignRows, model: FittedMixture) -> Float
 
 
 def log_likelihood(X: FloatArray | ForeignRows, model: FittedMixture) -> FloatArray:
-    """Return log p(x) of each sample, or −inf if its density is 0 under every component."""
+    """Return log p(x) of each sample, or −inf if its density is 0 under every component.
+
+    Outside its box, the noise has the density 0.
+    """
     out: AnyArray = np.empty(len(X), X.dtype)
     if isinstance(X, ForeignRows):
         return X.map(lambda part: log_likelihood(part, model), out)
     _evaluate(X, model, log_likelihood=out)
+    if model.box is not None:
+        outside = np.flatnonzero(~model.box.contains(X))
+        if len(outside):
+            gaussian = model.prepared._replace(log_noise_density=None)
+            without = model._replace(prepared=gaussian, box=None)
+            out[outside] = log_likelihood(X[outside], without)
     return out
+
+
+def noise_probability(X: FloatArray | ForeignRows, model: FittedMixture) -> FloatArray:
+    """Return the responsibility of the noise for each sample.
+
+    As in `labels` and `responsibilities`, its density is the same outside of its box.
+    """
+    out: AnyArray = np.zeros(len(X), X.dtype)
+    log_noise = model.prepared.log_noise
+    if log_noise == -np.inf:
+        return out
+    if isinstance(X, ForeignRows):
+        return X.map(lambda part: noise_probability(part, model), out)
+    _evaluate(X, model, log_likelihood=out)
+    return np.exp(log_noise - out, out=out)
 
 
 class Score(NamedTuple):
@@ -195,6 +226,8 @@ def uncertainty(
     for start in range(0, len(X), _SCORED_ROWS):
         rows = slice(start, start + _SCORED_ROWS)
         r = responsibilities(X[rows], model)
+        if model.prepared.log_noise_density is not None:
+            r = np.column_stack([r, noise_probability(X[rows], model)])
         terms = log_certainties(r, certainty)
         total -= 2 * float(terms.sum() if weight is None else weight[rows] @ terms)
     return total

@@ -28,8 +28,9 @@ from gmm_core.model.archive_entries import (
     is_weight,
     mixture_from_file,
 )
-from gmm_core.model.attributes import ARRAYS
+from gmm_core.model.attributes import ARRAYS, LOG_NOISE_DENSITY
 from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.noise import Box
 from gmm_core.model.statistics import Statistics, n_sums
 
 FORMAT = "gmm_core.GaussianMixture"
@@ -41,6 +42,7 @@ SCALARS = {
     "lower_bounds_": (are_log_likelihoods, "a list of numbers"),
     "n_features_in_": (is_count, "an int from 0 up"),
     "n_samples_seen_": (is_size, "a finite number from 0 up"),
+    LOG_NOISE_DENSITY: (is_number, "a number"),
 }
 ATTRIBUTES = (*ARRAYS, *SCALARS, "feature_names_in_")
 _INITS = ("weights_init", "means_init", "precisions_init")
@@ -77,6 +79,9 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "restarts_": getattr(model, "restarts_", []),
         "feature_names_in_": None if names is None else list(names),
     }
+    box: Box | None = vars(model).get("noise_box_")
+    if box is not None:
+        arrays |= {f"noise_box_{name}": array for name, array in box._asdict().items()}
     if "_mean_weight" in vars(model):
         header["mean_weight"] = vars(model)["_mean_weight"]
     collected: Collected | None = vars(model).get("_collected")
@@ -152,11 +157,11 @@ def _read(members: Members) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ValueError(f"means_ has shape {(K, D)}")
     shape = COVARIANCE_TYPES[kind].shape(K, D)
     attributes: dict[str, Any] = {}
+    given = field(header, "attributes", lambda v: isinstance(v, dict), "an object")
     for name in ARRAYS:
         expected = {"weights_": (K,), "means_": (K, D)}.get(name, shape)
         attributes[name] = members.array(name, expected, FLOATS)
-        check_values(attributes[name], name, COVARIANCE_TYPES[kind])
-    given = field(header, "attributes", lambda v: isinstance(v, dict), "an object")
+        check_values(attributes[name], name, COVARIANCE_TYPES[kind], LOG_NOISE_DENSITY in given)
     if set(given) - set(SCALARS):
         raise ValueError("it has unknown attributes")
     for name in given:
@@ -169,6 +174,8 @@ def _read(members: Members) -> tuple[dict[str, Any], dict[str, Any]]:
     )
     if names is not None:
         attributes["feature_names_in_"] = np.array(names, dtype=object)
+    if "noise_box_origin" in members:
+        attributes["noise_box_"] = _box(members, D)
     if "mean_weight" in header:
         attributes["_mean_weight"] = field(header, "mean_weight", is_weight, "a positive number")
     if "collected" in header:
@@ -188,6 +195,16 @@ def _are_names(value: Any, n_features: int) -> bool:
         and len(value) == n_features
         and all(isinstance(name, str) for name in value)
     )
+
+
+def _box(members: Members, n_features: int) -> Box:
+    """Read the box of the noise component."""
+    D = n_features
+    shapes = {"origin": (D,), "axes": (D, D), "low": (D,), "high": (D,)}
+    box = Box(*(members.array(f"noise_box_{name}", shape) for name, shape in shapes.items()))
+    if not all(np.isfinite(array).all() for array in box) or not (box.low < box.high).all():
+        raise ValueError("noise_box_ is not finite, or has an edge without length")
+    return box
 
 
 def _collected(members: Members, n_features: int, names: Names | None) -> Collected:

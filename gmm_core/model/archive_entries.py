@@ -10,7 +10,7 @@ import numpy as np
 
 from gmm_core.core.types import Float64Array, FloatArray
 from gmm_core.model.archive import Members
-from gmm_core.model.attributes import WEIGHTS_TOLERANCE
+from gmm_core.model.attributes import is_total_weight
 from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType
 from gmm_core.model.parameters import Mixture, mixture_of, prepare
 
@@ -89,7 +89,9 @@ def is_covariance_type(value: Any) -> bool:
 # --- mixtures -----------------------------------------------------------------------------------
 
 
-def check_values(array: FloatArray, name: str, kind: CovarianceType) -> None:
+def check_values(
+    array: FloatArray, name: str, kind: CovarianceType, noise: bool = False
+) -> None:
     """Check the values of an array of a mixture.
 
     Parameters
@@ -99,6 +101,8 @@ def check_values(array: FloatArray, name: str, kind: CovarianceType) -> None:
         The name of the array in a file. The end of it tells what the array is, as in 'means_',
         'best_means' and 'position_weights'.
     kind : CovarianceType
+    noise : bool, default=False
+        Whether there is a noise component, which has the weight that the weights lack to 1.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def check_values(array: FloatArray, name: str, kind: CovarianceType) -> None:
     what = name.rstrip("_")
     if what.endswith("weights"):
         total = float(array.sum(dtype=np.float64))
-        if (array < 0).any() or not abs(total - 1) <= WEIGHTS_TOLERANCE:
+        if (array < 0).any() or not is_total_weight(total, noise):
             raise ValueError(
                 f"{name} should be non-negative and sum to 1, but the least is {array.min()} and "
                 f"the sum {total}"
@@ -140,7 +144,14 @@ def arrays_for_file(prefix: str, mixture: Mixture) -> dict[str, Float64Array]:
     }
 
 
-def mixture_from_file(members: Members, prefix: str, K: int, D: int, kind: str) -> Mixture:
+def mixture_from_file(
+    members: Members,
+    prefix: str,
+    K: int,
+    D: int,
+    kind: str,
+    log_noise_density: float | None = None,
+) -> Mixture:
     """Read a mixture that was written as `arrays_for_file` returns it.
 
     Parameters
@@ -151,6 +162,8 @@ def mixture_from_file(members: Members, prefix: str, K: int, D: int, kind: str) 
     K, D : int
         Numbers of components and features.
     kind : {'full', 'tied', 'diag', 'spherical'}
+    log_noise_density : float or None, default=None
+        The logarithm of the density of the noise component, if there is one.
 
     Raises
     ------
@@ -164,10 +177,11 @@ def mixture_from_file(members: Members, prefix: str, K: int, D: int, kind: str) 
         ("weights", (K,)), ("means", (K, D)), ("covariances", shape), ("precisions_cholesky", shape)
     ):  # fmt: skip
         array = members.array(f"{prefix}_{name}", expected)
-        check_values(array, f"{prefix}_{name}", covariance_type)
+        noise = log_noise_density is not None
+        check_values(array, f"{prefix}_{name}", covariance_type, noise)
         arrays.append(np.ascontiguousarray(array))
     weights, means, covariances, factor = arrays
-    prepared = prepare(weights, means, factor, kind)
+    prepared = prepare(weights, means, factor, kind, log_noise_density)
     name = f"{prefix}_log_constant"
     log_constant = np.ascontiguousarray(members.array(name, (K + 1,)))
     # They are equal except for rounding. Both are -inf for a weight of 0.

@@ -24,6 +24,7 @@ from gmm_core.model.parameters import Mixture, Prepared, mixture_of, prepare
 FACTOR = "precisions_cholesky_"
 COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", FACTOR)
 ARRAYS = ("weights_", "means_", *COVARIANCE_ATTRIBUTES)
+LOG_NOISE_DENSITY = "noise_log_density_"
 
 # Weights may have been rounded to float32, or written down with seven digits.
 WEIGHTS_TOLERANCE = 1e-6
@@ -240,14 +241,15 @@ def checked(
 ) -> tuple[Prepared, Kept]:
     """Return the fitted arrays as `prepared_of` does, and a new `Kept` for the next call."""
     weights, means, factor = given = _arrays(attributes, covariance_type, n_threads)
+    noise = attributes.get(LOG_NOISE_DENSITY)
     if factor.size > _SMALL:
         here = Kept((covariance_type,), attributes[FACTOR], None)
         known = kept is not None and kept.factor is here.factor and kept.content == here.content
-        return _checked(*given, covariance_type, finite=known), here
-    content = (covariance_type, *((array.shape, array.tobytes()) for array in given))
+        return _checked(*given, covariance_type, noise, finite=known), here
+    content = (covariance_type, noise, *((array.shape, array.tobytes()) for array in given))
     if kept is not None and kept.prepared is not None and kept.content == content:
         return kept.prepared, kept
-    prepared = _checked(weights.copy(), means.copy(), factor.copy(), covariance_type)
+    prepared = _checked(weights.copy(), means.copy(), factor.copy(), covariance_type, noise)
     return prepared, Kept(content, None, prepared)
 
 
@@ -270,7 +272,10 @@ def prepared_of(
     AttributeError
         If the attributes have no form of the covariances.
     """
-    return _checked(*_arrays(attributes, covariance_type, n_threads), covariance_type)
+    return _checked(
+        *_arrays(attributes, covariance_type, n_threads), covariance_type,
+        attributes.get(LOG_NOISE_DENSITY),
+    )  # fmt: skip
 
 
 def mixture_from(
@@ -308,6 +313,7 @@ def _checked(
     means: Float64Array,
     factor: Float64Array,
     covariance_type: str,
+    log_noise_density: float | None,
     *,
     finite: bool = False,
 ) -> Prepared:
@@ -320,13 +326,19 @@ def _checked(
         )
     if not np.isfinite(means).all():
         raise ValueError("means_ must be finite")
-    if not (abs(weights.sum() - 1) <= WEIGHTS_TOLERANCE and weights.min() >= 0):
+    total = float(weights.sum())
+    if not (is_total_weight(total, log_noise_density is not None) and weights.min() >= 0):
         raise ValueError(
             f"weights_ must not be negative and must sum to 1, but the least is "
-            f"{weights.min():.5g} and the sum is {weights.sum():.9g}"
+            f"{weights.min():.5g} and the sum is {total:.9g}"
         )
     _check_factor(factor, means.shape, covariance_type, finite=finite)
-    return prepare(weights, means, factor, covariance_type)
+    return prepare(weights, means, factor, covariance_type, log_noise_density)
+
+
+def is_total_weight(total: float, noise: bool) -> bool:
+    """Return whether this can be the sum of all weights; with noise it may be less than 1."""
+    return abs(total - 1) <= WEIGHTS_TOLERANCE or (noise and 0 <= total < 1)
 
 
 def _check_factor(

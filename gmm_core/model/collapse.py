@@ -52,6 +52,8 @@ def collapsed_components(mixture: Mixture, n_samples: int, reg_covar: RegCovar) 
         variances = kind.conditional_variances(prepared.precisions_cholesky, K, D)
         try:
             # After an M-step, the covariance of the mixture is that of the data plus reg_covar.
+            if prepared.log_noise_density is not None:
+                weights = weights / weights.sum()
             of_all = kind.variances_of_all(weights, means, covariances)
         except ValueError:  # the covariance of all data is singular, so nothing can be compared
             return np.empty(0, np.intp)

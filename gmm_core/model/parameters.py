@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from gmm_core.core.dispatch import check_status, maximization
-from gmm_core.core.types import CovarianceName, Float64Array
+from gmm_core.core.types import CovarianceName, Float64Array, FloatArray
 from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType
 
 
@@ -24,6 +25,9 @@ class Prepared(NamedTuple):
         Entry k is the weighted log-density at the mean, log π_k + log |U_k| − D/2 log 2π, minus the
         last entry, which is that of the component with the largest weight.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    log_noise_density : float or None, default=None
+        The logarithm of the uniform density of the noise component; None if there is no noise. The
+        weight of the noise is what the weights lack to 1; see `noise_weight`.
     """
 
     weights: Float64Array
@@ -31,12 +35,22 @@ class Prepared(NamedTuple):
     precisions_cholesky: Float64Array
     log_constant: Float64Array
     covariance_type: CovarianceName
+    log_noise_density: float | None = None
 
     @property
     def n_parameters(self) -> int:
-        """The number of free parameters: of weights, means and covariances."""
+        """The number of free parameters: of weights, means, covariances and noise."""
         K, D = self.means.shape
-        return int(self.kind.n_parameters(K, D) + K * D + K - 1)
+        of_noise = 0 if self.log_noise_density is None else 2
+        return int(self.kind.n_parameters(K, D) + K * D + K - 1 + of_noise)
+
+    @property
+    def log_noise(self) -> float:
+        """The logarithm of the weighted density of the noise; −inf if there is none."""
+        if self.log_noise_density is None:
+            return -math.inf
+        weight = noise_weight(self.weights)
+        return self.log_noise_density + math.log(weight) if weight else -math.inf
 
     @property
     def kind(self) -> CovarianceType:
@@ -72,11 +86,21 @@ class Mixture(NamedTuple):
         return self.prepared.kind
 
 
+def noise_weight(weights: FloatArray) -> float:
+    """Return the weight of the noise component, 1 − Σ π_k.
+
+    It is 0 if it is below the rounding error of the sum.
+    """
+    weight = 1.0 - math.fsum(weights.tolist())
+    return weight if weight > 10 * np.finfo(weights.dtype).eps else 0.0
+
+
 def prepare(
     weights: Float64Array,
     means: Float64Array,
     precisions_cholesky: Float64Array,
     covariance_type: str,
+    log_noise_density: float | None = None,
 ) -> Prepared:
     """Compute the constants that an E-step needs beside the factors; see `Prepared`."""
     log_constant = np.empty(len(weights) + 1)
@@ -86,7 +110,9 @@ def prepare(
             weights, precisions_cholesky.reshape(-1), log_constant, means.shape[1], kind.code
         )
     )
-    return Prepared(weights, means, precisions_cholesky, log_constant, kind.name)
+    return Prepared(
+        weights, means, precisions_cholesky, log_constant, kind.name, log_noise_density
+    )
 
 
 def mixture_of(
