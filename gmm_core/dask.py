@@ -41,7 +41,7 @@ from gmm_core.fit.result import Result, set_attributes
 from gmm_core.infer import score
 from gmm_core.infer.score import Certainty, Score
 
-_Method = Literal["predict", "predict_proba", "score_samples", "impute"]
+_Method = Literal["predict", "predict_proba", "noise_proba", "score_samples", "impute"]
 
 
 class GaussianMixture(mixture.GaussianMixture):
@@ -79,13 +79,14 @@ class GaussianMixture(mixture.GaussianMixture):
     ----------
     n_components, covariance_type, tol, reg_covar, max_iter, n_init, init_params, weights_init, \
 means_init, precisions_init, random_state, warm_start, verbose, verbose_interval, n_threads, \
-missing, init_size, checkpoint, checkpoint_interval, learning_decay, forget_factor
+missing, init_size, checkpoint, checkpoint_interval, learning_decay, forget_factor, noise
         The parameters of `gmm_core.GaussianMixture`, with the same meaning and the same defaults.
 
     Attributes
     ----------
     weights_, means_, covariances_, precisions_, precisions_cholesky_, n_samples_seen_, \
-converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, n_features_in_, feature_names_in_
+converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, n_features_in_, feature_names_in_, \
+noise_log_density_, noise_box_
         The attributes of `gmm_core.GaussianMixture`, with the same meaning.
 
     Raises
@@ -292,6 +293,31 @@ chunktype=numpy.ndarray>
         array = self._collection(X)
         empty = np.empty((0, len(self.weights_)), self._result_dtype(array))
         return self._lazy(array, "predict_proba", empty)
+
+    def noise_proba(self, X: Any) -> Any:
+        """Return the probability that a sample is noise; see `gmm_core.GaussianMixture`.
+
+        Parameters
+        ----------
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        responsibilities : ndarray or Dask array of shape (n_samples,)
+            A Dask array, which is lazy, if X is a Dask collection.
+
+        Examples
+        --------
+        >>> from gmm_core.dask import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([0.9], [[0.0]], covariances=[1.0], noise=0.01)
+        >>> gm.noise_proba([[0.0], [9.0]]).round(3).tolist()
+        [0.003, 1.0]
+        """
+        if not dask.is_dask_collection(X):
+            return super().noise_proba(X)
+        array = self._collection(X)
+        return self._lazy(array, "noise_proba", np.empty(0, self._result_dtype(array)))
 
     def score_samples(self, X: Any) -> Any:
         """Return the log-likelihood of each sample: log p(x_n) = log Σ_k π_k N(x_n | μ_k, Σ_k).
@@ -628,8 +654,8 @@ chunktype=numpy.ndarray>
             len(self.weights_), covariance_type=self.covariance_type, n_threads=1,
             missing=self.missing,
         )  # fmt: skip
-        names = ("weights_", "means_", "precisions_cholesky_")
-        vars(model).update({name: getattr(self, name) for name in names})
+        names = ("weights_", "means_", "precisions_cholesky_", "noise_log_density_", "noise_box_")
+        vars(model).update({name: getattr(self, name) for name in names if hasattr(self, name)})
         return model
 
     def _result_dtype(self, X: da.Array) -> np.dtype[Any]:

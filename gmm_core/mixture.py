@@ -166,19 +166,21 @@ callable, default='kmeans'
         remembered. If `forget_factor` is given, `learning_decay` has no effect.
 
     noise : bool or float, default=False
-        With True, the mixture has a noise component as well: the uniform density 1 / V in the region
-        of the data, with the weight π₀ = 1 − Σ_k π_k. V is the volume of the box along the features
-        or of the box along the principal axes, whichever is smaller, as in mclust. A number is a
-        density that takes the place of 1 / V. `predict`, `predict_proba` and `noise_proba` take the
-        density of the noise to be the same everywhere, so that a sample far away from the data is
-        noise. For `score_samples` and the scores it is 0 outside of the box, so that the density
-        integrates to 1; a density that is given has no box. The noise counts as two free
-        parameters. It does not go together with missing values, nor with `partial_fit`.
+        With True, the mixture has a noise component as well. Its density is uniform, 1 / V, in the
+        region of the data, and its weight is π₀ = 1 − Σ_k π_k. V is the volume of the box along the
+        features or of the box along the principal axes, whichever is smaller, as in mclust. A
+        number is a density that takes the place of 1 / V. `predict`, `predict_proba` and
+        `noise_proba` take the density of the noise to be the same everywhere, so that a sample far
+        away from the data is noise. For `score_samples` and the scores it is 0 outside of the box,
+        so that the density of the mixture integrates to 1; a density that is given has no box. The
+        noise counts as two free parameters. It does not go together with missing values, nor with
+        `partial_fit`.
 
     Attributes
     ----------
     weights_ : ndarray of shape (n_components,)
-        Weights π_k, which sum to 1 if there is no noise. Like all fitted arrays, they are float32 after a fit to float32, else float64.
+        Weights π_k, which sum to 1 if there is no noise. Like all fitted arrays, they are float32
+        after a fit to float32, else float64.
     means_ : ndarray of shape (n_components, n_features)
         Means μ_k.
     covariances_ : ndarray
@@ -220,7 +222,7 @@ callable, default='kmeans'
     noise_log_density_ : float
         Logarithm of the density of the noise. Without noise the attribute does not exist.
     noise_box_ : Box
-        The box that the noise lies in: its coordinates are axesᵀ (x − origin), from `low` to `high`.
+        The box of the noise, in which the coordinates axesᵀ (x − origin) go from `low` to `high`.
         It exists after a fit with ``noise=True``.
     restarts_ : list of Restart
         Results of the starts, with `log_likelihood`, `n_iter`, `converged`, `failure`, and
@@ -542,8 +544,8 @@ callable, default='kmeans'
     def predict(self, X: Any) -> Labels:
         """Return the component with the largest responsibility for each sample: argmax_k r_nk.
 
-        The noise, if there is any, is component −1. Among equal responsibilities, the component with the lowest number is returned. See
-        `predict_proba` for the responsibilities r_nk.
+        The noise, if there is any, is component −1. Among equal responsibilities, the component
+        with the lowest number is returned. See `predict_proba` for the responsibilities r_nk.
 
         Parameters
         ----------

@@ -67,6 +67,8 @@ def plot_mixture(
     size = float(np.clip(8000 / X.shape[0], 1.5, 14))
     covariance_type = COVARIANCE_TYPES[model.covariance_type]
     n_features = model.means_.shape[1]
+    noise = labels == -1
+    axes.scatter(X[noise, 0], X[noise, 1], s=size, color="grey", alpha=0.5, linewidths=0)
     for k in range(len(model.weights_)):
         colour = f"C{k % 10}"
         members = labels == k

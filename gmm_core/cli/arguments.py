@@ -185,6 +185,12 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
                            default=argparse.SUPPRESS,
                            help=f"{text} (default: {parameters[name].default})")  # fmt: skip
     group.add_argument(
+        "--noise",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="add a component of uniform density over the region of the data",
+    )
+    group.add_argument(
         "--threads",
         dest="n_threads",
         type=int,

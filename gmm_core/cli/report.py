@@ -116,6 +116,8 @@ def print_components(model: GaussianMixture, names: list[str]) -> None:
     if n_features > len(columns) - n_others:
         left_out.append(f"{n_features - (len(columns) - n_others)} more features")
     print("mean (standard deviation)" + "".join(f"; {text}" for text in left_out))
+    if hasattr(model, "noise_log_density_"):
+        print(f"noise: weight {model.noise_weight_:.4f}")
 
 
 def _width(columns: list[list[str]]) -> int:

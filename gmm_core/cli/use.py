@@ -2,6 +2,8 @@
 
 import argparse
 
+import numpy as np
+
 from gmm_core import GaussianMixture
 from gmm_core.cli.data_files import Data, read_data
 from gmm_core.cli.report import feature_names, print_components, write_array
@@ -18,7 +20,11 @@ def predict(args: argparse.Namespace) -> None:
     model, data = _load_both(args)
     if args.proba:
         header = [f"component {k}" for k in range(len(model.weights_))]
-        write_array(model.predict_proba(data.X), header, args.out)
+        probabilities = model.predict_proba(data.X)
+        if hasattr(model, "noise_log_density_"):
+            header.append("noise")
+            probabilities = np.column_stack([probabilities, model.noise_proba(data.X)])
+        write_array(probabilities, header, args.out)
     else:
         write_array(model.predict(data.X), None, args.out)
 

@@ -276,7 +276,8 @@ class DaskChunks:
                 _ranges, self._chunks, self._weights, origin=origin, axes=axes, dtype=self.dtype
             )
         )
-        return np.array([np.min([p[0] for p in parts], axis=0), np.max([p[1] for p in parts], axis=0)])
+        low, high = zip(*parts, strict=True)
+        return np.array([np.min(low, axis=0), np.max(high, axis=0)])
 
     def checksum(self) -> str:
         """Return the digest of all rows and weights, which does not depend on the chunks."""

@@ -291,7 +291,7 @@ class KernelPass:
         return digest_of(self.blocks())
 
     def as_one_component(self) -> KernelPass:
-        """Return a pass over the same rows for a mixture of one component with a full covariance."""
+        """Return a pass over the same rows for one component with a full covariance."""
         raise NotImplementedError
 
     def scatter(self, origin: Float64Array) -> Statistics:

@@ -94,8 +94,8 @@ def maximization_step(
         The covariances before the M-step. Types whose components share their axes, which have to be
         searched for, begin at the axes of these covariances, or else from several starts.
     log_noise_density : float or None, default=None
-        The logarithm of the density of the noise component, if there is one. Then N in π_k = N_k / N
-        is the total weight of the samples, and not the sum of the counts.
+        The logarithm of the density of the noise component, if there is one. Then the N of
+        π_k = N_k / N is the total weight of the samples, and not the sum of the counts.
 
     Returns
     -------

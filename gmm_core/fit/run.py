@@ -197,8 +197,8 @@ def fit_pass(
         return made if log_density is None else with_noise(made, log_density)
 
     best, restarts = best_of_starts(
-        maximum_likelihood(data, reg_covar, log_density), start, options.n_init if warm is None else 1,
-        schedule, previous, state, watch,
+        maximum_likelihood(data, reg_covar, log_density), start,
+        options.n_init if warm is None else 1, schedule, previous, state, watch,
     )  # fmt: skip
     _warn_of_the_end(best, totals.n_present, reg_covar, options.max_iter)
     attributes = attributes_of(

@@ -26,6 +26,16 @@ def test_predict_proba(output, faithful, model_path):
     np.testing.assert_array_equal(np.array(rows, dtype=float), expected)
 
 
+def test_noise(output, faithful, tmp_path):
+    path = str(tmp_path / "noise.npz")
+    printed = output("fit", FAITHFUL, "-k", "2", "--noise", "--out", path)
+    model = GaussianMixture(2, random_state=0, noise=True).fit(faithful)
+    assert f"noise: weight {model.noise_weight_:.4f}" in printed
+    header, *rows = csv.reader(io.StringIO(output("predict", "--proba", path, FAITHFUL)))
+    assert header == ["component 0", "component 1", "noise"]
+    np.testing.assert_array_equal(np.array(rows, float)[:, 2], model.noise_proba(faithful))
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".csv"])
 def test_predict_to_a_file(output, faithful, model_path, tmp_path, suffix):
     path = str(tmp_path / f"labels{suffix}")

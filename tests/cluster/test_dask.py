@@ -68,6 +68,22 @@ def test_same_as_fit(
     assert model.n_features_in_ == D and not hasattr(model, "feature_names_in_")
 
 
+def test_noise(X: np.ndarray, weight: np.ndarray, client: Client) -> None:
+    weight = np.where(np.arange(N) < 5, 0, weight)  # the ranges are those of the other rows
+    X = np.where(np.arange(N)[:, None] < 5, 1e3, X)
+    expected = gmm_core.GaussianMixture(K, noise=True, **EXACT).fit(X, sample_weight=weight)
+    x = da.from_array(X, chunks=(2500, D))
+    model = GaussianMixture(K, noise=True, **EXACT).fit(x, sample_weight=weight)
+    assert_close(model, expected)
+    assert model.noise_log_density_ == pytest.approx(expected.noise_log_density_, rel=1e-12)
+    for method in ("predict", "noise_proba", "score_samples"):
+        lazy = getattr(model, method)(x)
+        assert isinstance(lazy, da.Array)
+        np.testing.assert_allclose(lazy.compute(), getattr(expected, method)(X), rtol=1e-9)
+    assert model.bic(x) == pytest.approx(expected.bic(X), rel=1e-12)
+    assert model.icl(x) == pytest.approx(expected.icl(X), rel=1e-9)
+
+
 @all_types
 def test_float32_stays_float32(covariance_type: str, X: np.ndarray, client: Client) -> None:
     """The results differ by a few roundings in float32, because sums have another order."""
