@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from gmm_core.core.types import (
 from gmm_core.data.foreign import ForeignRows, check_rows, whole
 from gmm_core.data.parameter_validation import mixture_of_arguments
 from gmm_core.fit import run, stream
+from gmm_core.fit.fixed import check_fixed
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.options import InitCallable, Options, options_of
 from gmm_core.fit.restarts import Restart
@@ -112,8 +114,9 @@ callable, default='kmeans'
         positive weight (at most `init_size` rows). The result has one entry for each row of this X.
         If the data have at most `init_size` rows, it may instead have one entry for each of them,
         including those of weight 0.
-    weights_init : array-like of shape (n_components,) or None, default=None
-        Weights to start from. They replace those that `init_params` finds.
+    weights_init : array-like of shape (n_components,), 'equal' or None, default=None
+        Weights to start from. They replace those that `init_params` finds. 'equal' means
+        1 / n_components for each.
     means_init : array-like of shape (n_components, n_features) or None, default=None
         Means to start from. They replace those that `init_params` finds.
     precisions_init : array-like in the shape of `covariances_`, or None, default=None
@@ -175,6 +178,19 @@ callable, default='kmeans'
         so that the density of the mixture integrates to 1; a density that is given has no box. The
         noise counts as two free parameters. It does not go together with missing values, nor with
         `partial_fit`.
+    labels_init : array-like of shape (n_samples,) or None, default=None
+        The component of each sample, as an int, in place of `init_params`. If all samples have a
+        label, the fit starts from these labels and may then leave them. A label of -1 means that
+        the component is unknown. If there are such samples, the fit is semi-supervised: the other
+        samples keep their component, and count with their joint density π_k N(x | μ_k, Σ_k) in
+        `lower_bound_`. The labels are not saved. They do not go together with missing values, Dask
+        collections, `partial_fit`, nor, if some are unknown, with `noise`.
+    fixed : set of str, dict of str to bool array, or None, default=None
+        Parameters that EM leaves as they are at the start: names among 'weights', 'means' and
+        'covariances', or masks of shape (n_components,) by these names, for some of the components.
+        `weights_init`, `means_init` and `precisions_init` give their values. Fixed parameters are
+        not free ones. ``weights_init='equal', fixed={'weights'}`` is a mixture of equal weights.
+        `partial_fit` does not take fixed parameters.
 
     Attributes
     ----------
@@ -284,7 +300,7 @@ callable, default='kmeans'
         max_iter: int = 100,
         n_init: int = 1,
         init_params: StartName | InitCallable = "kmeans",
-        weights_init: npt.ArrayLike | None = None,
+        weights_init: npt.ArrayLike | Literal["equal"] | None = None,
         means_init: npt.ArrayLike | None = None,
         precisions_init: npt.ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -299,6 +315,8 @@ callable, default='kmeans'
         learning_decay: float = 0.6,
         forget_factor: float | None = None,
         noise: bool | float = False,
+        labels_init: npt.ArrayLike | None = None,
+        fixed: Iterable[str] | Mapping[str, Any] | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -322,6 +340,8 @@ callable, default='kmeans'
         self.learning_decay = learning_decay
         self.forget_factor = forget_factor
         self.noise = noise
+        self.labels_init = labels_init
+        self.fixed = fixed
 
     # --- fitting ----------------------------------------------------------------------------
 
@@ -532,6 +552,9 @@ callable, default='kmeans'
         """
         if self.noise or "noise_log_density_" in vars(self):
             raise ValueError(f"partial_fit does not take noise, but noise={self.noise!r}")
+        for name in ("labels_init", "fixed"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"partial_fit does not take {name}")
         changes = stream.learn(
             self._options(), vars(self), X, sample_weight,
             lambda X: whole(self._rows(X, allow_nan=False)),
@@ -1159,7 +1182,10 @@ callable, default='kmeans'
 
     def _n_parameters(self) -> int:
         """Return the number of free parameters, as the same method of scikit-learn's class does."""
-        return self._model().prepared.n_parameters
+        prepared = self._model().prepared
+        fixed = check_fixed(self.fixed, len(prepared.weights), self.covariance_type)
+        n_fixed = 0 if fixed is None else fixed.n_parameters(prepared.kind, prepared.means.shape[1])
+        return prepared.n_parameters - n_fixed
 
     def _using(self, prepared: Prepared) -> FittedMixture:
         """Return a mixture with the options of this estimator that methods use."""

@@ -72,7 +72,8 @@ def accumulate(
     The responsibilities are those given, or those under the mixture, or 1 for the component that a label names. If
     there is none of these, all rows belong to component 0. With a mixture and labels, a row whose label is not -1 has
     the responsibility 1 for that component, and its joint density with it in place of the mixture's. Only the mixture
-    yields a log-likelihood. The function returns OK, EXTENT, or 1 + the first row that has density 0 under every component.
+    yields a log-likelihood. The function returns OK, EXTENT, or 1 + the first row that has density 0 under every
+    component.
     """
     cdef Pass job
     cdef Py_ssize_t D = X.shape[1], size = statistics.shape[0], tile_reals = tile_size(K, D)

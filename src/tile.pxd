@@ -126,8 +126,8 @@ cdef inline Py_ssize_t normalize(Tile* t, real log_noise, Py_ssize_t K) noexcept
     """Replace log-probabilities l_k by weighted responsibilities.
 
     r_k = weight exp(l_k - peak) / total, with peak = max over k of l_k and total = sum over k of exp(l_k - peak). The
-    maximum and the sum are also over the noise, whose log-probability is the same for all samples. Its responsibility is
-    what is left of the weight, so it needs no memory.
+    maximum and the sum are also over the noise, whose log-probability is the same for all samples. Its responsibility
+    is what is left of the weight, so it needs no memory.
     The log-likelihood of the sample is peak + log total. A NaN among the l_k comes from an overflow within a
     distance, and counts as -inf. A sample whose l_k are all -inf gets responsibilities of 0, a peak of -inf and a
     total of 1. The function returns OK, or 1 + the index of the first such sample.

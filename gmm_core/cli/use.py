@@ -7,6 +7,7 @@ import numpy as np
 from gmm_core import GaussianMixture
 from gmm_core.cli.data_files import Data, read_data
 from gmm_core.cli.report import feature_names, print_components, write_array
+from gmm_core.core.types import AnyArray
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -20,7 +21,7 @@ def predict(args: argparse.Namespace) -> None:
     model, data = _load_both(args)
     if args.proba:
         header = [f"component {k}" for k in range(len(model.weights_))]
-        probabilities = model.predict_proba(data.X)
+        probabilities: AnyArray = model.predict_proba(data.X)
         if hasattr(model, "noise_log_density_"):
             header.append("noise")
             probabilities = np.column_stack([probabilities, model.noise_proba(data.X)])

@@ -41,10 +41,10 @@ class ArrayPass(KernelPass):
         self.X = X
         self.sample_weight = self._none.weight if sample_weight is None else sample_weight
 
-    def as_one_component(self) -> ArrayPass:
-        """Return a pass for one component; see `KernelPass.as_one_component`."""
+    def resized(self, n_components: int, covariance_type: str) -> ArrayPass:
+        """Return a pass for other mixtures; see `KernelPass.resized`."""
         weight = self.sample_weight if len(self.sample_weight) else None
-        return ArrayPass(self.X, weight, 1, "full", self.n_threads)
+        return ArrayPass(self.X, weight, n_components, covariance_type, self.n_threads)
 
     def slices(self) -> Iterator[slice]:
         """Yield consecutive slices of the rows. A kernel takes a bounded time for each of them."""
@@ -141,10 +141,10 @@ class ConvertingPass(KernelPass):
         self._X = X
         self._sample_weight = self._none.weight if sample_weight is None else sample_weight
 
-    def as_one_component(self) -> ConvertingPass:
-        """Return a pass for one component; see `KernelPass.as_one_component`."""
+    def resized(self, n_components: int, covariance_type: str) -> ConvertingPass:
+        """Return a pass for other mixtures; see `KernelPass.resized`."""
         weight = self._sample_weight if len(self._sample_weight) else None
-        return ConvertingPass(self._X, weight, 1, "full", self.n_threads)
+        return ConvertingPass(self._X, weight, n_components, covariance_type, self.n_threads)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the rows in blocks of whole chunks; a block may reuse the memory of another."""

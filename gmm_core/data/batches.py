@@ -189,9 +189,9 @@ class BatchPass(KernelPass):
         )  # fmt: skip
         self._batches = batches
 
-    def as_one_component(self) -> BatchPass:
-        """Return a pass for one component; see `KernelPass.as_one_component`."""
-        return BatchPass(self._batches, 1, "full", self.n_threads)
+    def resized(self, n_components: int, covariance_type: str) -> BatchPass:
+        """Return a pass for other mixtures; see `KernelPass.resized`."""
+        return BatchPass(self._batches, n_components, covariance_type, self.n_threads)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the rows in blocks of whole chunks.

@@ -78,6 +78,14 @@ class MissingPass:
         """Return the digest of all samples and weights; see `Pass.checksum`."""
         return digest_of(self.blocks())
 
+    def scatter(self, origin: Float64Array) -> Statistics:
+        """Refuse: a noise component, which needs this, does not take missing values."""
+        raise NotImplementedError
+
+    def ranges(self, origin: Float64Array, axes: Float64Array) -> Float64Array:
+        """Refuse; see `scatter`."""
+        raise NotImplementedError
+
     def _over(self, pattern: Pattern) -> ArrayPass:
         """Return a pass over the rows of a pattern, in the features that they have.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gmm_core.core.threads import effective_n_threads
-from gmm_core.core.types import Float64Array, RegCovar
+from gmm_core.core.types import Float64Array, Labels, RegCovar
 from gmm_core.data.conversion import as_float_array
 from gmm_core.model.covariance import CovarianceType, check_features, covariance_type_of
 from gmm_core.model.covariance.base import check_shape_and_values
@@ -115,6 +115,41 @@ def check_precisions_cholesky(
     if flaw:
         raise ValueError(f"The parameter '{name}' {flaw}")
     return array
+
+
+def check_labels(labels: object, n_samples: int, n_components: int) -> Labels:
+    """Check the labels that a user gave for the start.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n_samples,)
+    n_samples, n_components : int
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), int64
+        A copy.
+
+    Raises
+    ------
+    TypeError
+        If the labels are not integers.
+    ValueError
+        If the shape is wrong, or a label is neither -1 nor the number of a component.
+    """
+    if np.ma.is_masked(labels):
+        raise ValueError("labels_init has masked values: give -1 where a label is unknown")
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"labels_init should be integers, but got dtype {array.dtype}")
+    if array.shape != (n_samples,):
+        raise ValueError(f"labels_init has shape {array.shape}, expected ({n_samples},)")
+    if array.min() < -1 or array.max() >= n_components:
+        raise ValueError(
+            f"labels_init should be from 0 to {n_components - 1}, or -1 where a label is unknown, "
+            f"but got {array.min()} to {array.max()}"
+        )
+    return array.astype(np.int64)
 
 
 def check_reg_covar(reg_covar: Any, n_features: int) -> RegCovar:

@@ -188,6 +188,8 @@ class KernelPass:
         self._partial = np.empty((self.n_threads, self._n_statistics))
         self._tickets = np.empty(self.n_threads + 2, np.intp)
         self._none = _absent(dtype)
+        # The component that each row belongs to in an E-step, or -1 where it is unknown.
+        self.known_labels: Labels | None = None
 
     @property
     def buffer_rows(self) -> int:
@@ -222,6 +224,8 @@ class KernelPass:
         responsibilities: Callable[[slice], FloatArray] | None = None,
         labels: Labels | None = None,
     ) -> None:
+        if responsibilities is None and labels is None:
+            labels = self.known_labels
         partial = self._partial if len(values) > 2 else np.empty((self.n_threads, 2))
         for rows, X, sample_weight in self.blocks():
             status = self._kernels.accumulate(
@@ -290,13 +294,13 @@ class KernelPass:
         """Return the digest of all samples and weights; see `Pass.checksum`."""
         return digest_of(self.blocks())
 
-    def as_one_component(self) -> KernelPass:
-        """Return a pass over the same rows for one component with a full covariance."""
+    def resized(self, n_components: int, covariance_type: str) -> KernelPass:
+        """Return a pass over the same rows for mixtures of another size and type."""
         raise NotImplementedError
 
     def scatter(self, origin: Float64Array) -> Statistics:
         """Return the statistics of all samples as one component; see `Pass.scatter`."""
-        return self.as_one_component().statistics(origin)
+        return self.resized(1, "full").statistics(origin)
 
     def ranges(self, origin: Float64Array, axes: Float64Array) -> Float64Array:
         """Return the smallest and the largest coordinates; see `Pass.ranges`."""

@@ -15,6 +15,7 @@ from gmm_core.core.dispatch import check_status, maximization
 from gmm_core.core.errors import IllDefinedCovarianceError
 from gmm_core.core.types import Float64Array, RegCovar
 from gmm_core.data.passes import Pass
+from gmm_core.fit.fixed import Fixed
 from gmm_core.fit.loop import Algorithm
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.parameters import Mixture, Prepared
@@ -34,7 +35,10 @@ NOT_POSITIVE_DEFINITE = (
 
 
 def maximum_likelihood(
-    data: Pass, reg_covar: RegCovar, log_noise_density: float | None = None
+    data: Pass,
+    reg_covar: RegCovar,
+    log_noise_density: float | None = None,
+    fixed: Fixed | None = None,
 ) -> Algorithm[Mixture]:
     """Return the steps of EM for maximum likelihood.
 
@@ -45,6 +49,8 @@ def maximum_likelihood(
         The regularisation that is added to the diagonal of every covariance.
     log_noise_density : float or None, default=None
         The logarithm of the density of the noise component, if there is one.
+    fixed : Fixed or None, default=None
+        The parameters that do not change.
 
     Returns
     -------
@@ -54,9 +60,19 @@ def maximum_likelihood(
     regular = np.full(data.n_features, reg_covar, np.float64)
 
     def maximization(statistics: Statistics, mixture: Mixture) -> Mixture:
-        about = partial(data.expectation, mixture)
+        if fixed is None:
+            return step(statistics, partial(data.expectation, mixture), mixture)
+        held = fixed.hold(statistics, mixture, regular)
+        improved = step(
+            held, lambda c: fixed.hold(data.expectation(mixture, c), mixture, regular), mixture
+        )
+        return fixed.restore(improved, statistics, mixture)
+
+    def step(
+        statistics: Statistics, about: Callable[[Float64Array], Statistics], before: Mixture
+    ) -> Mixture:
         return maximization_step(
-            statistics, regular, data.n_threads, about, mixture.covariances, log_noise_density
+            statistics, regular, data.n_threads, about, before.covariances, log_noise_density
         )[0]
 
     return Algorithm(data.expectation, maximization, _mean, data.mean_log_likelihood)

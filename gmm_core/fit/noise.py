@@ -68,8 +68,8 @@ def region(data: Pass) -> Box:
     middle = (along_features.low + along_features.high) / 2
     statistics = data.scatter(middle[np.newaxis])
     mean = statistics.means[0]
-    along_axes = Box(mean, axes := _principal_axes(statistics.about_means(mean[None]).moments),
-                     *data.ranges(mean, axes))  # fmt: skip
+    axes = _principal_axes(statistics.about_means(mean[np.newaxis]).moments)
+    along_axes = Box(mean, axes, *data.ranges(mean, axes))
     if not (along_axes.high - along_axes.low > 0).all():
         raise ValueError(
             "noise=True: X lies in a space of fewer dimensions than it has features, so that its "
@@ -85,9 +85,9 @@ def _principal_axes(triangle: Float64Array) -> Float64Array:
     rows, columns = np.tril_indices(D)
     # The principal axes of data do not depend on their scale, but products of it may overflow.
     matrix[0, rows, columns] = matrix[0, columns, rows] = triangle / abs(triangle).max()
-    axes = np.empty((1, D, D))
-    check_status(maximization.principal_axes(matrix, axes))
-    return axes[0]
+    axes = np.empty((D, D))
+    check_status(maximization.principal_axes(matrix, axes[np.newaxis]))
+    return axes
 
 
 def with_noise(start: Mixture, log_density: float) -> Mixture:

@@ -6,8 +6,8 @@ import functools
 import math
 import numbers
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ class Options(NamedTuple):
     max_iter: int
     n_init: int
     init_params: StartName | InitCallable
-    weights_init: npt.ArrayLike | None
+    weights_init: npt.ArrayLike | Literal["equal"] | None
     means_init: npt.ArrayLike | None
     precisions_init: npt.ArrayLike | None
     random_state: int | np.random.RandomState | None
@@ -51,6 +51,8 @@ class Options(NamedTuple):
     learning_decay: float
     forget_factor: float | None
     noise: bool | float
+    labels_init: npt.ArrayLike | None
+    fixed: Iterable[str] | Mapping[str, Any] | None
 
 
 def options_of(model: object) -> Options:
@@ -137,7 +139,8 @@ def _is_non_negative_float(value: Any) -> bool:
 
 
 def _is_positive_float(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not _is_bool(value) and bool(0 < value < math.inf)
+    number: Any = value
+    return isinstance(value, numbers.Real) and not _is_bool(value) and bool(0 < number < math.inf)
 
 
 def _is_share(value: Any) -> bool:
@@ -176,6 +179,7 @@ def _or_none(rule: _Rule) -> _Rule:
     return _or(rule, "None", lambda value: value is None)
 
 
+_COLLECTIONS = (set, frozenset, list, tuple, Mapping)
 _BOOL: _Rule = ("an instance of 'bool' or an instance of 'numpy.bool'", _is_bool)
 _NON_NEGATIVE_FLOAT: _Rule = ("a float in the range [0.0, inf)", _is_non_negative_float)
 _ARRAY_LIKE_OR_NONE = _or_none(("an array-like", _is_array_like))
@@ -190,7 +194,9 @@ _RULES: dict[str, _Rule] = {
     "max_iter": _int_from(0),
     "n_init": _int_from(1),
     "init_params": _or(_one_of(get_args(StartName)), "a callable", callable),
-    "weights_init": _ARRAY_LIKE_OR_NONE,
+    "weights_init": _or(
+        _ARRAY_LIKE_OR_NONE, "'equal'", lambda v: isinstance(v, str) and v == "equal"
+    ),
     "means_init": _ARRAY_LIKE_OR_NONE,
     "precisions_init": _ARRAY_LIKE_OR_NONE,
     "random_state": _or_none(
@@ -206,5 +212,9 @@ _RULES: dict[str, _Rule] = {
     "learning_decay": ("a float in the range (0.5, 1.0]", lambda v: _is_share(v) and v > 0.5),
     "forget_factor": _or_none(("a float in the range (0.0, 1.0]", _is_share)),
     "checkpoint_interval": (_int_from(1)[0], _is_component_count),
+    "labels_init": _ARRAY_LIKE_OR_NONE,
+    "fixed": _or_none(
+        ("a set of names, or a dict of masks by name", lambda v: isinstance(v, _COLLECTIONS))
+    ),
     "noise": _or(_BOOL, "a float in the range (0.0, inf)", _is_positive_float),
 }

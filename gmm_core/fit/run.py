@@ -13,24 +13,27 @@ import numpy as np
 from gmm_core.core.errors import convergence_warning_class, same_kind
 from gmm_core.core.random import check_random_state
 from gmm_core.core.threads import effective_n_threads
-from gmm_core.core.types import FloatArray, Names, RegCovar
+from gmm_core.core.types import AnyArray, FloatArray, Labels, Names, RegCovar
 from gmm_core.core.warn import warn
 from gmm_core.data.arrays import ArrayPass, ConvertingPass
 from gmm_core.data.batches import Batches, BatchPass
 from gmm_core.data.foreign import ForeignRows, check_rows
 from gmm_core.data.missing import MissingPass
 from gmm_core.data.parameter_validation import (
+    check_labels,
     check_matrices,
     check_means,
     check_reg_covar,
     check_weights,
 )
-from gmm_core.data.passes import Pass
+from gmm_core.data.passes import KernelPass, Pass
 from gmm_core.data.patterns import has_missing
 from gmm_core.data.subset import NO_ROWS, Totals
 from gmm_core.data.validation import check_enough_samples, check_sample_weight
 from gmm_core.fit.checkpoints import Checkpoint
+from gmm_core.fit.fixed import Fixed, check_fixed
 from gmm_core.fit.kmeans import kmeans
+from gmm_core.fit.labelled import start_from_labels
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.maximization import maximum_likelihood
 from gmm_core.fit.noise import noise_of, with_noise
@@ -43,6 +46,7 @@ from gmm_core.fit.starts import (
     rows_of_start,
     start_from_data,
     start_from_given,
+    with_given,
 )
 from gmm_core.model.attributes import mixture_from
 from gmm_core.model.collapse import collapsed_components
@@ -162,6 +166,8 @@ def fit_pass(
             f"init_size={options.init_size}, expected at least n_components={K}"
         )
     warm, previous = _warm_start(options, before, D)
+    fixed = _fixed(options, given, warm is not None)
+    labels = _labels(options, data)
     if options.checkpoint is not None and options.random_state is None:
         # A resumed fit sets the state of its generator, which must not be NumPy's global one.
         random_state = np.random.RandomState(random_state.randint(2**31))
@@ -171,7 +177,7 @@ def fit_pass(
     schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
     checkpoint, state = None, None
     if options.checkpoint is not None:
-        identity = _identity_of(options, data, given, warm)
+        identity = _identity_of(options, data, given, warm, labels, fixed)
         checkpoint = Checkpoint(
             options.checkpoint, options.checkpoint_interval, identity, schedule, random_state,
             subset_seed,
@@ -190,6 +196,12 @@ def fit_pass(
         made = start_from_given(given, options.covariance_type) if warm is None else warm
         if made is None:
             rows, lacking = rows_for_start()
+            if labels is not None:
+                assert isinstance(data, KernelPass)
+                found = start_from_labels(data, labels, rows, random_state, reg_covar)
+                made = with_given(found, given)
+        if made is None:
+            rows, lacking = rows_for_start()
             made = start_from_data(
                 rows, lacking, options.init_params, given, random_state, reg_covar, cluster,
                 log_density,
@@ -197,7 +209,7 @@ def fit_pass(
         return made if log_density is None else with_noise(made, log_density)
 
     best, restarts = best_of_starts(
-        maximum_likelihood(data, reg_covar, log_density), start,
+        maximum_likelihood(data, reg_covar, log_density, fixed), start,
         options.n_init if warm is None else 1, schedule, previous, state, watch,
     )  # fmt: skip
     _warn_of_the_end(best, totals.n_present, reg_covar, options.max_iter)
@@ -213,12 +225,46 @@ def fit_pass(
 # --- checks of the options and of the fitted attributes ---------------------------------------
 
 
+def _labels(options: Options, data: Pass) -> Labels | None:
+    """Check the labels that the user gave, and let the pass know those that are certain."""
+    if options.labels_init is None:
+        return None
+    labels = check_labels(options.labels_init, data.n_samples, options.n_components)
+    if not isinstance(data, KernelPass):
+        raise ValueError("labels_init takes neither missing values nor Dask collections")
+    if (labels < 0).any():
+        if options.noise:
+            raise ValueError(
+                f"labels_init has unknown labels (-1), which a fit with noise={options.noise!r} "
+                "does not take"
+            )
+        data.known_labels = labels
+    return labels
+
+
+def _fixed(options: Options, given: GivenParameters, warm: bool) -> Fixed | None:
+    """Check which parameters are fixed, and that there are values for them."""
+    fixed = check_fixed(options.fixed, options.n_components, options.covariance_type)
+    if fixed is None:
+        return None
+    for mask, value, name, init in zip(
+        fixed, given, fixed._fields, ("weights_init", "means_init", "precisions_init"), strict=True
+    ):
+        if mask.any() and value is None and not warm:
+            raise ValueError(f"fixed names {name!r}, so that {init} has to be given")
+    if fixed.weights.any() and options.noise:
+        raise ValueError(f"fixed weights do not go together with noise={options.noise!r}")
+    return fixed
+
+
 def _given(options: Options, n_features: int) -> GivenParameters:
     """Check the parameters `weights_init`, `means_init` and `precisions_init`, and copy them."""
     K, D = options.n_components, n_features
     kind = COVARIANCE_TYPES[options.covariance_type]
     try:
         name, given = "weights_init", options.weights_init
+        if isinstance(given, str):  # 'equal'
+            given = np.full(K, 1 / K)
         weights = None if given is None else check_weights(given, K, bool(options.noise))
         name, given = "means_init", options.means_init
         means = None if given is None else check_means(given, K, D)
@@ -273,7 +319,12 @@ def mixture_to_continue(
 
 
 def _identity_of(
-    options: Options, data: Pass, given: GivenParameters, warm: Mixture | None
+    options: Options,
+    data: Pass,
+    given: GivenParameters,
+    warm: Mixture | None,
+    labels: Labels | None,
+    fixed: Fixed | None,
 ) -> dict[str, Any]:
     """Return the options and the properties of the data that identify the fit in a checkpoint."""
     seed = options.random_state
@@ -284,13 +335,17 @@ def _identity_of(
         "n_components": options.n_components,
         "covariance_type": options.covariance_type,
         "reg_covar": np.asarray(options.reg_covar, np.float64),
-        "noise": options.noise,
+        "noise": options.noise or None,
         "n_init": options.n_init,
         "init_params": init,
         "init_size": options.init_size,
         **{f"{name}_init": array for name, array in given._asdict().items()},
+        "labels_init": None if labels is None else _digest(labels),
+        "fixed": fixed,
         "random_state": seed if isinstance(seed, numbers.Integral) else None,
-        "warm start": None if warm is None else _digest(warm),
+        "warm start": (
+            None if warm is None else _digest(*warm[:3], warm.prepared.precisions_cholesky)
+        ),
         "n_samples": data.n_samples,
         "n_features": data.n_features,
         "dtype": data.dtype.name,
@@ -298,9 +353,8 @@ def _identity_of(
     }
 
 
-def _digest(mixture: Mixture) -> str:
-    """Return a digest of the arrays of a mixture."""
-    arrays = (*mixture[:3], mixture.prepared.precisions_cholesky)
+def _digest(*arrays: AnyArray) -> str:
+    """Return a digest of arrays."""
     content = b"".join(array.tobytes() for array in arrays)
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 

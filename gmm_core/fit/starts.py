@@ -100,6 +100,11 @@ def start_from_data(
         If a callable returns something that is neither responsibilities nor labels.
     """
     found = _find(data, method, random_state, reg_covar + lacking, cluster, log_noise_density)
+    return with_given(found, given)
+
+
+def with_given(found: Mixture, given: GivenParameters) -> Mixture:
+    """Return a start with the parameters that the user gave in place of those that were found."""
     if all(array is None for array in given):
         return found
     weights = found.weights if given.weights is None else given.weights
@@ -179,7 +184,7 @@ def _weight(data: ArrayPass) -> Float64Array | None:
     return data.sample_weight if len(data.sample_weight) else None
 
 
-def _about_own_means(
+def about_own_means(
     about: Callable[[Float64Array], Statistics],
     shift: Float64Array,
     reg_covar: RegCovar,
@@ -274,7 +279,7 @@ def _from_random(
         return shares
 
     shift = np.repeat(_moments_of_features(data).shift, K, axis=0)
-    return _about_own_means(lambda c: data.statistics(c, draw), shift, reg_covar, data.n_threads)
+    return about_own_means(lambda c: data.statistics(c, draw), shift, reg_covar, data.n_threads)
 
 
 def _from_labels(
@@ -282,7 +287,7 @@ def _from_labels(
 ) -> Mixture:
     """Run the M-step with given labels as responsibilities; samples of label -1 are noise."""
     shift = np.repeat(_moments_of_features(data).shift, data.n_components, axis=0)
-    return _about_own_means(
+    return about_own_means(
         lambda c: data.statistics(c, labels=labels), shift, reg_covar, data.n_threads,
         log_noise_density,
     )  # fmt: skip
@@ -342,7 +347,7 @@ def _from_callable(
         )
     responsibilities: AnyArray = np.ascontiguousarray(made[:, :K], dtype=data.X.dtype)
     shift = np.repeat(_moments_of_features(data).shift, K, axis=0)
-    return _about_own_means(
+    return about_own_means(
         lambda c: data.statistics(c, responsibilities.__getitem__), shift, reg_covar,
         data.n_threads, log_noise_density,
     )  # fmt: skip

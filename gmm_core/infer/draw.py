@@ -59,7 +59,8 @@ def draw(
         X[rows] = kind.unwhiten(X[rows], kind.of_component(prepared.precisions_cholesky, k))
         X[rows] += prepared.means[k]
     if box is not None:
-        X[labels == -1] = box.draw(np.count_nonzero(labels == -1), random_state)
+        noise = labels == -1
+        X[noise] = box.draw(int(np.count_nonzero(noise)), random_state)
     return X, labels
 
 

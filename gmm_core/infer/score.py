@@ -225,7 +225,7 @@ def uncertainty(
     total = 0.0
     for start in range(0, len(X), _SCORED_ROWS):
         rows = slice(start, start + _SCORED_ROWS)
-        r = responsibilities(X[rows], model)
+        r: AnyArray = responsibilities(X[rows], model)
         if model.prepared.log_noise_density is not None:
             r = np.column_stack([r, noise_probability(X[rows], model)])
         terms = log_certainties(r, certainty)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,11 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     params = model.get_params()
     arrays = {name: _floats(getattr(model, name)) for name in ARRAYS}
     for name in _INITS:
-        value = params.pop(name)
-        if value is not None:
-            arrays[name] = np.asarray(value, dtype=np.float64)
+        if params[name] is not None and not isinstance(params[name], str):
+            arrays[name] = np.asarray(params.pop(name), dtype=np.float64)
+    params["labels_init"] = None
+    if params["fixed"] is not None and not isinstance(params["fixed"], Mapping):
+        params["fixed"] = sorted(params["fixed"])
     if not isinstance(params["random_state"], (int, np.integer)):
         params["random_state"] = None
     if callable(params["init_params"]):

@@ -31,6 +31,8 @@ def to_sklearn(model: Any) -> GaussianMixture:
     params["covariance_type"] = COVARIANCE_TYPES[model.covariance_type].sklearn_name
     if callable(params["init_params"]) or params["init_params"] == "hierarchical":
         del params["init_params"]
+    if isinstance(params["weights_init"], str):
+        del params["weights_init"]
     other = GaussianMixture(**params)
     for name in ATTRIBUTES:
         value = getattr(model, name, None)

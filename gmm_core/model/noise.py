@@ -50,11 +50,13 @@ class Box(NamedTuple):
     def draw(self, n: int, random_state: np.random.RandomState) -> Float64Array:
         """Return n points that are uniformly distributed in the box, of shape (n, D)."""
         y = self.low + (self.high - self.low) * random_state.uniform(size=(n, len(self.low)))
-        return self.origin + np.einsum("ne,de->nd", y, self.axes)
+        x: Float64Array = self.origin + np.einsum("ne,de->nd", y, self.axes)
+        return x
 
 
 def coordinates(
     X: npt.NDArray[np.floating], origin: Float64Array, axes: Float64Array
 ) -> Float64Array:
     """Return axesᵀ (x − origin) for each row x, of shape (n, D)."""
-    return np.einsum("nd,de->ne", X.astype(np.float64) - origin, axes)
+    y: Float64Array = np.einsum("nd,de->ne", X.astype(np.float64) - origin, axes)
+    return y
