@@ -6,8 +6,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -15,11 +14,9 @@ import numpy.typing as npt
 
 from gmm_core.core.random import check_random_state
 from gmm_core.core.threads import effective_n_threads
-from gmm_core.core.types import Float64Array, Labels
-from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.parameter_validation import check_reg_covar
 from gmm_core.fit import run
-from gmm_core.fit.kmeans import kmeans
+from gmm_core.fit.clusters import SharedClusters
 from gmm_core.fit.restarts import State
 from gmm_core.infer import score
 from gmm_core.mixture import GaussianMixture
@@ -167,31 +164,6 @@ class Selection(NamedTuple):
         return plot_selection(self.table, self.criterion, axes)
 
 
-class _SharedClusters:
-    """k-means whose results are kept, so that fits of several types share them.
-
-    The clusters follow from the data, their number and the state of the generator. That state after
-    k-means is kept with them, so that a fit draws the numbers that it would draw alone.
-    """
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[Any, ...], tuple[Labels, Float64Array, Any]] = {}
-
-    def __call__(
-        self, data: ArrayPass, n_clusters: int, random_state: np.random.RandomState, tol: float
-    ) -> tuple[Labels, Float64Array]:
-        state: Any = random_state.get_state(legacy=True)
-        key = (n_clusters, data.X.shape, state[1].tobytes(), *state[2:])
-        kept = self._kept.get(key)
-        if kept is None:
-            labels, centers = kmeans(data, n_clusters, random_state, tol)
-            self._kept[key] = labels, centers, random_state.get_state(legacy=True)
-            return labels, centers
-        labels, centers, after = kept
-        random_state.set_state(after)
-        return labels, centers
-
-
 def select(
     X: Any,
     n_components: int | Iterable[int] = range(1, 10),
@@ -268,7 +240,7 @@ default=('full', 'tied', 'diag', 'spherical')
         raise ValueError(
             f"n_components goes up to {max(counts)}, but X has {shape[0]} samples only"
         )
-    cluster = _SharedClusters()
+    clusters = SharedClusters()
     jobs = [(name, K) for K in counts for name in types]
     small = len(shape) == 2 and shape[0] * shape[1] * max(counts) < _SMALL
     interrupted = threading.Event()
@@ -282,7 +254,7 @@ default=('full', 'tied', 'diag', 'spherical')
             **model.get_params(), "covariance_type": job[0], "n_components": job[1],
             "n_threads": n_threads,
         })  # fmt: skip
-        return _fit(made, rows, sample_weight, cluster, watch)
+        return _fit(made, rows, sample_weight, clusters, watch)
 
     for K in counts:  # bad parameters are an error, and not a row
         model.set_params(n_components=K, covariance_type=types[0])._options()
@@ -290,6 +262,8 @@ default=('full', 'tied', 'diag', 'spherical')
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the table tells what they would
         if small and threads > 1 and len(jobs) > 1:
+            from concurrent.futures import ThreadPoolExecutor  # imported late, as it takes a while
+
             # the first type of each number of components makes the clusters for the others
             with ThreadPoolExecutor(threads) as pool:
                 made: Iterator[Any] = pool.map(lambda job: fit(job, 1), jobs)
@@ -352,14 +326,14 @@ def _fit(
     model: GaussianMixture,
     X: Any,
     sample_weight: Any,
-    cluster: Callable[..., Any],
+    clusters: SharedClusters,
     watch: run.Watch,
 ) -> tuple[Row, GaussianMixture | None]:
     """Fit a model, and return its row of the table, and the model unless it failed."""
     began = time.perf_counter()
     name, K = model.covariance_type, model.n_components
     try:
-        result, rows = run.fit_array(model._options(), {}, X, sample_weight, watch, cluster)
+        result, rows = run.fit_array(model._options(), {}, X, sample_weight, watch, clusters)
         result.keep_in(model)
     except ValueError as error:
         nothing = (np.nan, 0, np.nan, np.nan, np.nan, 0, False, False, ())

@@ -45,6 +45,18 @@ show([name for name in optional if name in sys.modules])
     assert run_python(code) == []
 
 
+def test_slow_modules_are_imported_where_they_are_used(start_python: Make) -> None:
+    code = """
+import sys, numpy
+before = set(sys.modules)
+import gmm_core
+slow = "concurrent.futures hashlib numpy.random".split()
+print([name for name in slow if name in sys.modules and name not in before])
+"""
+    with start_python(code, prelude="") as child:
+        assert child.communicate(timeout=60)[0] == "[]\n"
+
+
 def test_import_takes_little_time(start_python: Make) -> None:
     """The import takes at most 50 ms after NumPy's, or half of NumPy's time on a slow machine.
 

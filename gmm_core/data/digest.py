@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -14,6 +13,8 @@ _PIECE = 1 << 16  # bytes that are hashed at once
 
 def _hash(before: bytes, piece: bytes | memoryview) -> bytes:
     """Return the hash of `before` followed by `piece`."""
+    import hashlib  # here, as it loads OpenSSL
+
     state = hashlib.blake2b(before, digest_size=32)
     state.update(piece)
     return state.digest()

@@ -20,7 +20,8 @@ from gmm_core.model.covariance import COVARIANCE_TYPES
 
 # A start that the user provides. It takes X, n_components and random_state, and returns
 # responsibilities or labels.
-InitCallable = Callable[[FloatArray, int, np.random.RandomState], FloatArray | Labels]
+# The type is quoted, as NumPy loads `np.random` when it is first used.
+InitCallable = Callable[[FloatArray, int, "np.random.RandomState"], FloatArray | Labels]
 
 _RANDOM_STATE = "numpy.random.mtrand.RandomState"
 _Rule = tuple[str, Callable[[Any], bool]]

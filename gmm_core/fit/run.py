@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import numbers
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -31,8 +30,8 @@ from gmm_core.data.patterns import has_missing
 from gmm_core.data.subset import NO_ROWS, Totals
 from gmm_core.data.validation import check_enough_samples, check_sample_weight
 from gmm_core.fit.checkpoints import Checkpoint
+from gmm_core.fit.clusters import Clusters
 from gmm_core.fit.fixed import Fixed, check_fixed
-from gmm_core.fit.kmeans import kmeans
 from gmm_core.fit.labelled import start_from_labels
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.maximization import maximum_likelihood
@@ -41,7 +40,6 @@ from gmm_core.fit.options import Options
 from gmm_core.fit.restarts import Schedule, State, best_of_starts
 from gmm_core.fit.result import Result, attributes_of
 from gmm_core.fit.starts import (
-    Cluster,
     GivenParameters,
     rows_of_start,
     start_from_data,
@@ -62,7 +60,7 @@ def fit_array(
     X: Any,
     sample_weight: Any = None,
     watch: Watch | None = None,
-    cluster: Cluster = kmeans,
+    clusters: Clusters | None = None,
 ) -> tuple[Result, FloatArray | ForeignRows]:
     """Fit a mixture to an array or a data frame.
 
@@ -76,8 +74,8 @@ def fit_array(
     watch : callable, default=None
         Called with the `State` after each iteration in which EM has not converged, and after each
         successful start but the last. It is not called in a fit with a checkpoint.
-    cluster : callable, default=kmeans
-        See `start_from_data`.
+    clusters : Clusters, default=None
+        Clusters that this fit shares with others.
 
     Returns
     -------
@@ -110,21 +108,21 @@ def fit_array(
         data = ConvertingPass(rows, *what)
     else:
         data = ArrayPass(rows, *what)
-    return fit_pass(options, before, data, totals, names, watch, cluster), rows
+    return fit_pass(options, before, data, totals, names, watch, clusters), rows
 
 
 def fit_batches(
     options: Options,
     before: MutableMapping[str, Any],
     batches: Any,
-    cluster: Cluster = kmeans,
+    clusters: Clusters | None = None,
 ) -> Result:
     """Fit a mixture to batches; see `fit_array` and `GaussianMixture.fit_batches`."""
     checked = Batches(batches, options.verbose)
     check_enough_samples(checked.totals.n_present, options.n_components)
     n_threads = effective_n_threads(options.n_threads)
     data = BatchPass(checked, options.n_components, options.covariance_type, n_threads)
-    return fit_pass(options, before, data, checked.totals, checked.names, cluster=cluster)
+    return fit_pass(options, before, data, checked.totals, checked.names, clusters=clusters)
 
 
 def fit_pass(
@@ -134,7 +132,7 @@ def fit_pass(
     totals: Totals,
     names: Names | None,
     watch: Watch | None = None,
-    cluster: Cluster = kmeans,
+    clusters: Clusters | None = None,
 ) -> Result:
     """Fit a mixture to the data of a pass; see `fit_array`.
 
@@ -149,8 +147,7 @@ def fit_pass(
     names : ndarray of object, or None
         Names of the features.
     watch : callable, default=None
-    cluster : callable, default=kmeans
-        See `start_from_data`.
+    clusters : Clusters, default=None
 
     Returns
     -------
@@ -176,6 +173,7 @@ def fit_pass(
     log_density, box = noise_of(options.noise, data)
     schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
     checkpoint, state = None, None
+    clusters = clusters or Clusters()
     if options.checkpoint is not None:
         identity = _identity_of(options, data, given, warm, labels, fixed)
         checkpoint = Checkpoint(
@@ -203,7 +201,7 @@ def fit_pass(
         if made is None:
             rows, lacking = rows_for_start()
             made = start_from_data(
-                rows, lacking, options.init_params, given, random_state, reg_covar, cluster,
+                rows, lacking, options.init_params, given, random_state, reg_covar, clusters,
                 log_density,
             )  # fmt: skip
         return made if log_density is None else with_noise(made, log_density)
@@ -355,6 +353,8 @@ def _identity_of(
 
 def _digest(*arrays: AnyArray) -> str:
     """Return a digest of arrays."""
+    import hashlib  # here, as it loads OpenSSL
+
     content = b"".join(array.tobytes() for array in arrays)
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 

@@ -15,8 +15,9 @@ import numpy as np
 from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Indices, Labels, RegCovar
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.subset import subset_size
-from gmm_core.fit.hierarchical import N_ROWS, hierarchical_tree
-from gmm_core.fit.kmeans import draw_rows, kmeans, seed_rows
+from gmm_core.fit.clusters import Clusters
+from gmm_core.fit.hierarchical import N_ROWS
+from gmm_core.fit.kmeans import draw_rows, seed_rows
 from gmm_core.fit.maximization import maximization_step
 from gmm_core.fit.options import InitCallable
 from gmm_core.model.covariance import BY_FEATURE, COVARIANCE_TYPES
@@ -26,9 +27,6 @@ from gmm_core.model.statistics import Statistics
 # k-means stops when no label changes, when the squared moves of the centers sum to at most this
 # share of the mean variance of the features, as in scikit-learn, or after a number of iterations.
 _KMEANS_TOL = 1e-4
-
-# Takes data, n_clusters, random_state and tol, and returns labels and centers.
-Cluster = Callable[[ArrayPass, int, np.random.RandomState, float], tuple[Labels, Float64Array]]
 
 
 class GivenParameters(NamedTuple):
@@ -63,7 +61,7 @@ def start_from_data(
     given: GivenParameters,
     random_state: np.random.RandomState,
     reg_covar: RegCovar,
-    cluster: Cluster = kmeans,
+    clusters: Clusters,
     log_noise_density: float | None = None,
 ) -> Mixture:
     """Find a mixture to start EM from.
@@ -81,9 +79,8 @@ def start_from_data(
         Parameters that replace those that the method finds.
     random_state : RandomState
     reg_covar : float or ndarray of shape (n_features,)
-    cluster : callable, default=kmeans
-        Takes the arguments of `kmeans`, and returns what it returns. Fits of several covariance
-        types to the same data share their clusters in this way.
+    clusters : Clusters
+        Starts and fits that are given the same object share clusters.
     log_noise_density : float or None, default=None
         The logarithm of the density of the noise component, if there is one. A callable may then
         also return a column of responsibilities of the noise after the others, or the label -1.
@@ -99,7 +96,7 @@ def start_from_data(
     ValueError, TypeError
         If a callable returns something that is neither responsibilities nor labels.
     """
-    found = _find(data, method, random_state, reg_covar + lacking, cluster, log_noise_density)
+    found = _find(data, method, random_state, reg_covar + lacking, clusters, log_noise_density)
     return with_given(found, given)
 
 
@@ -127,7 +124,7 @@ def _find(
     method: str | InitCallable,
     random_state: np.random.RandomState,
     reg_covar: RegCovar,
-    cluster: Cluster,
+    clusters: Clusters,
     log_noise_density: float | None,
 ) -> Mixture:
     sample_weight = data.sample_weight
@@ -139,9 +136,9 @@ def _find(
     if method == "random":
         return _from_random(data, random_state, reg_covar)
     if method == "kmeans":
-        return _from_kmeans(data, random_state, reg_covar, cluster)
+        return _from_kmeans(data, random_state, reg_covar, clusters)
     if method == "hierarchical":
-        tree = hierarchical_tree(data.X, _weight(data))
+        tree = clusters.tree(data.X, _weight(data))
         return _from_labels(data, tree.labels(data.n_components), reg_covar)
     if method == "k-means++":
         return _from_points(data, seed_rows(data, data.n_components, random_state), reg_covar)
@@ -212,7 +209,7 @@ def _from_kmeans(
     data: ArrayPass,
     random_state: np.random.RandomState,
     reg_covar: RegCovar,
-    cluster: Cluster,
+    clusters: Clusters,
 ) -> Mixture:
     """Run the M-step with the clusters of k-means as responsibilities."""
     K, D = data.n_components, data.X.shape[1]
@@ -221,7 +218,7 @@ def _from_kmeans(
     if K > 1:
         moments = _moments_of_features(data)
         variance = float(moments.moments.sum() / moments.counts[0] / D)
-        labels, centers = cluster(data, K, random_state, _KMEANS_TOL * variance)
+        labels, centers = clusters.kmeans(data, K, random_state, _KMEANS_TOL * variance)
     about = partial(data.statistics, labels=labels)
     # the centers are near the means, so that a second pass is seldom needed
     return maximization_step(about(centers), reg_covar, data.n_threads, about)[0]
