@@ -22,8 +22,10 @@ from gmm_core.core.types import (
     Names,
     StartName,
 )
+from gmm_core.data.batches import checked_batches
 from gmm_core.data.foreign import ForeignRows, check_rows, whole
 from gmm_core.data.parameter_validation import mixture_of_arguments
+from gmm_core.data.validation import is_batches
 from gmm_core.fit import run, stream
 from gmm_core.fit.fixed import check_fixed
 from gmm_core.fit.loop import Fit
@@ -34,7 +36,7 @@ from gmm_core.fit.stepwise import rows_of_first_fit
 from gmm_core.infer import score
 from gmm_core.infer.draw import draw
 from gmm_core.infer.impute import impute
-from gmm_core.infer.score import Certainty, FittedMixture
+from gmm_core.infer.score import Certainty, FittedMixture, Score
 from gmm_core.io import npz
 from gmm_core.io.sklearn import to_sklearn
 from gmm_core.model.attributes import (
@@ -691,12 +693,14 @@ callable, default='kmeans'
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples. Batches are what `fit_batches` takes, or an iterator over batches, such as
+            a generator, because they are read once.
         y : object, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights w; None means a weight of 1 for each sample.
+            Non-negative weights w; None means a weight of 1 for each sample. Weights of
+            batches are given with each batch.
 
         Returns
         -------
@@ -706,7 +710,8 @@ callable, default='kmeans'
         Raises
         ------
         NotFittedError, ValueError, TypeError
-            For the same reasons as in `predict`, and if `sample_weight` is invalid.
+            For the same reasons as in `predict`, and if `sample_weight` is invalid. If the reason
+            lies in a batch, the message has its number.
 
         Examples
         --------
@@ -714,8 +719,10 @@ callable, default='kmeans'
         >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[1.0])
         >>> round(gm.score([[0.0], [1.0]]), 3)
         -1.169
+        >>> round(gm.score(iter([[[0.0]], [[1.0]]])), 3)
+        -1.169
         """
-        return score.score(self._rows(X), self._model(), sample_weight).mean
+        return self._scored(X, sample_weight).mean
 
     def bic(self, X: Any, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the Bayesian information criterion, −2 log L + n_parameters · log n.
@@ -726,8 +733,8 @@ callable, default='kmeans'
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples; see `score` for batches.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; None means a weight of 1 for each sample.
 
@@ -753,8 +760,7 @@ callable, default='kmeans'
         >>> two < one
         True
         """
-        scored = score.score(self._rows(X), self._model(), sample_weight)
-        return scored.bic(self._n_parameters())
+        return self._scored(X, sample_weight).bic(self._n_parameters())
 
     def aic(self, X: Any, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return the Akaike information criterion, −2 log L + 2 n_parameters.
@@ -764,8 +770,8 @@ callable, default='kmeans'
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples; see `score` for batches.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; None means a weight of 1 for each sample.
 
@@ -791,8 +797,7 @@ callable, default='kmeans'
         >>> round(gm.aic([[0.0], [1.0]]), 3)    # two free parameters, a mean and a variance
         8.676
         """
-        scored = score.score(self._rows(X), self._model(), sample_weight)
-        return scored.aic(self._n_parameters())
+        return self._scored(X, sample_weight).aic(self._n_parameters())
 
     def icl(
         self,
@@ -807,8 +812,8 @@ callable, default='kmeans'
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples; see `score` for batches.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights w_n; they are 1 by default.
         certainty : {'map', 'entropy'}, default='map'
@@ -836,9 +841,7 @@ callable, default='kmeans'
         True
         """
         score.check_certainty(certainty)
-        rows, model = self._rows(X), self._model()
-        bic = score.score(rows, model, sample_weight).bic(self.n_parameters)
-        return bic + score.uncertainty(rows, model, sample_weight, certainty)
+        return self._scored(X, sample_weight, certainty).icl(self._n_parameters())
 
     @property
     def n_parameters(self) -> int:
@@ -1192,7 +1195,24 @@ callable, default='kmeans'
         box = vars(self).get("noise_box_")
         return FittedMixture(prepared, self.missing == "marginalize", self.n_threads, box)
 
-    def _rows(self, X: Any, allow_nan: bool | None = None) -> FloatArray | ForeignRows:
+    def _scored(
+        self, X: Any, sample_weight: Any, certainty: Certainty | None = None
+    ) -> Score:
+        """Return the score of samples or batches; see `score.score`."""
+        if not is_batches(X):
+            return score.score(self._rows(X), self._model(), sample_weight, certainty)
+        if sample_weight is not None:
+            raise ValueError(
+                "sample_weight is given for X in batches, expected batches that are tuples "
+                "(array, sample_weight)"
+            )
+        model = self._model()
+        batches = checked_batches(X, lambda batch: whole(self._rows(batch, min_samples=0)))
+        return score.score_of_batches(batches, model, certainty)
+
+    def _rows(
+        self, X: Any, allow_nan: bool | None = None, min_samples: int = 1
+    ) -> FloatArray | ForeignRows:
         """Check the samples of a method against the fitted features, and return them.
 
         The values of ForeignRows are checked later, when they are converted. All methods convert
@@ -1208,6 +1228,7 @@ callable, default='kmeans'
             dtype=None if dtype == np.float32 else dtype,
             n_features=np.shape(self.means_)[1] if n_features is None else n_features,
             feature_names=attributes.get("feature_names_in_"),
+            min_samples=min_samples,
             allow_nan=self.missing == "marginalize" if allow_nan is None else allow_nan,
             once=True,
         )

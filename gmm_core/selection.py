@@ -341,7 +341,7 @@ def _fit(
     n_parameters = model.n_parameters
     criteria = score.Score(model.lower_bound_, model.n_samples_seen_)
     bic = criteria.bic(n_parameters)
-    icl = bic + score.uncertainty(rows, model._model(), sample_weight)
+    icl = bic + score.score(rows, model._model(), sample_weight, "map").uncertainty
     mixture = mixture_from(vars(model), name, model.n_threads)
     reg_covar = check_reg_covar(model.reg_covar, mixture.means.shape[1])
     n_samples = len(rows) if sample_weight is None else int(np.count_nonzero(sample_weight))

@@ -1,10 +1,10 @@
-"""Passes over the batches that `GaussianMixture.fit_batches` is given."""
+"""Passes over the data that methods are given in batches."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,67 @@ _EXPECTED = (
     "callable that returns an iterable of batches, or a dataset of pyarrow. A batch is an array of "
     "shape (n_samples, n_features) or a tuple (array, sample_weight)."
 )
+_SOME_WEIGHTED = "some batches have a sample_weight, and others have none"
+
+
+def checked_batches(
+    batches: Any, check_rows: Callable[[Any], FloatArray]
+) -> Iterator[tuple[FloatArray, Float64Array | None]]:
+    """Yield the samples and the weights of the batches, each batch checked, without empty batches.
+
+    Parameters
+    ----------
+    batches : iterable, callable or dataset of pyarrow
+        See `GaussianMixture.fit_batches`. They are read once, so that a generator will do.
+    check_rows : callable
+        Checks the samples of a batch, and returns them as an array.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a batch cannot be used. The message has the number of the batch. Also if there are no
+        samples, or if only some of the batches have weights.
+    """
+    n_samples, weighted = 0, False
+    for i, batch in enumerate(_opened(batches)):
+        X, sample_weight = _divided(batch)
+        try:
+            array = check_rows(X)
+            weight = check_sample_weight(sample_weight, len(array), may_be_zero=True)
+        except (ValueError, TypeError) as error:
+            raise same_kind(error, f"batch {i}: {error}") from error
+        if not len(array):
+            continue
+        if n_samples and weighted != (weight is not None):
+            raise ValueError(_SOME_WEIGHTED)
+        n_samples, weighted = n_samples + len(array), weight is not None
+        yield array, weight
+    if not n_samples:
+        raise ValueError("batches have 0 rows in all, at least 1 is needed")
+
+
+def _opened(batches: Any) -> Iterator[Any]:
+    """Return an iterator over the batches as they were given."""
+    source = batches() if callable(batches) else batches
+    refuse_dask_collection(source, "batches")
+    for method in ("to_batches", "iter_batches"):  # a dataset, table or file of pyarrow
+        if hasattr(source, method):
+            return iter(getattr(source, method)())
+    if isinstance(source, (str, bytes, dict)) or not hasattr(source, "__iter__"):
+        raise TypeError(
+            f"batches (or the result of calling it) has type {type(source).__name__}. {_EXPECTED}"
+        )
+    if getattr(source, "ndim", 3) < 3 or hasattr(source, "columns"):
+        raise ValueError(
+            f"batches (or the result of calling it) is one array of shape {np.shape(source)}. "
+            f"{_EXPECTED}"
+        )
+    return iter(source)
+
+
+def _divided(batch: Any) -> tuple[Any, Any]:
+    """Return the samples and the weights of a batch."""
+    return batch if isinstance(batch, tuple) and len(batch) == 2 else (batch, None)
 
 
 class Batches:
@@ -67,7 +128,7 @@ class Batches:
                 and self.totals.n_samples
                 and self.totals.weighted != bool(len(sample_weight))
             ):
-                raise ValueError("some batches have a sample_weight, and others have none")
+                raise ValueError(_SOME_WEIGHTED)
             self._n_rows_by_dtype[given] += len(X)
             if len(X) and X.dtype != np.float32:
                 self.dtype = np.dtype(np.float64)
@@ -82,33 +143,17 @@ class Batches:
             )
 
     def _open(self) -> Iterator[Any]:
-        """Return an iterator over the batches as they were given."""
-        source = self._batches() if callable(self._batches) else self._batches
-        refuse_dask_collection(source, "batches")
-        for method in ("to_batches", "iter_batches"):  # a dataset, table or file of pyarrow
-            if hasattr(source, method):
-                return iter(getattr(source, method)())
-        if source is self._batches and hasattr(source, "__next__"):
+        """Return an iterator over the batches for a pass, which must not be the last one."""
+        opened = _opened(self._batches)
+        if opened is self._batches:
             raise ValueError(f"batches can be iterated over only once. {_EXPECTED}")
-        if isinstance(source, (str, bytes, dict)) or not hasattr(source, "__iter__"):
-            raise TypeError(
-                f"batches (or the result of calling it) has type {type(source).__name__}. "
-                f"{_EXPECTED}"
-            )
-        if getattr(source, "ndim", 3) < 3 or hasattr(source, "columns"):
-            raise ValueError(
-                f"batches (or the result of calling it) is one array of shape {np.shape(source)}. "
-                f"{_EXPECTED}"
-            )
-        return iter(source)
+        return opened
 
     def _checked(self) -> Iterator[tuple[FloatArray, Float64Array, str]]:
         """Check the batches of a pass, and yield samples, weights and the dtype that was given."""
         n_rows, told = 0, time.monotonic()
         for i, batch in enumerate(self._open()):
-            X, sample_weight = (
-                batch if isinstance(batch, tuple) and len(batch) == 2 else (batch, None)
-            )
+            X, sample_weight = _divided(batch)
             try:
                 array, names = check_X(
                     X, n_features=self.n_features or None, feature_names=self.names, min_samples=0

@@ -8,13 +8,14 @@ rely on this. An array that has these properties already is never copied.
 from __future__ import annotations
 
 import numbers
+from typing import Any
 
 import numpy as np
 
 from gmm_core.core.types import Float64Array, FloatArray, Names
 from gmm_core.data.conversion import as_float_array, for_kernels
 from gmm_core.data.finite import check_finite, check_not_infinite
-from gmm_core.data.frames import check_feature_names, feature_names_of
+from gmm_core.data.frames import check_feature_names, feature_names_of, is_frame
 
 _NAN_ADVICE = (
     'With missing="marginalize", GaussianMixture takes missing values in arrays and data frames; '
@@ -190,21 +191,56 @@ def check_sample_weight(
     return array
 
 
-def _refuse_batches(X: object) -> None:
-    """Raise an error if X comes in batches, as a data set, an iterator or a list of arrays do."""
+def is_batches(X: Any) -> bool:
+    """Return whether X, which may be an array or batches, is batches.
+
+    Arrays are what has `__array__` or a shape, data frames, and lists and other sequences of rows.
+    Batches are
+
+    - a list or a tuple whose first element has two dimensions, or is a tuple (array, sample_weight)
+      of an array with two dimensions,
+    - an object with a method `to_batches` or `iter_batches`, or a callable,
+    - an iterable that is no sequence, such as a generator.
+    """
     if isinstance(X, (list, tuple)):
-        if len(X) and len(getattr(X[0], "shape", ())) == 2:
-            raise ValueError(
-                f"X is a {type(X).__name__} of {len(X)} arrays, expected one array or data frame. "
-                "fit_batches takes data in batches; other methods take one batch at a time."
-            )
-    elif not hasattr(X, "__array__") and (
-        callable(X) or any(hasattr(X, a) for a in ("to_batches", "iter_batches", "__next__"))
-    ):
-        raise TypeError(
-            f"X is of type {type(X).__name__}, expected an array or a data frame. fit_batches "
-            "takes data in batches; other methods take one batch at a time."
+        first = X[0] if len(X) else None
+        if isinstance(first, tuple) and len(first) == 2:
+            first = first[0]
+        return _n_dimensions(first) == 2
+    if is_frame(X) or hasattr(X, "shape") or hasattr(X, "__array__"):
+        return False
+    if hasattr(type(X), "__dask_graph__"):  # a Delayed object claims to have every attribute
+        return False
+    if callable(X) or hasattr(X, "to_batches") or hasattr(X, "iter_batches"):
+        return True
+    return hasattr(X, "__iter__") and not hasattr(X, "__getitem__")
+
+
+def _n_dimensions(value: Any) -> int:
+    """Return the number of dimensions of an array, a data frame or nested lists."""
+    if hasattr(value, "shape"):
+        return len(value.shape)
+    if isinstance(value, list):
+        return 1 + (_n_dimensions(value[0]) if value else 0)
+    return 0
+
+
+def _refuse_batches(X: object) -> None:
+    """Raise an error if X is batches."""
+    if not is_batches(X):
+        return
+    takers = (
+        "fit_batches, select, score, bic, aic and icl take data in batches; other methods take one "
+        "batch at a time."
+    )
+    if isinstance(X, (list, tuple)):
+        raise ValueError(
+            f"X is a {type(X).__name__} of {len(X)} arrays, expected one array or data frame. "
+            f"{takers}"
         )
+    raise TypeError(
+        f"X is of type {type(X).__name__}, expected an array or a data frame. {takers}"
+    )
 
 
 def _not_2d_message(X: object, array: FloatArray) -> str:

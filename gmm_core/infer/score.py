@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -19,8 +20,12 @@ from gmm_core.infer.nearest import nearest_components
 from gmm_core.model.noise import Box
 from gmm_core.model.parameters import Prepared, mixture_of
 
-# `score` computes the log-likelihoods of this many samples at a time, to bound its memory.
+# `score` computes the log-likelihoods of this many samples, and this many responsibilities, at a
+# time, to bound its memory.
 _SCORED_ROWS = 1 << 20
+_RESPONSIBILITIES = 1 << 18
+
+Certainty = Literal["map", "entropy"]
 
 
 class FittedMixture(NamedTuple):
@@ -108,13 +113,18 @@ def log_likelihood(X: FloatArray | ForeignRows, model: FittedMixture) -> FloatAr
     if isinstance(X, ForeignRows):
         return X.map(lambda part: log_likelihood(part, model), out)
     _evaluate(X, model, log_likelihood=out)
-    if model.box is not None:
-        outside = np.flatnonzero(~model.box.contains(X))
-        if len(outside):
-            gaussian = model.prepared._replace(log_noise_density=None)
-            without = model._replace(prepared=gaussian, box=None)
-            out[outside] = log_likelihood(X[outside], without)
+    _remove_noise_outside(X, model, out)
     return out
+
+
+def _remove_noise_outside(X: FloatArray, model: FittedMixture, out: FloatArray) -> None:
+    """Replace the log-likelihoods of samples outside the box of the noise by those without it."""
+    if model.box is None:
+        return
+    outside = np.flatnonzero(~model.box.contains(X))
+    if len(outside):
+        without = model.prepared._replace(log_noise_density=None)
+        out[outside] = log_likelihood(X[outside], model._replace(prepared=without, box=None))
 
 
 def noise_probability(X: FloatArray | ForeignRows, model: FittedMixture) -> FloatArray:
@@ -141,10 +151,14 @@ class Score(NamedTuple):
         Weighted mean of the log-likelihoods, in nats per sample.
     weight : float
         Total weight of the samples, or their number if they have no weights.
+    uncertainty : float, default=0.0
+        What ICL adds to BIC, as samples do not belong to one component with certainty:
+        −2 Σ_n w_n log max_k r_nk, or −2 Σ_n w_n Σ_k r_nk log r_nk. It is not negative.
     """
 
     mean: float
     weight: float
+    uncertainty: float = 0.0
 
     def bic(self, n_parameters: int) -> float:
         """Return the Bayesian information criterion, −2 log L + n_parameters · log n."""
@@ -154,8 +168,17 @@ class Score(NamedTuple):
         """Return the Akaike information criterion, −2 log L + 2 n_parameters."""
         return -2 * self.mean * self.weight + 2 * n_parameters
 
+    def icl(self, n_parameters: int) -> float:
+        """Return the integrated completed likelihood, BIC + uncertainty."""
+        return self.bic(n_parameters) + self.uncertainty
 
-def score(X: FloatArray | ForeignRows, model: FittedMixture, sample_weight: Any = None) -> Score:
+
+def score(
+    X: FloatArray | ForeignRows,
+    model: FittedMixture,
+    sample_weight: Any = None,
+    certainty: Certainty | None = None,
+) -> Score:
     """Return the mean log-likelihood of the samples.
 
     The mean is taken in float64; the log-likelihoods have the dtype of X.
@@ -165,6 +188,8 @@ def score(X: FloatArray | ForeignRows, model: FittedMixture, sample_weight: Any 
     X : ndarray or ForeignRows of shape (n_samples, n_features)
     model : FittedMixture
     sample_weight : array-like of shape (n_samples,), default=None
+    certainty : {'map', 'entropy'} or None, default=None
+        The kind of the uncertainty that is computed as well; None means that it is left at 0.
 
     Returns
     -------
@@ -172,14 +197,82 @@ def score(X: FloatArray | ForeignRows, model: FittedMixture, sample_weight: Any 
     """
     weight = check_sample_weight(sample_weight, len(X))
     total = float(len(X)) if weight is None else float(weight.sum())
+    slices = (slice(at, at + _SCORED_ROWS) for at in range(0, len(X), _SCORED_ROWS))
+    parts = ((X[rows], None if weight is None else weight[rows]) for rows in slices)
+    return _score_of_parts(parts, model, certainty, total)
+
+
+def score_of_batches(
+    batches: Iterable[tuple[FloatArray, Float64Array | None]],
+    model: FittedMixture,
+    certainty: Certainty | None = None,
+) -> Score:
+    """Return the mean log-likelihood of the samples in checked batches; see `score`.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, or all their weights are 0.
+    """
+    scored = _score_of_parts(batches, model, certainty)
+    if not 0 < scored.weight < math.inf:
+        raise ValueError(
+            f"the total weight of all batches is {scored.weight}, expected a positive number"
+        )
+    return scored
+
+
+def _score_of_parts(
+    parts: Iterable[tuple[FloatArray | ForeignRows, Float64Array | None]],
+    model: FittedMixture,
+    certainty: Certainty | None,
+    total: float | None = None,
+) -> Score:
+    """Return the score of all parts, each of which is some rows and their weights.
+
+    The total weight is computed if it is not given.
+    """
+    means: list[tuple[float, float]] = []  # of each part, with its weight
+    uncertainty = 0.0
+    for X, given in parts:
+        weight = np.ones(len(X)) if given is None else given
+        if certainty is None:
+            values = log_likelihood(X, model)
+        else:
+            values, terms = _with_certainty(X, model, certainty)
+            uncertainty -= 2 * float(terms.sum() if given is None else given @ terms)
+        if weight.any():  # otherwise the mean would be 0 / 0
+            means.append((weighted_mean(values, weight), float(weight.sum())))
+    if total is None:
+        total = float(sum(weight for _, weight in means))
     mean = 0.0
-    for start in range(0, len(X), _SCORED_ROWS):
-        rows = slice(start, start + _SCORED_ROWS)
-        values = log_likelihood(X[rows], model)
-        part = np.ones(len(values)) if weight is None else weight[rows]
-        if part.any():  # otherwise the mean would be 0 / 0
-            mean += part.sum() / total * weighted_mean(values, part)
-    return Score(float(mean), total)
+    for mean_of_part, weight_of_part in means:
+        mean += weight_of_part / total * mean_of_part
+    return Score(mean, total, uncertainty)
+
+
+def _with_certainty(
+    X: FloatArray | ForeignRows, model: FittedMixture, certainty: Certainty
+) -> tuple[Float64Array, Float64Array]:
+    """Return the log-likelihoods of the samples, and their terms of `log_certainties`."""
+    out: AnyArray = np.empty((2, len(X)))
+    if isinstance(X, ForeignRows):
+        X.map(lambda part: np.transpose(_with_certainty(part, model, certainty)), out.T)
+        return out[0], out[1]
+    K = len(model.prepared.weights)
+    at_once = max(_RESPONSIBILITIES // K, MIN_CHUNK_ROWS)
+    for start in range(0, len(X), at_once):
+        part = X[start : start + at_once]
+        values: AnyArray = np.empty(len(part), X.dtype)
+        r: AnyArray = np.empty((len(part), K), X.dtype)
+        if _evaluate(part, model, log_likelihood=values, responsibilities=r):
+            rows = np.flatnonzero(~(values > -np.inf))
+            r[rows] = np.eye(K)[nearest_components(part[rows], model.prepared)]
+        if model.prepared.log_noise_density is not None:
+            r = np.column_stack([r, np.exp(model.prepared.log_noise - values)])
+            _remove_noise_outside(part, model, values)
+        out[:, start : start + at_once] = values, log_certainties(r, certainty)
+    return out[0], out[1]
 
 
 def weighted_mean(log_likelihood: FloatArray, weight: Float64Array) -> float:
@@ -195,42 +288,6 @@ def weighted_mean(log_likelihood: FloatArray, weight: Float64Array) -> float:
     if math.isinf(mean):  # the sum may overflow although the mean is finite
         mean = float((weight / weight.sum() * values).sum())
     return mean
-
-
-Certainty = Literal["map", "entropy"]
-
-
-def uncertainty(
-    X: FloatArray | ForeignRows,
-    model: FittedMixture,
-    sample_weight: Any = None,
-    certainty: Certainty = "map",
-) -> float:
-    """Return what ICL adds to BIC because samples do not belong to one component with certainty.
-
-    Parameters
-    ----------
-    X : ndarray or ForeignRows of shape (n_samples, n_features)
-    model : FittedMixture
-    sample_weight : array-like of shape (n_samples,), default=None
-    certainty : {'map', 'entropy'}, default='map'
-        'map' takes −2 Σ_n w_n log max_k r_nk, 'entropy' takes −2 Σ_n w_n Σ_k r_nk log r_nk.
-
-    Returns
-    -------
-    float
-        Not negative.
-    """
-    weight = check_sample_weight(sample_weight, len(X))
-    total = 0.0
-    for start in range(0, len(X), _SCORED_ROWS):
-        rows = slice(start, start + _SCORED_ROWS)
-        r: AnyArray = responsibilities(X[rows], model)
-        if model.prepared.log_noise_density is not None:
-            r = np.column_stack([r, noise_probability(X[rows], model)])
-        terms = log_certainties(r, certainty)
-        total -= 2 * float(terms.sum() if weight is None else weight[rows] @ terms)
-    return total
 
 
 def log_certainties(responsibilities: FloatArray, certainty: Certainty) -> Float64Array:

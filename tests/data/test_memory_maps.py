@@ -114,7 +114,7 @@ try:
         X = np.load(sys.argv[1], mmap_mode="r")
         options = json.loads(sys.argv[4])
         model = GaussianMixture(4, max_iter=3, tol=0, random_state=0, n_threads=2, **options).fit(X)
-        print(model.means_.dtype, model.score(X))
+        print(model.means_.dtype, model.score(X), model.icl(X), model.icl(X, certainty="entropy"))
     if sys.argv[3] == "copy":
         np.array(X)
 finally:
