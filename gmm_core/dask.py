@@ -72,7 +72,8 @@ class GaussianMixture(mixture.GaussianMixture):
     `predict`, `predict_proba`, `score_samples` and `impute` of a collection need no client. They
     return lazy Dask arrays. `score`, `bic`, `aic` and `icl` return numbers, which the current
     scheduler of Dask computes. If `sample_weight` is given and the length of some chunk is unknown,
-    these methods keep the log-likelihood and the weight of each row in memory until they return.
+    these methods keep the log-likelihood and the weight of each row, and `icl` one number more, in
+    memory until they return.
     The task graph contains one copy of the model, whatever the number of chunks.
 
     Parameters
@@ -485,8 +486,7 @@ chunktype=numpy.ndarray>
     ) -> float:
         """Return the integrated completed likelihood, BIC − 2 Σ_n w_n log max_k r_nk.
 
-        See `gmm_core.GaussianMixture.icl` for details. With weights, a float64 for each row is kept
-        in memory until the method returns.
+        See `gmm_core.GaussianMixture.icl` for details.
 
         Parameters
         ----------
@@ -523,16 +523,8 @@ chunktype=numpy.ndarray>
         if not dask.is_dask_collection(X):
             return super().icl(X, sample_weight, certainty)
         score.check_certainty(certainty)
-        bic = self.bic(X, sample_weight)
-        values = self.predict_proba(X).map_blocks(
-            score.log_certainties, certainty, drop_axis=1, meta=np.empty(0)
-        )
-        if sample_weight is None:
-            return bic - 2 * float(values.sum().compute())
-        if dask.is_dask_collection(sample_weight):
-            sample_weight = weights_array(sample_weight)
-        weighted = self._score_by_rows(values, sample_weight)
-        return bic - 2 * weighted.mean * weighted.weight
+        scored = self._score(self._collection(X), sample_weight, certainty)
+        return scored.icl(self._n_parameters())
 
     def impute(self, X: Any, sample: bool = False) -> Any:
         """Fill missing values with their conditional means; see `gmm_core.GaussianMixture.impute`.
@@ -597,8 +589,10 @@ chunktype=numpy.ndarray>
         names = vars(self).get("feature_names_in_")
         return _checked_collection(X, self._model().prepared.means.shape[1], names)[0]
 
-    def _score(self, X: da.Array, sample_weight: Any) -> Score:
-        """Return the mean log-likelihood and the total weight of the samples."""
+    def _score(
+        self, X: da.Array, sample_weight: Any, certainty: Certainty | None = None
+    ) -> Score:
+        """Return the score of the samples; see `infer.score.score`."""
         if sample_weight is not None:
             if dask.is_dask_collection(sample_weight):
                 sample_weight = weights_array(sample_weight)
@@ -606,7 +600,14 @@ chunktype=numpy.ndarray>
             else:
                 unknown = has_unknown_chunks(X) and np.ndim(sample_weight) > 0
             if unknown:
-                return self._score_by_rows(self._log_likelihood(X), sample_weight)
+                if certainty is None:
+                    rows = self._log_likelihood(X)
+                else:
+                    rows = X.map_blocks(
+                        _with_certainty, model=dask.delayed(self._plain()), certainty=certainty,
+                        chunks=(X.chunks[0], (2,)), meta=np.empty((0, 2)),
+                    )  # fmt: skip
+                return self._score_by_rows(rows, sample_weight)
         n_chunks = X.numblocks[0]
         weights: Any = [sample_weight] * n_chunks  # None, or the weight of every row
         if np.ndim(sample_weight) > 0:
@@ -615,24 +616,25 @@ chunktype=numpy.ndarray>
         score_chunk = dask.delayed(_score, pure=False)
         rows = _delayed_chunks(X)
         pairs = enumerate(zip(rows, weights, strict=True))
-        return _combined(dask.compute(*(score_chunk(model, i, x, w) for i, (x, w) in pairs)))
+        return _combined(dask.compute(*(score_chunk(model, i, x, w, certainty) for i, (x, w) in pairs)))
 
-    def _score_by_rows(self, log_likelihood: da.Array, sample_weight: Any) -> Score:
-        """Return the mean log-likelihood and the total weight if lengths of chunks are unknown.
+    def _score_by_rows(self, values: da.Array, sample_weight: Any) -> Score:
+        """Return the score of the samples if lengths of chunks are unknown.
 
         The chunks of X and of the weights can be aligned only when their lengths are known. The
-        log-likelihood of each row is kept until then, so that the rows are computed only once.
+        log-likelihood of each row, or what `_with_certainty` returns, is kept until then, so that
+        the rows are computed only once.
         """
         if dask.is_dask_collection(sample_weight):
-            log_likelihood, sample_weight = dask.persist(log_likelihood, sample_weight)
+            values, sample_weight = dask.persist(values, sample_weight)
         else:
-            (log_likelihood,) = dask.persist(log_likelihood)
-        log_likelihood = known_chunks(log_likelihood)
-        parts = _delayed_chunks(log_likelihood)
-        weights = _delayed_chunks(_weights_like(log_likelihood, sample_weight))
-        mean = dask.delayed(_weighted_mean, pure=False)
+            (values,) = dask.persist(values)
+        values = known_chunks(values)
+        parts = _delayed_chunks(values)
+        weights = _delayed_chunks(_weights_like(values, sample_weight))
+        score_values = dask.delayed(_score_of_values, pure=False)
         pairs = enumerate(zip(parts, weights, strict=True))
-        return _combined(dask.compute(*(mean(i, x, w) for i, (x, w) in pairs)))
+        return _combined(dask.compute(*(score_values(i, x, w) for i, (x, w) in pairs)))
 
     def _log_likelihood(self, X: da.Array) -> da.Array:
         """Return the lazy log-likelihoods of a Dask array."""
@@ -764,7 +766,8 @@ def _combined(parts: Sequence[_ChunkScore]) -> Score:
     scores = [part.score for part in parts]
     total = sum(part.weight for part in scores)
     check_total_weight(total)
-    return Score(sum(s.mean * (s.weight / total) for s in scores if s.weight), float(total))
+    mean = sum(s.mean * (s.weight / total) for s in scores if s.weight)
+    return Score(mean, float(total), sum(s.uncertainty for s in scores))
 
 
 def _delayed_chunks(array: da.Array) -> Any:
@@ -807,24 +810,46 @@ def _apply(
         return result
 
 
+def _with_certainty(
+    chunk: Any,
+    model: mixture.GaussianMixture,
+    certainty: Certainty,
+    block_id: tuple[int, ...] = (0,),
+) -> AnyArray:
+    """Return, for each row of a chunk, its log-likelihood and its term of `log_certainties`."""
+    if not len(chunk):
+        return np.empty((0, 2))
+    with naming_chunk(block_id[0]):
+        values = score.with_certainty(model._rows(chunk), model._model(), certainty)
+    return np.stack(values, axis=1)
+
+
 def _score(
-    model: mixture.GaussianMixture, i: int, chunk: Any, sample_weight: Any
+    model: mixture.GaussianMixture,
+    i: int,
+    chunk: Any,
+    sample_weight: Any,
+    certainty: Certainty | None,
 ) -> _ChunkScore:
     """Return the score of chunk i."""
     with naming_chunk(i):
         weight = check_sample_weight(sample_weight, len(chunk), may_be_zero=True)
         if not len(chunk) or (weight is not None and not weight.any()):
             return _ChunkScore(Score(0.0, 0.0), len(chunk))
-        scored = score.score(model._rows(chunk), model._model(), weight)
+        scored = score.score(model._rows(chunk), model._model(), weight, certainty)
         return _ChunkScore(scored, len(chunk))
 
 
-def _weighted_mean(i: int, log_likelihood: FloatArray, sample_weight: Any) -> _ChunkScore:
-    """Return the score of chunk i from the log-likelihoods of its rows."""
+def _score_of_values(i: int, values: FloatArray, sample_weight: Any) -> _ChunkScore:
+    """Return the score of chunk i from the values of its rows; see `_score_by_rows`."""
     with naming_chunk(i):
-        weight = check_sample_weight(sample_weight, len(log_likelihood), may_be_zero=True)
+        weight = check_sample_weight(sample_weight, len(values), may_be_zero=True)
     assert weight is not None
     if not weight.any():
-        return _ChunkScore(Score(0.0, 0.0), len(log_likelihood))
-    mean = score.weighted_mean(log_likelihood, weight)
-    return _ChunkScore(Score(mean, float(weight.sum())), len(log_likelihood))
+        return _ChunkScore(Score(0.0, 0.0), len(values))
+    uncertainty = 0.0
+    if values.ndim == 2:
+        uncertainty = -2 * float(weight @ values[:, 1])
+        values = values[:, 0]
+    mean = score.weighted_mean(values, weight)
+    return _ChunkScore(Score(mean, float(weight.sum()), uncertainty), len(values))

@@ -239,7 +239,7 @@ def _score_of_parts(
         if certainty is None:
             values = log_likelihood(X, model)
         else:
-            values, terms = _with_certainty(X, model, certainty)
+            values, terms = with_certainty(X, model, certainty)
             uncertainty -= 2 * float(terms.sum() if given is None else given @ terms)
         if weight.any():  # otherwise the mean would be 0 / 0
             means.append((weighted_mean(values, weight), float(weight.sum())))
@@ -251,13 +251,13 @@ def _score_of_parts(
     return Score(mean, total, uncertainty)
 
 
-def _with_certainty(
+def with_certainty(
     X: FloatArray | ForeignRows, model: FittedMixture, certainty: Certainty
 ) -> tuple[Float64Array, Float64Array]:
     """Return the log-likelihoods of the samples, and their terms of `log_certainties`."""
     out: AnyArray = np.empty((2, len(X)))
     if isinstance(X, ForeignRows):
-        X.map(lambda part: np.transpose(_with_certainty(part, model, certainty)), out.T)
+        X.map(lambda part: np.transpose(with_certainty(part, model, certainty)), out.T)
         return out[0], out[1]
     K = len(model.prepared.weights)
     at_once = max(_RESPONSIBILITIES // K, MIN_CHUNK_ROWS)

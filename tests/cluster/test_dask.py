@@ -318,6 +318,25 @@ def test_icl(certainty: Any, X: np.ndarray) -> None:
             model.icl(rows, certainty=3)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+def test_icl_computes_the_collection_once(weighted: bool, known: bool, X: np.ndarray) -> None:
+    model = as_dask(gmm_core.GaussianMixture(K, **EXACT).fit(X))
+    computed = []
+
+    def read(block: np.ndarray) -> np.ndarray:
+        computed.append(len(block))
+        return block
+
+    rows = da.from_array(X, chunks=(5000, D)).map_blocks(read, meta=X[:0])
+    if not known:
+        rows = rows[rows[:, 0] > -np.inf]
+    weight = np.linspace(0, 1, N) if weighted else None
+    with dask.config.set(scheduler="synchronous"):
+        model.icl(rows, weight)
+    assert sorted(computed) == [2000, 5000, 5000]
+
+
 @pytest.mark.parametrize("model_type", [np.float32, np.float64])
 @pytest.mark.parametrize("data_type", [np.float32, np.float64, np.int32])
 def test_dtypes_of_results(model_type: Any, data_type: Any, X: np.ndarray) -> None:
