@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -198,8 +198,11 @@ def score(
     weight = check_sample_weight(sample_weight, len(X))
     total = float(len(X)) if weight is None else float(weight.sum())
     slices = (slice(at, at + _SCORED_ROWS) for at in range(0, len(X), _SCORED_ROWS))
-    parts = ((X[rows], None if weight is None else weight[rows]) for rows in slices)
-    return _score_of_parts(parts, model, certainty, total)
+    parts = (
+        _Part(*_values(X[rows], model, certainty), None if weight is None else weight[rows])
+        for rows in slices
+    )
+    return _score_of_parts(parts, total)
 
 
 def score_of_batches(
@@ -209,12 +212,14 @@ def score_of_batches(
 ) -> Score:
     """Return the mean log-likelihood of the samples in checked batches; see `score`.
 
+    Batch sizes do not affect the result. Either all batches have weights, or none.
+
     Raises
     ------
     ValueError
         If there are no samples, or all their weights are 0.
     """
-    scored = _score_of_parts(batches, model, certainty)
+    scored = _score_of_parts(_joined(batches, model, certainty))
     if not 0 < scored.weight < math.inf:
         raise ValueError(
             f"the total weight of all batches is {scored.weight}, expected a positive number"
@@ -222,27 +227,67 @@ def score_of_batches(
     return scored
 
 
-def _score_of_parts(
-    parts: Iterable[tuple[FloatArray | ForeignRows, Float64Array | None]],
+class _Part(NamedTuple):
+    """The values of up to `_SCORED_ROWS` samples; see `with_certainty`."""
+
+    log_likelihood: FloatArray
+    terms: Float64Array | None
+    sample_weight: Float64Array | None
+
+
+def _values(
+    X: FloatArray | ForeignRows, model: FittedMixture, certainty: Certainty | None
+) -> tuple[FloatArray, Float64Array | None]:
+    """Return the log-likelihoods, and the terms of the uncertainty if that is asked for."""
+    if certainty is None:
+        return log_likelihood(X, model), None
+    return with_certainty(X, model, certainty)
+
+
+def _joined(
+    batches: Iterable[tuple[FloatArray, Float64Array | None]],
     model: FittedMixture,
     certainty: Certainty | None,
-    total: float | None = None,
-) -> Score:
-    """Return the score of all parts, each of which is some rows and their weights.
+) -> Iterator[_Part]:
+    """Yield the values of the batches in the parts that an array of all rows has."""
+    values, terms, weights = np.empty((3, _SCORED_ROWS))
+    filled, weighted = 0, False
 
-    The total weight is computed if it is not given.
-    """
+    def part() -> _Part:
+        return _Part(
+            values[:filled], None if certainty is None else terms[:filled],
+            weights[:filled] if weighted else None,
+        )  # fmt: skip
+
+    for X, weight in batches:
+        weighted, at = weight is not None, 0
+        while at < len(X):
+            rows = slice(at, at + _SCORED_ROWS - filled)
+            at, n = rows.stop, len(X[rows])
+            to = slice(filled, filled + n)
+            values[to], found = _values(X[rows], model, certainty)
+            if found is not None:
+                terms[to] = found
+            if weight is not None:
+                weights[to] = weight[rows]
+            filled += n
+            if filled == _SCORED_ROWS:
+                yield part()
+                filled = 0
+    if filled:
+        yield part()
+
+
+def _score_of_parts(parts: Iterable[_Part], total: float | None = None) -> Score:
+    """Combine the values of all samples. The total weight is computed if it is not given."""
     means: list[tuple[float, float]] = []  # of each part, with its weight
     uncertainty = 0.0
-    for X, given in parts:
-        weight = np.ones(len(X)) if given is None else given
-        if certainty is None:
-            values = log_likelihood(X, model)
-        else:
-            values, terms = with_certainty(X, model, certainty)
-            uncertainty -= 2 * float(terms.sum() if given is None else given @ terms)
+    for values, terms, given in parts:
+        weight = np.ones(len(values)) if given is None else given
         if weight.any():  # otherwise the mean would be 0 / 0
             means.append((weighted_mean(values, weight), float(weight.sum())))
+        if terms is not None:
+            uncertainty -= 2 * float(terms.sum() if given is None else given @ terms)
     if total is None:
         total = float(sum(weight for _, weight in means))
     mean = 0.0
