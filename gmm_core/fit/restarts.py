@@ -151,6 +151,7 @@ def best_of_starts(
     previous: float = -np.inf,
     state: State | None = None,
     save: Callable[[State], None] | None = None,
+    quiet: bool = False,
 ) -> tuple[Fit[Mixture], list[Restart]]:
     """Run EM from `n_init` starts, and keep the one with the largest log-likelihood.
 
@@ -168,6 +169,8 @@ def best_of_starts(
     save : callable, default=None
         Called with the state after each iteration in which EM has not converged, and after each
         successful start but the last.
+    quiet : bool, default=False
+        Whether no warning is issued.
 
     Returns
     -------
@@ -204,7 +207,7 @@ def best_of_starts(
         except NumericalError as error:
             failure = error
             restarts.append(Restart(np.nan, 0, False, str(error), np.nan))
-            if n_init > 1:
+            if n_init > 1 and not quiet:
                 warn(f"start {i} of {n_init} failed: {error}")
             continue
         progress.end(fit)

@@ -61,6 +61,7 @@ def fit_array(
     sample_weight: Any = None,
     watch: Watch | None = None,
     clusters: Clusters | None = None,
+    quiet: bool = False,
 ) -> tuple[Result, FloatArray | ForeignRows]:
     """Fit a mixture to an array or a data frame.
 
@@ -76,6 +77,8 @@ def fit_array(
         successful start but the last. It is not called in a fit with a checkpoint.
     clusters : Clusters, default=None
         Clusters that this fit shares with others.
+    quiet : bool, default=False
+        Whether no warning is issued about the outcome of the fit.
 
     Returns
     -------
@@ -108,21 +111,25 @@ def fit_array(
         data = ConvertingPass(rows, *what)
     else:
         data = ArrayPass(rows, *what)
-    return fit_pass(options, before, data, totals, names, watch, clusters), rows
+    return fit_pass(options, before, data, totals, names, watch, clusters, quiet), rows
 
 
 def fit_batches(
     options: Options,
     before: MutableMapping[str, Any],
     batches: Any,
+    watch: Watch | None = None,
     clusters: Clusters | None = None,
+    quiet: bool = False,
 ) -> Result:
     """Fit a mixture to batches; see `fit_array` and `GaussianMixture.fit_batches`."""
     checked = Batches(batches, options.verbose)
     check_enough_samples(checked.totals.n_present, options.n_components)
     n_threads = effective_n_threads(options.n_threads)
     data = BatchPass(checked, options.n_components, options.covariance_type, n_threads)
-    return fit_pass(options, before, data, checked.totals, checked.names, clusters=clusters)
+    return fit_pass(
+        options, before, data, checked.totals, checked.names, watch, clusters, quiet
+    )
 
 
 def fit_pass(
@@ -133,6 +140,7 @@ def fit_pass(
     names: Names | None,
     watch: Watch | None = None,
     clusters: Clusters | None = None,
+    quiet: bool = False,
 ) -> Result:
     """Fit a mixture to the data of a pass; see `fit_array`.
 
@@ -148,6 +156,7 @@ def fit_pass(
         Names of the features.
     watch : callable, default=None
     clusters : Clusters, default=None
+    quiet : bool, default=False
 
     Returns
     -------
@@ -208,9 +217,10 @@ def fit_pass(
 
     best, restarts = best_of_starts(
         maximum_likelihood(data, reg_covar, log_density, fixed), start,
-        options.n_init if warm is None else 1, schedule, previous, state, watch,
+        options.n_init if warm is None else 1, schedule, previous, state, watch, quiet,
     )  # fmt: skip
-    _warn_of_the_end(best, totals.n_present, reg_covar, options.max_iter)
+    if not quiet:
+        _warn_of_the_end(best, totals.n_present, reg_covar, options.max_iter)
     attributes = attributes_of(
         best, data.dtype, names, effective_n_threads(options.n_threads),
         restarts_=restarts, n_samples_seen_=totals.total, _collected=None, _position=None,

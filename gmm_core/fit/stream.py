@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, MutableMapping
 from typing import Any, NamedTuple
 
@@ -159,10 +158,8 @@ def _collect(
         n_init=max(_STARTS, options.n_init) if is_enough else options.n_init,
     )
     try:
-        with warnings.catch_warnings():
-            # Warnings, for example of empty components, are expected for so few samples.
-            warnings.simplefilter("ignore")
-            learned = fit_array(once, {}, X, weight)[0].attributes
+        # Warnings, for example of empty components, are expected for so few samples.
+        learned = fit_array(once, {}, X, weight, quiet=True)[0].attributes
         if is_enough:
             mixture = mixture_from(learned, options.covariance_type, options.n_threads)
             warn_of_collapse(mixture, n_samples, check_reg_covar(options.reg_covar, n_features))

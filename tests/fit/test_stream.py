@@ -2,6 +2,7 @@
 
 import pickle
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -531,6 +532,20 @@ def test_a_collapse_in_the_first_samples_is_reported():
     with pytest.warns(UserWarning, match=r"component \d collapsed") as caught:
         learn(GaussianMixture(2, random_state=0), X, 30)
     assert {w.filename for w in caught} == {__file__}
+
+
+def test_the_filters_of_warnings_stay_as_they_are():
+    """They belong to the process, so that a change could silence the warnings of other threads."""
+    before, during = list(warnings.filters), []
+
+    def start(X, n_components, random_state):
+        during.append(list(warnings.filters))
+        return np.arange(len(X)) % n_components
+
+    X = np.repeat([[0.0, 0.0], [5.0, 5.0]], 30, axis=0)  # both components collapse
+    model = GaussianMixture(2, init_params=start, reg_covar=1e-9)
+    learn(model, X, 5)
+    assert during and all(filters == before for filters in during)
 
 
 def test_weights_too_large_beside_those_of_the_first_samples():
