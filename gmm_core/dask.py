@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -37,6 +37,8 @@ from gmm_core.data.dask_pass import (
 )
 from gmm_core.data.validation import check_enough_samples, check_sample_weight, check_X
 from gmm_core.fit import run
+from gmm_core.fit.clusters import Clusters
+from gmm_core.fit.options import Options
 from gmm_core.fit.result import Result, set_attributes
 from gmm_core.infer import score
 from gmm_core.infer.score import Certainty, Score
@@ -397,9 +399,7 @@ chunktype=numpy.ndarray>
         >>> abs(gm.score(collection) - gm.score(X)) < 1e-9
         True
         """
-        if not dask.is_dask_collection(X):
-            return super().score(X, y, sample_weight)
-        return self._score(self._collection(X), sample_weight).mean
+        return super().score(X, y, sample_weight)
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
         """Return the Bayesian information criterion of the samples.
@@ -437,9 +437,7 @@ chunktype=numpy.ndarray>
         >>> abs(gm.bic(collection) - gm.bic(X)) < 1e-9
         True
         """
-        if not dask.is_dask_collection(X):
-            return super().bic(X, sample_weight)
-        return self._score(self._collection(X), sample_weight).bic(self._n_parameters())
+        return super().bic(X, sample_weight)
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Return the Akaike information criterion of the samples.
@@ -477,9 +475,7 @@ chunktype=numpy.ndarray>
         >>> abs(gm.aic(collection) - gm.aic(X)) < 1e-9
         True
         """
-        if not dask.is_dask_collection(X):
-            return super().aic(X, sample_weight)
-        return self._score(self._collection(X), sample_weight).aic(self._n_parameters())
+        return super().aic(X, sample_weight)
 
     def icl(
         self, X: Any, sample_weight: Any = None, certainty: Certainty = "map"
@@ -520,11 +516,7 @@ chunktype=numpy.ndarray>
         >>> abs(gm.icl(collection) - gm.icl(X)) < 1e-9
         True
         """
-        if not dask.is_dask_collection(X):
-            return super().icl(X, sample_weight, certainty)
-        score.check_certainty(certainty)
-        scored = self._score(self._collection(X), sample_weight, certainty)
-        return scored.icl(self._n_parameters())
+        return super().icl(X, sample_weight, certainty)
 
     def impute(self, X: Any, sample: bool = False) -> Any:
         """Fill missing values with their conditional means; see `gmm_core.GaussianMixture.impute`.
@@ -572,15 +564,8 @@ chunktype=numpy.ndarray>
     def _fit_collection(self, X: Any, sample_weight: Any) -> tuple[Result, da.Array]:
         """Fit a collection on the cluster; return the result and the collection as an array."""
         options = self._options()
-        client = _current_client()
-        array, dtype, names = _checked_collection(X)
-        _check_workers(client)
-        chunks = DaskChunks(client, array, sample_weight, dtype)
-        if chunks.totals.n_samples < 2:
-            raise ValueError(f"X has {chunks.totals.n_samples} rows, at least 2 are needed")
-        check_enough_samples(chunks.totals.n_present, options.n_components)
-        data = DaskPass(chunks, effective_n_threads(options.n_threads))
-        return run.fit_pass(options, vars(self), data, chunks.totals, names), array
+        chunks, names, array = chunks_on_workers(X, sample_weight)
+        return fit_chunks(options, vars(self), chunks, names), array
 
     def _collection(self, X: Any) -> da.Array:
         """Return a collection as a Dask array, checked against the fitted features."""
@@ -589,10 +574,13 @@ chunktype=numpy.ndarray>
         names = vars(self).get("feature_names_in_")
         return _checked_collection(X, self._model().prepared.means.shape[1], names)[0]
 
-    def _score(
-        self, X: da.Array, sample_weight: Any, certainty: Certainty | None = None
+    def _scored(
+        self, X: Any, sample_weight: Any, certainty: Certainty | None = None
     ) -> Score:
-        """Return the score of the samples; see `infer.score.score`."""
+        """Return the score of samples or batches; see `infer.score.score`."""
+        if not dask.is_dask_collection(X):
+            return super()._scored(X, sample_weight, certainty)
+        X = self._collection(X)
         if sample_weight is not None:
             if dask.is_dask_collection(sample_weight):
                 sample_weight = weights_array(sample_weight)
@@ -665,6 +653,44 @@ chunktype=numpy.ndarray>
         """Return the dtype of the methods' results: float32 if X and the means have it."""
         both_float32 = X.dtype == np.float32 == np.asarray(self.means_).dtype
         return np.dtype(np.float32 if both_float32 else np.float64)
+
+
+def chunks_on_workers(
+    X: Any, sample_weight: Any
+) -> tuple[DaskChunks, Names | None, da.Array]:
+    """Compute the chunks of a collection on the cluster of the current client, and check them.
+
+    Returns
+    -------
+    chunks : DaskChunks
+    names : ndarray of shape (n_features,), object, or None
+        The names of the features.
+    array : dask.array.Array of shape (n_samples, n_features)
+        The collection, chunked by rows only.
+    """
+    client = _current_client()
+    array, dtype, names = _checked_collection(X)
+    _check_workers(client)
+    chunks = DaskChunks(client, array, sample_weight, dtype)
+    if chunks.totals.n_samples < 2:
+        raise ValueError(f"X has {chunks.totals.n_samples} rows, at least 2 are needed")
+    return chunks, names, array
+
+
+def fit_chunks(
+    options: Options,
+    before: MutableMapping[str, Any],
+    chunks: DaskChunks,
+    names: Names | None,
+    clusters: Clusters | None = None,
+    quiet: bool = False,
+) -> Result:
+    """Fit a mixture to the chunks of a collection; see `run.fit_array`."""
+    check_enough_samples(chunks.totals.n_present, options.n_components)
+    data = DaskPass(chunks, effective_n_threads(options.n_threads))
+    return run.fit_pass(
+        options, before, data, chunks.totals, names, clusters=clusters, quiet=quiet
+    )
 
 
 def _checked_collection(

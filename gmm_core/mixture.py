@@ -22,7 +22,7 @@ from gmm_core.core.types import (
     Names,
     StartName,
 )
-from gmm_core.data.batches import checked_batches
+from gmm_core.data.batches import checked_batches, refuse_weights_of_batches
 from gmm_core.data.foreign import ForeignRows, check_rows, whole
 from gmm_core.data.parameter_validation import mixture_of_arguments
 from gmm_core.data.validation import is_batches
@@ -1144,7 +1144,10 @@ callable, default='kmeans'
         -------
         model : sklearn.mixture.GaussianMixture
             A fitted model with copies of the arrays. Parameters that scikit-learn's class does not
-            have, and an `init_params` that is a callable, are left out.
+            have, and an `init_params` that is a callable, are left out. Its `covariance_type` is
+            'full', 'tied', 'diag' or 'spherical', and its `bic` and `aic` count the free parameters
+            of that type, which are more than those of a type with equal volumes, shapes or
+            orientations.
 
         Raises
         ------
@@ -1201,11 +1204,7 @@ callable, default='kmeans'
         """Return the score of samples or batches; see `score.score`."""
         if not is_batches(X):
             return score.score(self._rows(X), self._model(), sample_weight, certainty)
-        if sample_weight is not None:
-            raise ValueError(
-                "sample_weight is given for X in batches, expected batches that are tuples "
-                "(array, sample_weight)"
-            )
+        refuse_weights_of_batches(sample_weight)
         model = self._model()
         batches = checked_batches(X, lambda batch: whole(self._rows(batch, min_samples=0)))
         return score.score_of_batches(batches, model, certainty)

@@ -98,6 +98,8 @@ def plot_mixture(
 def plot_selection(table: Sequence[Any], criterion: str, axes: Any = None) -> Any:
     """Draw a criterion against the number of components, with a line for each covariance type.
 
+    An open marker is a fit with collapsed components. A fit that failed leaves a gap.
+
     Parameters
     ----------
     table : list of Row
@@ -117,9 +119,13 @@ def plot_selection(table: Sequence[Any], criterion: str, axes: Any = None) -> An
     names = list(dict.fromkeys(row.covariance_type for row in table))
     for i, name in enumerate(names):
         rows = [row for row in table if row.covariance_type == name]
+        rows.sort(key=lambda row: row.n_components)
+        counts = [row.n_components for row in rows]
         values = [getattr(row, criterion) for row in rows]
-        style = "-" if i < 10 else "--"
-        axes.plot([row.n_components for row in rows], values, style, marker=".", label=name)
+        (line,) = axes.plot(counts, values, "-" if i < 10 else "--", label=name)
+        colour = line.get_color()
+        inside = [axes.get_facecolor() if row.collapsed else colour for row in rows]
+        axes.scatter(counts, values, 20, inside, edgecolors=colour, zorder=3)
     axes.set_xlabel("components")
     axes.set_ylabel(criterion.upper())
     axes.legend(fontsize="small")

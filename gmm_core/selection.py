@@ -5,25 +5,32 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import warnings
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, NamedTuple, SupportsIndex, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from gmm_core.core.random import check_random_state
 from gmm_core.core.threads import effective_n_threads
+from gmm_core.data.batches import Batches, refuse_weights_of_batches
+from gmm_core.data.conversion import is_dask_collection
+from gmm_core.data.foreign import check_rows
 from gmm_core.data.parameter_validation import check_reg_covar
+from gmm_core.data.subset import NO_ROWS, Totals
+from gmm_core.data.validation import check_sample_weight, is_batches
 from gmm_core.fit import run
 from gmm_core.fit.clusters import SharedClusters
+from gmm_core.fit.options import Options
 from gmm_core.fit.restarts import State
+from gmm_core.fit.result import Result
 from gmm_core.infer import score
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.attributes import mixture_from
 from gmm_core.model.collapse import collapsed_components
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.covariance.constrained import MODELS
+from gmm_core.model.parameters import n_parameters_of
 
 Criterion = Literal["bic", "aic", "icl"]
 FOURTEEN = tuple(kind.name for kind in MODELS if kind.n_features is None)
@@ -81,7 +88,16 @@ class Row(NamedTuple):
 
 
 class Table(list[Row]):
-    """The rows of a selection, which print as a table."""
+    """The rows of a selection, which print as a table. What a failed fit lacks is a dash."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Table: ...
+    def __getitem__(self, index: Any) -> Any:
+        """Return a row, or a table of several rows for a slice."""
+        found = super().__getitem__(index)
+        return Table(found) if isinstance(index, slice) else found
 
     def __repr__(self) -> str:
         header = "type K log-likelihood parameters BIC AIC ICL iterations".split()
@@ -89,12 +105,12 @@ class Table(list[Row]):
         for row in self:
             note = row.failure or ("collapsed" if row.collapsed else "")
             note = note or ("" if row.converged else "not converged")
-            numbers = (row.log_likelihood, row.n_parameters, row.bic, row.aic, row.icl)
-            lines.append(
-                [row.covariance_type, str(row.n_components)]
-                + [f"{x:.2f}" if isinstance(x, float) else str(x) for x in numbers]
-                + [str(row.n_iter), note]
-            )
+            numbers = [f"{x:.2f}" for x in (row.log_likelihood, row.bic, row.aic, row.icl)]
+            numbers.append(str(row.n_iter))
+            if row.failure is not None:
+                numbers = ["-"] * len(numbers)
+            numbers.insert(1, str(row.n_parameters))
+            lines.append([row.covariance_type, str(row.n_components), *numbers, note])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
             "  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)).rstrip()
@@ -111,7 +127,7 @@ class Selection(NamedTuple):
     ----------
     best : GaussianMixture
         The fitted model with the lowest criterion, among those without collapsed components if
-        there are any.
+        there are any. For a Dask collection it is a `gmm_core.dask.GaussianMixture`.
     table : list of Row
         One row for each fit. It prints as a table.
     criterion : {'bic', 'aic', 'icl'}
@@ -144,6 +160,8 @@ class Selection(NamedTuple):
 
     def plot(self, axes: Any = None) -> Any:
         """Draw the criterion against the number of components, with a line for each type.
+
+        An open marker is a fit with collapsed components. A fit that failed leaves a gap.
 
         Parameters
         ----------
@@ -180,8 +198,11 @@ def select(
 
     Parameters
     ----------
-    X : array-like or data frame of shape (n_samples, n_features)
-        See `GaussianMixture.fit`.
+    X : array-like or data frame of shape (n_samples, n_features), batches, or Dask collection
+        See `GaussianMixture.fit`, `GaussianMixture.fit_batches` and `gmm_core.dask.GaussianMixture`
+        for these. Batches are read once more for the criteria of each fit. Chunks of a collection
+        stay on the workers until all fits have ended, and are computed again for the criteria of
+        each fit, unless the collection is persisted.
     n_components : int or iterable of int, default=range(1, 10)
         Numbers of components to try.
     covariance_types : str or iterable of str, \
@@ -191,7 +212,7 @@ default=('full', 'tied', 'diag', 'spherical')
     criterion : {'bic', 'aic', 'icl'}, default='bic'
         The criterion of the choice; the lowest is the best.
     sample_weight : array-like of shape (n_samples,), default=None
-        See `GaussianMixture.fit`.
+        See `GaussianMixture.fit`. Weights of batches are given with each batch.
     random_state : int, RandomState instance or None, default=0
         Seed of each fit, so that fits with as many components begin at the same clusters. An
         instance draws one seed for all fits, and so does NumPy's global generator for None.
@@ -212,6 +233,8 @@ default=('full', 'tied', 'diag', 'spherical')
     ------
     ValueError, TypeError
         For bad input. A fit that fails is a row of the table, unless all of them fail.
+    RuntimeError
+        For a Dask collection, if there is no client; see `gmm_core.dask.GaussianMixture.fit`.
 
     Examples
     --------
@@ -232,17 +255,19 @@ default=('full', 'tied', 'diag', 'spherical')
     threads = effective_n_threads(n_threads)
     if not isinstance(random_state, (int, np.integer)):
         random_state = int(check_random_state(random_state).randint(2**31))
-    model = GaussianMixture(random_state=random_state, n_threads=n_threads, **params)
-    rows = np.asarray(X) if isinstance(X, (list, tuple)) else X
-    types = _types(covariance_types, rows)
-    shape = np.shape(rows)
-    if len(shape) == 2 and max(counts) > shape[0]:
-        raise ValueError(
-            f"n_components goes up to {max(counts)}, but X has {shape[0]} samples only"
-        )
+    params = {**params, "random_state": random_state}
+    for K in counts:  # bad parameters are an error, and not a row
+        options = GaussianMixture(K, **params)._options()
+    _types(covariance_types, None)
+    data = _checked(X, sample_weight, options)
+    check_reg_covar(options.reg_covar, data.n_features)
+    types = _types(covariance_types, data.n_features)
+    n_samples = data.totals.n_samples
+    if max(counts) > n_samples:
+        raise ValueError(f"n_components goes up to {max(counts)}, but X has {n_samples} samples only")
     clusters = SharedClusters()
     jobs = [(name, K) for K in counts for name in types]
-    small = len(shape) == 2 and shape[0] * shape[1] * max(counts) < _SMALL
+    small = data.is_array and n_samples * data.n_features * max(counts) < _SMALL
     interrupted = threading.Event()
 
     def watch(state: State) -> None:
@@ -250,30 +275,25 @@ default=('full', 'tied', 'diag', 'spherical')
             raise KeyboardInterrupt
 
     def fit(job: tuple[str, int], n_threads: int | None) -> tuple[Row, GaussianMixture | None]:
-        made = GaussianMixture(**{
-            **model.get_params(), "covariance_type": job[0], "n_components": job[1],
-            "n_threads": n_threads,
-        })  # fmt: skip
-        return _fit(made, rows, sample_weight, clusters, watch)
+        model = data.estimator(
+            job[1], **params, covariance_type=job[0], n_threads=n_threads
+        )  # type: ignore[arg-type]
+        return _fit(model, data, clusters, watch)
 
-    for K in counts:  # bad parameters are an error, and not a row
-        model.set_params(n_components=K, covariance_type=types[0])._options()
     results: list[tuple[Row, GaussianMixture | None]] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the table tells what they would
-        if small and threads > 1 and len(jobs) > 1:
-            from concurrent.futures import ThreadPoolExecutor  # imported late, as it takes a while
+    if small and threads > 1 and len(jobs) > 1:
+        from concurrent.futures import ThreadPoolExecutor  # imported late, as it takes a while
 
-            # the first type of each number of components makes the clusters for the others
-            with ThreadPoolExecutor(threads) as pool:
-                made: Iterator[Any] = pool.map(lambda job: fit(job, 1), jobs)
-                try:
-                    results = list(_watched(made, len(jobs), verbose))
-                except BaseException:  # Ctrl-C does not reach the threads of the pool
-                    interrupted.set()
-                    raise
-        else:
-            results = list(_watched((fit(job, n_threads) for job in jobs), len(jobs), verbose))
+        # the first type of each number of components makes the clusters for the others
+        with ThreadPoolExecutor(threads) as pool:
+            made: Iterator[Any] = pool.map(lambda job: fit(job, 1), jobs)
+            try:
+                results = list(_watched(made, len(jobs), verbose))
+            except BaseException:  # Ctrl-C does not reach the threads of the pool
+                interrupted.set()
+                raise
+    else:
+        results = list(_watched((fit(job, n_threads) for job in jobs), len(jobs), verbose))
     fitted = [(row, found) for row, found in results if found is not None]
     if not fitted:
         raise ValueError(f"all fits failed, the last because: {results[-1][0].failure}")
@@ -298,13 +318,13 @@ def _counts(n_components: Any) -> list[int]:
     return [int(K) for K in counts]
 
 
-def _types(covariance_types: str | Iterable[str], X: Any) -> list[str]:
-    """Return the names of the types to try, checked."""
+def _types(covariance_types: str | Iterable[str], n_features: int | None) -> list[str]:
+    """Return the names of the types to try, checked; those of 'all' follow from the features."""
     names: list[str]
     if isinstance(covariance_types, str):
         names = [covariance_types]
         if covariance_types == "all":
-            names = list(UNIVARIATE if np.shape(X)[1:] == (1,) else FOURTEEN)
+            names = list(UNIVARIATE if n_features == 1 else FOURTEEN)
     elif isinstance(covariance_types, Iterable):
         names = list(covariance_types)
     else:
@@ -322,34 +342,87 @@ def _types(covariance_types: str | Iterable[str], X: Any) -> list[str]:
     return names
 
 
+class _Data(NamedTuple):
+    """The samples, which have been checked, and the function that fits mixtures to them.
+
+    Attributes
+    ----------
+    X, sample_weight : object
+        The samples and their weights for the scores.
+    n_features : int
+    totals : Totals
+    is_array : bool
+    estimator : type of GaussianMixture
+    fit : callable
+        Takes options, clusters and what is called after each iteration, and returns a `Result`.
+    """
+
+    X: Any
+    sample_weight: Any
+    n_features: int
+    totals: Totals
+    is_array: bool
+    estimator: type[GaussianMixture]
+    fit: Callable[[Options, SharedClusters, run.Watch], Result]
+
+
+def _checked(X: Any, sample_weight: Any, options: Options) -> _Data:
+    """Check the samples and their weights."""
+    if is_dask_collection(X):
+        from gmm_core import dask
+
+        chunks, names, _ = dask.chunks_on_workers(X, sample_weight)
+        return _Data(
+            X, sample_weight, chunks.n_features, chunks.totals, False, dask.GaussianMixture,
+            lambda options, clusters, watch: dask.fit_chunks(
+                options, {}, chunks, names, clusters, quiet=True
+            ),
+        )  # fmt: skip
+    if is_batches(X):
+        refuse_weights_of_batches(sample_weight)
+        batches = Batches(X)
+        return _Data(
+            X, None, batches.n_features, batches.totals, False, GaussianMixture,
+            lambda options, clusters, watch: run.fit_batches(
+                options, {}, batches, watch, clusters, quiet=True
+            ),
+        )  # fmt: skip
+    checked, _ = check_rows(X, min_samples=2, allow_nan=options.missing == "marginalize")
+    weight = check_sample_weight(sample_weight, len(checked))
+    rows = checked if isinstance(X, (list, tuple)) else X  # a list is converted only once
+    return _Data(
+        rows, weight, checked.shape[1],
+        NO_ROWS.and_rows(len(checked), np.empty(0) if weight is None else weight),
+        True, GaussianMixture,
+        lambda options, clusters, watch: run.fit_array(
+            options, {}, rows, weight, watch, clusters, quiet=True
+        )[0],
+    )  # fmt: skip
+
+
 def _fit(
-    model: GaussianMixture,
-    X: Any,
-    sample_weight: Any,
-    clusters: SharedClusters,
-    watch: run.Watch,
+    model: GaussianMixture, data: _Data, clusters: SharedClusters, watch: run.Watch
 ) -> tuple[Row, GaussianMixture | None]:
     """Fit a model, and return its row of the table, and the model unless it failed."""
     began = time.perf_counter()
     name, K = model.covariance_type, model.n_components
     try:
-        result, rows = run.fit_array(model._options(), {}, X, sample_weight, watch, clusters)
-        result.keep_in(model)
+        data.fit(model._options(), clusters, watch).keep_in(model)
     except ValueError as error:
-        nothing = (np.nan, 0, np.nan, np.nan, np.nan, 0, False, False, ())
-        return Row(name, K, *nothing, str(error), time.perf_counter() - began), None
+        n_parameters = n_parameters_of(COVARIANCE_TYPES[name], K, data.n_features)
+        nothing = (np.nan, np.nan, np.nan, 0, False, False, ())
+        seconds = time.perf_counter() - began
+        return Row(name, K, np.nan, n_parameters, *nothing, str(error), seconds), None
     n_parameters = model.n_parameters
-    criteria = score.Score(model.lower_bound_, model.n_samples_seen_)
-    bic = criteria.bic(n_parameters)
-    icl = bic + score.score(rows, model._model(), sample_weight, "map").uncertainty
+    uncertainty = model._scored(data.X, data.sample_weight, "map").uncertainty
+    scored = score.Score(model.lower_bound_, model.n_samples_seen_, uncertainty)
     mixture = mixture_from(vars(model), name, model.n_threads)
-    reg_covar = check_reg_covar(model.reg_covar, mixture.means.shape[1])
-    n_samples = len(rows) if sample_weight is None else int(np.count_nonzero(sample_weight))
-    collapsed = tuple(map(int, collapsed_components(mixture, n_samples, reg_covar)))
+    reg_covar = check_reg_covar(model.reg_covar, data.n_features)
+    collapsed = tuple(map(int, collapsed_components(mixture, data.totals.n_present, reg_covar)))
     row = Row(
-        name, K, criteria.mean * criteria.weight, n_parameters, bic, criteria.aic(n_parameters),
-        icl, model.n_iter_, model.converged_, bool(collapsed), collapsed, None,
-        time.perf_counter() - began,
+        name, K, scored.mean * scored.weight, n_parameters, scored.bic(n_parameters),
+        scored.aic(n_parameters), scored.icl(n_parameters), model.n_iter_, model.converged_,
+        bool(collapsed), collapsed, None, time.perf_counter() - began,
     )  # fmt: skip
     return row, model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import matplotlib
@@ -11,7 +12,8 @@ import pytest
 
 import gmm_core
 from gmm_core import GaussianMixture, select
-from gmm_core.fit import kmeans
+from gmm_core.fit import kmeans, run
+from gmm_core.selection import Table
 
 matplotlib.use("agg")
 
@@ -90,6 +92,70 @@ def test_collapsed_and_failed_fits_are_rows() -> None:
     assert len(failed.table) == 4
 
 
+def test_bad_data_are_refused_before_the_first_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("fit_array", "fit_batches"):
+        monkeypatch.setattr(run, name, lambda *_, **__: pytest.fail("a fit has begun"))
+    X = three_groups()
+    X[7, 1] = np.inf
+    for bad in ({"X": X}, {"X": [X]}, {"sample_weight": np.full(300, -1)}, {"reg_covar": [1, 2, 3]}):
+        with pytest.raises(ValueError, match="^(batch 0: )?Input X contains infinity|^Negative|^The parameter 'reg_covar'"):
+            select(**({"X": three_groups()} | bad))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("init_params", ["kmeans", "hierarchical"])
+def test_batches_have_the_rows_of_an_array(weighted: bool, init_params: str) -> None:
+    X, weight = three_groups(), np.random.default_rng(1).integers(0, 4, 300) / 2
+    sizes = [0, 3, 120, 121]
+    batches: list[Any] = np.split(X, sizes)
+    if weighted:
+        batches = list(zip(batches, np.split(weight, sizes), strict=True))
+    options: Any = {"n_components": [3, 1, 2], "covariance_types": "all", "init_params": init_params}
+    expected = select(X, sample_weight=weight if weighted else None, **options)
+    for given in (batches, lambda: iter(batches)):
+        found = select(given, **options)
+        assert without_times(found.table) == without_times(expected.table)
+        assert type(found.best) is GaussianMixture
+        np.testing.assert_array_equal(found.best.covariances_, expected.best.covariances_)
+        assert found.best.icl(batches) == expected.best.icl(X, weight if weighted else None)
+
+
+def test_batches_share_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    seed_rows = kmeans.seed_rows
+    monkeypatch.setattr(
+        kmeans, "seed_rows", lambda *args: (calls.append(args[1]), seed_rows(*args))[1]
+    )
+    select(np.split(three_groups(), 3), [2, 3], "all")
+    assert calls == [2, 3]
+
+
+def test_feature_names() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(three_groups(), columns=["a", "b"])
+    for given in (frame, [frame[:100], frame[100:]]):
+        assert select(given, [1, 2]).best.feature_names_in_.tolist() == ["a", "b"]
+
+
+def test_one_weight_for_all_samples() -> None:
+    X = np.vstack([three_groups(20), [[50.0, 50.0]] * 3])
+    found = [select(X, [1, 4], sample_weight=w).table for w in (2.0, np.full(len(X), 2.0))]
+    assert without_times(found[0]) == without_times(found[1])
+
+
+def test_the_filters_of_warnings_stay_as_they_are() -> None:
+    """They belong to the process, so that a change could silence the warnings of other threads."""
+    before, during = list(warnings.filters), []
+
+    def start(X: np.ndarray, n_components: int, random_state: Any) -> np.ndarray:
+        during.append(list(warnings.filters))
+        return np.arange(len(X)) % n_components
+
+    table = select(three_groups(), [1, 2], init_params=start, max_iter=1).table
+    assert not all(row.converged for row in table)
+    assert len(during) == 8 and all(filters == before for filters in during)
+
+
 def test_it_prints_and_draws() -> None:
     selection = select(three_groups(), [1, 2], ["full", "EEV"])
     header, *lines = str(selection.table).splitlines()
@@ -103,6 +169,48 @@ def test_it_prints_and_draws() -> None:
     assert [line.get_label() for line in axes.lines] == ["full", "EEV"]
     assert axes.get_ylabel() == "BIC"
     assert selection.plot(axes) is axes
+
+
+def with_failures() -> Any:
+    """Return a selection of fits that failed, fits that collapsed, and others."""
+    X = np.vstack([three_groups(20), [[50.0, 50.0]] * 3])
+
+    def start(X: np.ndarray, n_components: int, random_state: Any) -> np.ndarray:
+        if n_components == 3:
+            raise ValueError("no start")
+        return np.array([0, 1, 2, 3][:n_components])[np.arange(len(X)) // 20 % n_components]
+
+    return select(X, [4, 1, 3, 2], ["full", "EEV"], init_params=start)
+
+
+def test_failed_fits_have_their_parameters_and_dashes() -> None:
+    table = with_failures().table
+    failed = [row for row in table if row.failure]
+    assert [(row.covariance_type, row.n_components) for row in failed] == [("full", 3), ("EEV", 3)]
+    kinds = [GaussianMixture(3, covariance_type=row.covariance_type) for row in failed]
+    assert [row.n_parameters for row in failed] == [k.fit(three_groups()).n_parameters for k in kinds]
+    lines = str(Table(failed)).splitlines()
+    assert lines[1].split() == ["full", "3", "-", "17", "-", "-", "-", "-", "no", "start"]
+
+
+def test_a_slice_is_a_table() -> None:
+    table = select(three_groups(), [1, 2], "full").table
+    assert type(table[1:]) is Table and table[1:] == [table[1]]
+    assert len(str(table[:1]).splitlines()) == 2
+    assert table[-1].n_components == 2
+
+
+def test_the_plot_marks_collapsed_fits_and_leaves_out_failed_ones() -> None:
+    selection = with_failures()
+    axes = selection.plot()
+    for name, line, points in zip(["full", "EEV"], axes.lines, axes.collections, strict=True):
+        rows = {row.n_components: row for row in selection.table if row.covariance_type == name}
+        assert line.get_xdata().tolist() == [1, 2, 3, 4]
+        np.testing.assert_array_equal(line.get_ydata(), [rows[k].bic for k in (1, 2, 3, 4)])
+        assert np.isnan(line.get_ydata()[2])
+        is_open = (points.get_facecolors() == matplotlib.colors.to_rgba("white")).all(axis=1)
+        assert is_open.tolist() == [rows[k].collapsed for k in (1, 2, 3, 4)]
+    assert any(row.collapsed for row in selection.table)
 
 
 def test_progress(capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,11 +241,22 @@ def test_one_feature() -> None:
         ({"criterion": ["bic"]}, r"criterion should be one of .*, but got \['bic'\]"),
         ({"criterion": "dic"}, "criterion should be one of 'bic', 'aic', 'icl', but got 'dic'"),
         ({"tol": -1}, "'tol' parameter"),
+        ({"X": np.full((9, 2), np.nan)}, "^Input X contains NaN"),
+        ({"X": np.ones(9)}, "^Expected 2D array, got 1D"),
+        ({"X": [[1, 2], [3]]}, "X should be an array of numbers"),
+        ({"X": np.ones((1, 2)), "n_components": 1}, "minimum of 2 is required"),
+        ({"sample_weight": np.ones(5)}, r"^sample_weight.shape == \(5,\), expected \(300,\)"),
+        ({"sample_weight": -np.ones(300)}, "^Negative values in data passed to `sample_weight`"),
+        ({"sample_weight": np.zeros(300)}, "^Sample weights must contain at least one non-zero"),
+        ({"reg_covar": [1.0, 2.0, 3.0]}, "^The parameter 'reg_covar' should have the shape"),
+        ({"X": [three_groups()[:5], np.ones((3, 1))]}, "^batch 1: X has 1 features"),
+        ({"X": iter([three_groups()])}, "^batches can be iterated over only once"),
+        ({"X": [three_groups()], "sample_weight": np.ones(300)}, "^sample_weight is given for X in"),
     ],
 )
 def test_bad_input(params: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        select(three_groups(), **params)
+        select(**({"X": three_groups()} | params))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +269,6 @@ def test_bad_input(params: dict[str, Any], message: str) -> None:
         ({"covariance_type": "full"}, "no parameter 'covariance_type', give covariance_types"),
         ({"checkpoint": "state.npz"}, "no parameter 'checkpoint'"),
         ({"warm_start": True}, "no parameter 'warm_start'"),
-        ({"X": lambda: iter([three_groups()])}, "X is of type function, expected an array"),
     ],
 )
 def test_bad_types(params: dict[str, Any], message: str) -> None:

@@ -124,6 +124,8 @@ def _print_selection(selection: Selection) -> None:
     among = ""
     if all(row.collapsed or row.failure for row in table):
         among = " (all have collapsed components)"
+        if failed:
+            among = " (all fits that did not fail have collapsed components)"
     elif collapsed:
         among = " (of those without collapsed components)"
     chosen = f"{best.n_components} components"

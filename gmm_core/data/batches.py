@@ -62,6 +62,15 @@ def checked_batches(
         raise ValueError("batches have 0 rows in all, at least 1 is needed")
 
 
+def refuse_weights_of_batches(sample_weight: object) -> None:
+    """Raise ValueError if weights are given apart from the batches that they belong to."""
+    if sample_weight is not None:
+        raise ValueError(
+            "sample_weight is given for X in batches, expected batches that are tuples "
+            "(array, sample_weight)"
+        )
+
+
 def _opened(batches: Any) -> Iterator[Any]:
     """Return an iterator over the batches as they were given."""
     source = batches() if callable(batches) else batches

@@ -116,6 +116,12 @@ def _sparse_error(name: str) -> TypeError:
     )
 
 
+def is_dask_collection(value: Any) -> bool:
+    """Return whether a value is a Dask collection, without importing Dask."""
+    # xarray objects have this method too; it returns None unless they hold Dask arrays.
+    return hasattr(type(value), "__dask_graph__") and value.__dask_graph__() is not None
+
+
 def refuse_dask_collection(value: Any, name: str) -> None:
     """Raise TypeError if a value is a Dask collection, which NumPy would compute.
 
@@ -125,8 +131,7 @@ def refuse_dask_collection(value: Any, name: str) -> None:
     name : str
         The name of the argument in the message.
     """
-    # xarray objects have this method too; it returns None unless they hold Dask arrays.
-    if hasattr(type(value), "__dask_graph__") and value.__dask_graph__() is not None:
+    if is_dask_collection(value):
         raise TypeError(
             f"{name} is a Dask collection ({type(value).__name__}), which would be computed into "
             "the memory of this process. The methods of gmm_core.dask.GaussianMixture, except "

@@ -123,7 +123,7 @@ def fit_batches(
     quiet: bool = False,
 ) -> Result:
     """Fit a mixture to batches; see `fit_array` and `GaussianMixture.fit_batches`."""
-    checked = Batches(batches, options.verbose)
+    checked = batches if isinstance(batches, Batches) else Batches(batches, options.verbose)
     check_enough_samples(checked.totals.n_present, options.n_components)
     n_threads = effective_n_threads(options.n_threads)
     data = BatchPass(checked, options.n_components, options.covariance_type, n_threads)

@@ -12,6 +12,12 @@ from gmm_core.core.types import CovarianceName, Float64Array, FloatArray
 from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType
 
 
+def n_parameters_of(kind: CovarianceType, n_components: int, n_features: int) -> int:
+    """Return the number of free parameters: of weights, means and covariances."""
+    K, D = n_components, n_features
+    return int(kind.n_parameters(K, D) + K * D + K - 1)
+
+
 class Prepared(NamedTuple):
     """A mixture as an E-step reads it: weights, means and the factors of the precisions.
 
@@ -40,9 +46,8 @@ class Prepared(NamedTuple):
     @property
     def n_parameters(self) -> int:
         """The number of free parameters: of weights, means, covariances and noise."""
-        K, D = self.means.shape
         of_noise = 0 if self.log_noise_density is None else 2
-        return int(self.kind.n_parameters(K, D) + K * D + K - 1 + of_noise)
+        return n_parameters_of(self.kind, *self.means.shape) + of_noise
 
     @property
     def log_noise(self) -> float:

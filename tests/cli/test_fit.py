@@ -7,6 +7,7 @@ import pytest
 
 from gmm_core import GaussianMixture, select
 from gmm_core.cli.main import main
+from gmm_core.fit import run
 
 FAITHFUL = str(Path(__file__).parents[2] / "examples" / "old_faithful.csv")
 
@@ -114,6 +115,27 @@ def test_three_samples_are_not_three_components(capsys, output, tmp_path):
     assert "lowest BIC (of those without collapsed components): 1 components" in out
     assert main(["fit", path, "-k", "3"]) == 0
     assert "warning: 3 components: components 0, 1, 2 collapsed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("failing", "among"),
+    [
+        ((), "all have collapsed components"),
+        ((2,), "all fits that did not fail have collapsed components"),
+    ],
+)
+def test_no_fit_without_collapsed_components(failing, among, output, monkeypatch):
+    collapse(monkeypatch, {1: [0], 2: [1]})
+    fit_array = run.fit_array
+
+    def failing_at(options, *args, **kwargs):
+        if options.n_components in failing:
+            raise ValueError("too many")
+        return fit_array(options, *args, **kwargs)
+
+    monkeypatch.setattr(run, "fit_array", failing_at)
+    out = output("fit", FAITHFUL, "-k", "1:2")
+    assert f"lowest BIC ({among}): " in out
 
 
 def test_the_marks_of_many_collapsed_models_fit_the_terminal(output, monkeypatch, on_a_terminal):
