@@ -18,8 +18,9 @@ except ImportError as error:
         f"gmm_core ({error})"
     ) from error
 
-from gmm_core import __version__, mixture
+from gmm_core import mixture
 from gmm_core.core.errors import not_fitted_error
+from gmm_core.core.info import build_info
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import AnyArray, FloatArray, Names
 from gmm_core.core.warn import warn
@@ -603,8 +604,11 @@ chunktype=numpy.ndarray>
         model = dask.delayed(self._plain())
         score_chunk = dask.delayed(_score, pure=False)
         rows = _delayed_chunks(X)
-        pairs = enumerate(zip(rows, weights, strict=True))
-        return _combined(dask.compute(*(score_chunk(model, i, x, w, certainty) for i, (x, w) in pairs)))
+        tasks = (
+            score_chunk(model, i, x, w, certainty)
+            for i, (x, w) in enumerate(zip(rows, weights, strict=True))
+        )
+        return _combined(dask.compute(*tasks))
 
     def _score_by_rows(self, values: da.Array, sample_weight: Any) -> Score:
         """Return the score of the samples if lengths of chunks are unknown.
@@ -762,12 +766,13 @@ def _check_workers(client: distributed.Client) -> None:
     if not versions:  # an adaptive cluster starts a worker when there is a task
         gather(client, [client.submit(int, pure=False)])
         versions = client.run(eval, code, on_error="return")
+    expected = build_info()["version"]
     for worker, version in versions.items():
         if isinstance(version, Exception):
             raise RuntimeError(f"worker {worker} cannot import gmm_core: {version}") from version
-        if version != __version__:
+        if version != expected:
             raise RuntimeError(
-                f"worker {worker} has gmm_core {version}, but the client has {__version__}"
+                f"worker {worker} has gmm_core {version}, but the client has {expected}"
             )
 
 

@@ -264,7 +264,9 @@ default=('full', 'tied', 'diag', 'spherical')
     types = _types(covariance_types, data.n_features)
     n_samples = data.totals.n_samples
     if max(counts) > n_samples:
-        raise ValueError(f"n_components goes up to {max(counts)}, but X has {n_samples} samples only")
+        raise ValueError(
+            f"n_components goes up to {max(counts)}, but X has {n_samples} samples only"
+        )
     clusters = SharedClusters()
     jobs = [(name, K) for K in counts for name in types]
     small = data.is_array and n_samples * data.n_features * max(counts) < _SMALL
@@ -275,9 +277,8 @@ default=('full', 'tied', 'diag', 'spherical')
             raise KeyboardInterrupt
 
     def fit(job: tuple[str, int], n_threads: int | None) -> tuple[Row, GaussianMixture | None]:
-        model = data.estimator(
-            job[1], **params, covariance_type=job[0], n_threads=n_threads
-        )  # type: ignore[arg-type]
+        name: Any = job[0]
+        model = data.estimator(job[1], covariance_type=name, n_threads=n_threads, **params)
         return _fit(model, data, clusters, watch)
 
     results: list[tuple[Row, GaussianMixture | None]] = []
