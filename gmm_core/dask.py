@@ -76,8 +76,8 @@ class GaussianMixture(mixture.GaussianMixture):
     return lazy Dask arrays. `score`, `bic`, `aic` and `icl` return numbers, which the current
     scheduler of Dask computes. If `sample_weight` is given and the length of some chunk is unknown,
     these methods keep the log-likelihood and the weight of each row, and `icl` one number more, in
-    memory until they return.
-    The task graph contains one copy of the model, whatever the number of chunks.
+    memory until they return. The task graph contains one copy of the model, whatever the number of
+    chunks.
 
     Parameters
     ----------

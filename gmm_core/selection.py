@@ -258,10 +258,11 @@ default=('full', 'tied', 'diag', 'spherical')
     params = {**params, "random_state": random_state}
     for K in counts:  # bad parameters are an error, and not a row
         options = GaussianMixture(K, **params)._options()
-    _types(covariance_types, None)
+    types = _types(covariance_types)
     data = _checked(X, sample_weight, options)
     check_reg_covar(options.reg_covar, data.n_features)
-    types = _types(covariance_types, data.n_features)
+    if types == ["all"]:
+        types = list(UNIVARIATE if data.n_features == 1 else FOURTEEN)
     n_samples = data.totals.n_samples
     if max(counts) > n_samples:
         raise ValueError(
@@ -319,13 +320,13 @@ def _counts(n_components: Any) -> list[int]:
     return [int(K) for K in counts]
 
 
-def _types(covariance_types: str | Iterable[str], n_features: int | None) -> list[str]:
-    """Return the names of the types to try, checked; those of 'all' follow from the features."""
+def _types(covariance_types: str | Iterable[str]) -> list[str]:
+    """Return the names of the types to try, checked, or 'all' alone."""
     names: list[str]
     if isinstance(covariance_types, str):
         names = [covariance_types]
         if covariance_types == "all":
-            names = list(UNIVARIATE if n_features == 1 else FOURTEEN)
+            return names
     elif isinstance(covariance_types, Iterable):
         names = list(covariance_types)
     else:
@@ -372,9 +373,10 @@ def _checked(X: Any, sample_weight: Any, options: Options) -> _Data:
     if is_dask_collection(X):
         from gmm_core import dask
 
-        chunks, names, _ = dask.chunks_on_workers(X, sample_weight)
+        chunks, names, array = dask.chunks_on_workers(X, sample_weight)
+        rows = array if names is None else X  # the array is rechunked only once, with one warning
         return _Data(
-            X, sample_weight, chunks.n_features, chunks.totals, False, dask.GaussianMixture,
+            rows, sample_weight, chunks.n_features, chunks.totals, False, dask.GaussianMixture,
             lambda options, clusters, watch: dask.fit_chunks(
                 options, {}, chunks, names, clusters, quiet=True
             ),
@@ -390,7 +392,7 @@ def _checked(X: Any, sample_weight: Any, options: Options) -> _Data:
         )  # fmt: skip
     checked, _ = check_rows(X, min_samples=2, allow_nan=options.missing == "marginalize")
     weight = check_sample_weight(sample_weight, len(checked))
-    rows = checked if isinstance(X, (list, tuple)) else X  # a list is converted only once
+    rows = checked if isinstance(X, (list, tuple)) else X  # lists are converted only once
     return _Data(
         rows, weight, checked.shape[1],
         NO_ROWS.and_rows(len(checked), np.empty(0) if weight is None else weight),

@@ -278,6 +278,8 @@ def test_bad_types(params: dict[str, Any], message: str) -> None:
 
 def test_arguments_of_numpy() -> None:
     assert select(three_groups(), np.int64(2), "EII").best.n_components == 2
+    found = select(three_groups(), iter([1, 2]), iter(["EII", "full"]))
+    assert len(found.table) == 4
     found = select(three_groups(), np.arange(1, 3), np.array(["EII", "full"]))
     assert type(found.table[0].n_components) is int
 

@@ -4,7 +4,9 @@ import os
 from typing import Any
 
 import dask.array as da
+import dask.dataframe as dd
 import numpy as np
+import pandas as pd
 import pytest
 from distributed import Client
 
@@ -59,6 +61,15 @@ def test_the_chunks_and_the_clusters_are_made_once(
     monkeypatch.setattr("gmm_core.dask._current_client", lambda: client)
     select(da.from_array(X, chunks=(2_500, -1)), [2, 3], ["full", "diag"])
     assert calls == [2, 3] and len(persisted) == 1
+
+
+def test_a_data_frame_and_chunks_along_features(X: np.ndarray, client: Client) -> None:
+    frame = dd.from_pandas(pd.DataFrame(X, columns=list("abc")), npartitions=3)
+    best = select(frame, [1, 2]).best
+    assert best.feature_names_in_.tolist() == ["a", "b", "c"]
+    with pytest.warns(UserWarning, match="chunked along the features") as caught:
+        select(da.from_array(X, chunks=(4_000, 2)), [1, 2])
+    assert len(caught) == 1 and caught[0].filename == __file__
 
 
 def test_bad_collections(X: np.ndarray, client: Client) -> None:
