@@ -127,7 +127,7 @@ callable, default='kmeans'
         Seed of the starts, of `sample` and of `impute`. None means NumPy's global generator.
     warm_start : bool, default=False
         If True and the model is fitted, `fit` makes a single start from the present parameters and
-        ignores `n_init` and `init_params`.
+        ignores `n_init`, `n_short` and `init_params`.
     verbose : int or bool, default=0
         With 1, `fit` prints a line for each start and for every `verbose_interval`-th iteration.
         With 2, it also prints times and changes of the log-likelihood.
@@ -151,8 +151,22 @@ callable, default='kmeans'
         with probability proportional to its weight. None means 3,000,000 / (n_features + 4), but at
         least 10 · n_components · n_features. For 'hierarchical', None means 2,000, but at least
         n_components.
+    n_short : int, default=0
+        Number of short runs (Biernacki, Celeux & Govaert 2003). If positive, EM makes 5 iterations
+        from each of `n_short` starts, and goes on only from the `n_init` with the largest
+        log-likelihood, so `n_short` is at least `n_init`. A short run that fails numerically is
+        skipped with a warning; if fewer than `n_init` succeed, the others count as failed starts.
+        A warm start and `partial_fit` make no short runs.
+    n_swaps : int, default=0
+        Number of random swaps (Zhao, Hautamäki & Fränti 2012) after EM has ended from a start. A
+        swap moves the component that costs the least log-likelihood to a sample of low density, and
+        runs EM again, for at most `max_iter` iterations. EM is given up early if it is unlikely to
+        reach the log-likelihood before the swap. A swap is kept if it raises the log-likelihood and
+        no component collapses, so that swaps never lower the log-likelihood. Samples are drawn from
+        the rows that `init_params` uses (see `init_size`). `partial_fit` makes no swaps.
     checkpoint : str, path or None, default=None
-        Path of a file for the state of a fit. The file is replaced, in one step, after every
+        Path of a file for the state of a fit. It cannot be combined with `n_short` and `n_swaps`.
+        The file is replaced, in one step, after every
         `checkpoint_interval`-th iteration, and deleted when the fit has ended. If it exists when a
         fit of the same model to the same data begins, the fit is resumed from it, and the result
         is bit-identical to that of an uninterrupted fit. `tol` and `max_iter` may be different
@@ -228,14 +242,16 @@ callable, default='kmeans'
         Whether EM converged within `max_iter` iterations. In a stream of `partial_fit`, it is
         False.
     n_iter_ : int
-        Number of iterations of the start that was kept. In a stream of `partial_fit`, it is the
+        Number of iterations of the start that was kept, including those of its short run. If a swap
+        was kept, it is the number of iterations since the last such swap. In a stream of `partial_fit`, it is the
         number of M-steps so far.
     lower_bound_ : float
         Mean log-likelihood of the training samples under the fitted parameters, in nats. In a
         stream of `partial_fit`, it is that of the last part of the samples, under the parameters
         before the model learned from them.
     lower_bounds_ : list of float
-        The mean log-likelihood at the beginning of each iteration, before its M-step. In a stream
+        The mean log-likelihood at the beginning of each of these iterations, before its M-step. In
+        a stream
         of `partial_fit`, the list is empty.
     noise_log_density_ : float
         Logarithm of the density of the noise. Without noise the attribute does not exist.
@@ -312,6 +328,8 @@ callable, default='kmeans'
         n_threads: int | None = None,
         missing: MissingName = "error",
         init_size: int | None = None,
+        n_short: int = 0,
+        n_swaps: int = 0,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_interval: int = 10,
         learning_decay: float = 0.6,
@@ -337,6 +355,8 @@ callable, default='kmeans'
         self.n_threads = n_threads
         self.missing = missing
         self.init_size = init_size
+        self.n_short = n_short
+        self.n_swaps = n_swaps
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.learning_decay = learning_decay

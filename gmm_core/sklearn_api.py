@@ -165,7 +165,8 @@ class Estimator:
                 f"gmm_core {VERSION}. Pickles are not portable between versions: use `save` and "
                 "`load` instead."
             )
-        vars(self).update(attributes)
+        # An older version may not have had all parameters.
+        vars(self).update(self._parameter_defaults() | attributes)
 
     # --- scikit-learn -----------------------------------------------------------------------
 

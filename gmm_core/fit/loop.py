@@ -114,7 +114,8 @@ def iterate(
     previous : float, default=-inf
         The bound that the first iteration is compared with.
     lower_bounds : sequence of float, default=()
-        The bounds of iterations that have been made already. The loop continues after them.
+        The bounds of iterations that have been made already. The loop continues after them, unless
+        the last of them has converged.
     report : callable, default=no operation
         Called after each iteration with its number and the change of the bound.
     save : callable, default=no operation
@@ -132,8 +133,8 @@ def iterate(
     """
     made = list(lower_bounds)
     previous = made[-1] if made else previous
-    converged = False
-    for n_iter in range(len(made) + 1, max_iter + 1):
+    converged = len(made) > 1 and has_converged(made[-1] - made[-2], tol)
+    for n_iter in range(len(made) + 1, 0 if converged else max_iter + 1):
         parameters, bound = step(algorithm, parameters)
         made.append(bound)
         change, previous = bound - previous, bound

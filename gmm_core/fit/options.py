@@ -47,6 +47,8 @@ class Options(NamedTuple):
     n_threads: int | None
     missing: MissingName
     init_size: int | None
+    n_short: int
+    n_swaps: int
     checkpoint: str | os.PathLike[str] | None
     checkpoint_interval: int
     learning_decay: float
@@ -209,6 +211,8 @@ _RULES: dict[str, _Rule] = {
     "n_threads": _or_none(("a non-zero int", _is_thread_count)),
     "missing": _one_of(get_args(MissingName)),
     "init_size": _or_none((_int_from(2)[0], lambda v: _is_component_count(v) and v > 1)),
+    "n_short": _int_from(0),
+    "n_swaps": _int_from(0),
     "checkpoint": _or_none(("a str or a path", lambda v: isinstance(v, (str, os.PathLike)))),
     "learning_decay": ("a float in the range (0.5, 1.0]", lambda v: _is_share(v) and v > 0.5),
     "forget_factor": _or_none(("a float in the range (0.0, 1.0]", _is_share)),

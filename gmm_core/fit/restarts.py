@@ -19,6 +19,9 @@ from gmm_core.model.parameters import Mixture
 # take at most this many bytes; otherwise they are computed at once.
 _KEPT_BYTES = 1 << 26
 
+# Takes the result of EM from a start, and a function of parameters and lower bounds.
+Improve = Callable[[Fit[Mixture], Callable[[Mixture, list[float]], None]], Fit[Mixture]]
+
 
 class Restart:
     """The result of one start of a fit; see `GaussianMixture.restarts_`.
@@ -134,6 +137,21 @@ class State(NamedTuple):
     best: Fit[Mixture] | None
 
 
+class Begun(NamedTuple):
+    """A start of EM, from which some iterations may have been made already.
+
+    Attributes
+    ----------
+    parameters : Mixture
+        The mixture after these iterations.
+    lower_bounds : list of float
+        The bounds of these iterations.
+    """
+
+    parameters: Mixture
+    lower_bounds: list[float]
+
+
 class Schedule(NamedTuple):
     """The options, already checked, that say how EM is run from each start."""
 
@@ -145,12 +163,13 @@ class Schedule(NamedTuple):
 
 def best_of_starts(
     algorithm: Algorithm[Mixture],
-    start: Callable[[], Mixture],
+    start: Callable[[], Begun],
     n_init: int,
     schedule: Schedule,
     previous: float = -np.inf,
     state: State | None = None,
     save: Callable[[State], None] | None = None,
+    improve: Improve = lambda fit, save: fit,
     quiet: bool = False,
 ) -> tuple[Fit[Mixture], list[Restart]]:
     """Run EM from `n_init` starts, and keep the one with the largest log-likelihood.
@@ -159,7 +178,8 @@ def best_of_starts(
     ----------
     algorithm : Algorithm
     start : callable
-        Returns a mixture to start from. Each call may return another mixture.
+        Returns a mixture to start from, and the iterations that were made before. Each call may
+        return another mixture.
     n_init : int
     schedule : Schedule
     previous : float, default=-inf
@@ -169,6 +189,9 @@ def best_of_starts(
     save : callable, default=None
         Called with the state after each iteration in which EM has not converged, and after each
         successful start but the last.
+    improve : callable, default=no operation
+        Takes the result of EM from a start, and a function to be called with the parameters and the
+        lower bounds after each iteration; returns a result that is at least as good.
     quiet : bool, default=False
         Whether no warning is issued.
 
@@ -193,17 +216,18 @@ def best_of_starts(
     restarts = [] if state is None else list(state.restarts)
     for i in range(len(restarts), n_init):
         progress = _Progress(schedule, i)
-        made: list[float] = []
+        save_iteration = partial(save_state, save, restarts, best)
         try:
             if state is not None and state.start == i and state.parameters is not None:
                 parameters, made = state.parameters, state.lower_bounds
             else:
-                parameters = start()
+                parameters, made = start()
             fit = iterate(
                 algorithm, parameters, tol=schedule.tol, max_iter=schedule.max_iter,
                 previous=previous, lower_bounds=made, report=progress.iteration,
-                save=partial(_save, save, restarts, best),
+                save=save_iteration,
             )  # fmt: skip
+            fit = improve(fit, save_iteration)
         except NumericalError as error:
             failure = error
             restarts.append(Restart(np.nan, 0, False, str(error), np.nan))
@@ -222,14 +246,14 @@ def best_of_starts(
         if best is None or fit.lower_bound > best.lower_bound:
             best = fit
         if i < n_init - 1:
-            _save(save, restarts, best, None, [])
+            save_state(save, restarts, best, None, [])
     if best is None:
         assert failure is not None
         raise failure
     return best, restarts
 
 
-def _save(
+def save_state(
     save: Callable[[State], None] | None,
     restarts: list[Restart],
     best: Fit[Mixture] | None,

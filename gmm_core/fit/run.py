@@ -37,8 +37,9 @@ from gmm_core.fit.loop import Fit
 from gmm_core.fit.maximization import maximum_likelihood
 from gmm_core.fit.noise import noise_of, with_noise
 from gmm_core.fit.options import Options
-from gmm_core.fit.restarts import Schedule, State, best_of_starts
+from gmm_core.fit.restarts import Begun, Schedule, State, best_of_starts
 from gmm_core.fit.result import Result, attributes_of
+from gmm_core.fit.short_runs import short_runs
 from gmm_core.fit.starts import (
     GivenParameters,
     rows_of_start,
@@ -46,6 +47,7 @@ from gmm_core.fit.starts import (
     start_from_given,
     with_given,
 )
+from gmm_core.fit.swaps import swap_components
 from gmm_core.model.attributes import mixture_from
 from gmm_core.model.collapse import collapsed_components
 from gmm_core.model.covariance import COVARIANCE_TYPES, check_features
@@ -171,6 +173,7 @@ def fit_pass(
         raise ValueError(
             f"init_size={options.init_size}, expected at least n_components={K}"
         )
+    _check_short_runs(options)
     warm, previous = _warm_start(options, before, D)
     fixed = _fixed(options, given, warm is not None)
     labels = _labels(options, data)
@@ -199,7 +202,7 @@ def fit_pass(
             return data, lacking
         return ArrayPass(X, weight, K, options.covariance_type, data.n_threads), lacking
 
-    def start() -> Mixture:
+    def start() -> Begun:
         made = start_from_given(given, options.covariance_type) if warm is None else warm
         if made is None:
             rows, lacking = rows_for_start()
@@ -213,12 +216,20 @@ def fit_pass(
                 rows, lacking, options.init_params, given, random_state, reg_covar, clusters,
                 log_density,
             )  # fmt: skip
-        return made if log_density is None else with_noise(made, log_density)
+        return Begun(made if log_density is None else with_noise(made, log_density), [])
 
-    best, restarts = best_of_starts(
-        maximum_likelihood(data, reg_covar, log_density, fixed), start,
-        options.n_init if warm is None else 1, schedule, previous, state, watch, quiet,
+    algorithm = maximum_likelihood(data, reg_covar, log_density, fixed)
+    n_init, begin = options.n_init if warm is None else 1, start
+    if options.n_short and warm is None:
+        begin = short_runs(algorithm, start, options.n_short, n_init, schedule, watch, quiet)
+    improve = functools.partial(
+        swap_components, algorithm=algorithm, schedule=schedule, n_swaps=options.n_swaps,
+        rows=lambda: rows_for_start()[0], random_state=random_state,
+        collapsed=lambda mixture: len(collapsed_components(mixture, totals.n_present, reg_covar)),
     )  # fmt: skip
+    best, restarts = best_of_starts(
+        algorithm, begin, n_init, schedule, previous, state, watch, improve, quiet
+    )
     if not quiet:
         _warn_of_the_end(best, totals.n_present, reg_covar, options.max_iter)
     attributes = attributes_of(
@@ -324,6 +335,19 @@ def mixture_to_continue(
             f"{options.n_components} and X has {n_features} features; {remedy}"
         )
     return mixture
+
+
+def _check_short_runs(options: Options) -> None:
+    """Check `n_short` and `n_swaps` against the other options."""
+    if 0 < options.n_short < options.n_init:
+        raise ValueError(
+            f"n_short={options.n_short}, expected 0 or at least n_init={options.n_init}"
+        )
+    if options.checkpoint is not None and (options.n_short or options.n_swaps):
+        raise ValueError(
+            "checkpoint cannot be combined with n_short and n_swaps; got "
+            f"n_short={options.n_short} and n_swaps={options.n_swaps}, expected 0"
+        )
 
 
 def _identity_of(

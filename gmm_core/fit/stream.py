@@ -155,6 +155,8 @@ def _collect(
     once = options._replace(
         checkpoint=None,
         warm_start=False,
+        n_short=0,
+        n_swaps=0,
         n_init=max(_STARTS, options.n_init) if is_enough else options.n_init,
     )
     try:

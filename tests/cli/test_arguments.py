@@ -85,6 +85,8 @@ def test_help_tells_the_defaults(capsys):
         "--covariance-type": params["covariance_type"],
         "--init": params["init_params"],
         "--n-init": params["n_init"],
+        "--n-short": params["n_short"],
+        "--n-swaps": params["n_swaps"],
         "--max-iter": params["max_iter"],
         "--tol": params["tol"],
         "--reg-covar": params["reg_covar"],

@@ -192,6 +192,18 @@ class CovarianceType(ABC):
     def repeat(self, array: Float64Array, n_components: int) -> Float64Array:
         """Return the array of several equal components, given that of one component."""
 
+    def take(self, array: Float64Array, components: Indices) -> Float64Array:
+        """Return a copy of covariances, precisions or factors with the parts of these components.
+
+        Parameters
+        ----------
+        array : ndarray
+        components : ndarray of shape (K,)
+            The component from which each of the K components gets its part.
+        """
+        parts: Float64Array = array[components]
+        return parts
+
     @abstractmethod
     def whiten(self, difference: Float64Array, factor: Float64Array) -> Float64Array:
         """Return y = Uᵀ (x − μ) for each row x − μ; U is the factor of one component."""

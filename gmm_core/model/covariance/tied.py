@@ -37,6 +37,9 @@ class Tied(MatrixType):
     def repeat(self, array: Float64Array, n_components: int) -> Float64Array:
         return array
 
+    def take(self, array: Float64Array, components: Indices) -> Float64Array:
+        return array.copy()
+
     def matrix(self, covariances: FloatArray, k: int, n_features: int) -> FloatArray:
         return covariances
 
