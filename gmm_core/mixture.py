@@ -243,8 +243,8 @@ callable, default='kmeans'
         False.
     n_iter_ : int
         Number of iterations of the start that was kept, including those of its short run. If a swap
-        was kept, it is the number of iterations since the last such swap. In a stream of `partial_fit`, it is the
-        number of M-steps so far.
+        was kept, it is the number of iterations since the last such swap. In a stream of
+        `partial_fit`, it is the number of M-steps so far.
     lower_bound_ : float
         Mean log-likelihood of the training samples under the fitted parameters, in nats. In a
         stream of `partial_fit`, it is that of the last part of the samples, under the parameters

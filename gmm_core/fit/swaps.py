@@ -67,7 +67,7 @@ def swap_components(
         The fit before, if no move was kept. Otherwise the fit after the last move that was kept,
         and `lower_bounds` are those since that move.
     """
-    if len(fit.parameters.weights) == 1 or not fit.lower_bounds:
+    if not n_swaps or not fit.lower_bounds or len(fit.parameters.weights) == 1:
         return fit
     n_kept = 0
 
