@@ -1,4 +1,4 @@
-"""Compute digests of 556 small fits, which tell whether a change has altered a bit of the results.
+"""Compute digests of 568 small fits, which tell whether a change has altered a bit of the results.
 
     python benchmarks/digests.py before.json                # with the package before the change
     python benchmarks/digests.py after.json before.json     # after it; prints what differs
@@ -100,6 +100,7 @@ def cases() -> Iterator[tuple[str, Way, dict[str, Any], np.ndarray, np.ndarray |
     options: dict[str, dict[str, Any]] = {
         "several starts": {"n_init": 3, "init_params": "random"},
         "subsample": {"init_size": 300},
+        "short runs": {"n_init": 2, "n_short": 5, "n_swaps": 3},
         "given": {"weights_init": np.full(K, 1 / K), "means_init": X[:K],
                   "reg_covar": [1e-6, 1e-3, 0.0]},
         "no iterations": {"max_iter": 0},

@@ -157,6 +157,14 @@ def test_other_starts(init_params: str, n_init: int, X: np.ndarray, client: Clie
     assert len(model.restarts_) == n_init
 
 
+def test_short_runs_and_swaps(X: np.ndarray, client: Client) -> None:
+    params = {"n_short": 4, "n_init": 2, "n_swaps": 3, "init_size": 2000, **EXACT}
+    expected = gmm_core.GaussianMixture(K, **params).fit(X)
+    model = GaussianMixture(K, **params).fit(da.from_array(X, chunks=(5000, D)))
+    assert_close(model, expected, 1e-10)
+    assert len(model.restarts_) == 2
+
+
 # ---- chunks --------------------------------------------------------------------------------------
 
 
