@@ -16,8 +16,8 @@ from gmm_core.fit.loop import Algorithm, iterate
 from gmm_core.fit.restarts import Begun, Schedule, State, save_state
 from gmm_core.model.parameters import Mixture
 
-# Number of iterations of a short run. In benchmarks/starts.py, 20 runs of 10 or 20 iterations came no
-# closer to the best optimum than 20 runs of 5.
+# Number of iterations of a short run. In benchmarks/starts.py, runs of 10 or 20 iterations came no
+# closer to the best optimum than as many runs of 5.
 N_ITERATIONS = 5
 
 

@@ -21,7 +21,7 @@ _N_ROWS = 500       # rows that tell which component the mixture can spare
 _N_CANDIDATES = 4   # those of them of which the one with the lowest density is the new mean
 # EM with a moved component is given up after at least so many iterations, if so many further ones
 # with the last gain in log-likelihood would not reach that of the mixture before.
-_N_TRIED = 5
+_N_TRIED = 3
 _N_AHEAD = 20
 
 
