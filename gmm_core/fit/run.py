@@ -273,6 +273,10 @@ def _fixed(options: Options, given: GivenParameters, warm: bool) -> Fixed | None
             raise ValueError(f"fixed names {name!r}, so that {init} has to be given")
     if fixed.weights.any() and options.noise:
         raise ValueError(f"fixed weights do not go together with noise={options.noise!r}")
+    if options.n_swaps:
+        raise ValueError(
+            f"fixed parameters do not go together with n_swaps={options.n_swaps}, expected 0"
+        )
     return fixed
 
 

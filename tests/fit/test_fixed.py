@@ -172,6 +172,7 @@ def test_noise_with_fixed_means() -> None:
         ({"fixed": 3}, "The 'fixed' parameter"),
         ({"weights_init": "even"}, "The 'weights_init' parameter"),
         ({"fixed": {"weights"}, "weights_init": "equal", "noise": True}, "fixed weights do not go"),
+        ({"fixed": {"weights"}, "weights_init": "equal", "n_swaps": 1}, "n_swaps=1, expected 0"),
     ],
 )
 def test_bad_input(params: dict[str, Any], message: str) -> None:
