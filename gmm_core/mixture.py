@@ -165,8 +165,7 @@ callable, default='kmeans'
         no component collapses, so that swaps never lower the log-likelihood. Samples are drawn from
         the rows that `init_params` uses (see `init_size`). `partial_fit` makes no swaps.
     checkpoint : str, path or None, default=None
-        Path of a file for the state of a fit. It cannot be combined with `n_short` and `n_swaps`.
-        The file is replaced, in one step, after every
+        Path of a file for the state of a fit. The file is replaced, in one step, after every
         `checkpoint_interval`-th iteration, and deleted when the fit has ended. If it exists when a
         fit of the same model to the same data begins, the fit is resumed from it, and the result
         is bit-identical to that of an uninterrupted fit. `tol` and `max_iter` may be different
@@ -174,7 +173,7 @@ callable, default='kmeans'
         can be raised if the fit was interrupted in its first start. If the file is not a checkpoint
         of this model and these data, `fit` raises ValueError. Data are recognised by a digest,
         which takes a pass over them, and callable starts by their names. Only one fit at a time may
-        use the file.
+        use the file. `n_short` and `n_swaps` cannot be combined with a checkpoint.
     checkpoint_interval : int, default=10
         Number of iterations between two checkpoints.
     learning_decay : float in (0.5, 1], default=0.6
@@ -251,16 +250,15 @@ callable, default='kmeans'
         before the model learned from them.
     lower_bounds_ : list of float
         The mean log-likelihood at the beginning of each of these iterations, before its M-step. In
-        a stream
-        of `partial_fit`, the list is empty.
+        a stream of `partial_fit`, the list is empty.
     noise_log_density_ : float
         Logarithm of the density of the noise. Without noise the attribute does not exist.
     noise_box_ : Box
         The box of the noise, in which the coordinates axesᵀ (x − origin) go from `low` to `high`.
         It exists after a fit with ``noise=True``.
     restarts_ : list of Restart
-        Results of the starts, with `log_likelihood`, `n_iter`, `converged`, `failure`, and
-        `smallest_eigenvalue`, the smallest eigenvalue of the covariances.
+        Results of the starts, after their swaps, with `log_likelihood`, `n_iter`, `converged`,
+        `failure`, and `smallest_eigenvalue`, the smallest eigenvalue of the covariances.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,), object
@@ -525,8 +523,8 @@ callable, default='kmeans'
         The first samples are collected. The mixture is fitted to them as soon as there are as many
         samples as components (but at least two), and again whenever their number has grown by half.
         The last of these fits is made with 20 · n_components · n_features samples, from at least
-        ten starts. After `fit`, `from_parameters` or `load`, the stream begins with the present
-        mixture.
+        ten starts. These fits make no short runs and no swaps (see `n_short` and `n_swaps`). After
+        `fit`, `from_parameters` or `load`, the stream begins with the present mixture.
 
         Parameters
         ----------

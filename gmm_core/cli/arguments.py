@@ -179,7 +179,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         ("--n-short", "n_short", int,
          "number of short runs of EM, of which the best --n-init run on; 0 for none"),
         ("--n-swaps", "n_swaps", int,
-         "number of times that a component is moved after EM, which is kept if it is better"),
+         "number of times that a component is moved after EM; a move that is no better is undone"),
         ("--max-iter", "max_iter", int, "largest number of EM iterations"),
         ("--tol", "tol", float,
          "EM stops when the log-likelihood per sample changes by less than this"),

@@ -134,7 +134,8 @@ def iterate(
     made = list(lower_bounds)
     previous = made[-1] if made else previous
     converged = len(made) > 1 and has_converged(made[-1] - made[-2], tol)
-    for n_iter in range(len(made) + 1, 0 if converged else max_iter + 1):
+    last = len(made) if converged else max_iter
+    for n_iter in range(len(made) + 1, last + 1):
         parameters, bound = step(algorithm, parameters)
         made.append(bound)
         change, previous = bound - previous, bound
