@@ -1164,8 +1164,7 @@ callable, default='kmeans'
             A fitted model with copies of the arrays. Parameters that scikit-learn's class does not
             have, and an `init_params` that is a callable, are left out. Its `covariance_type` is
             'full', 'tied', 'diag' or 'spherical', and its `bic` and `aic` count the free parameters
-            of that type, which are more than those of a type with equal volumes, shapes or
-            orientations.
+            of that type, also where the model's own type, such as EEI or VEV, has fewer.
 
         Raises
         ------

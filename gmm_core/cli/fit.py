@@ -105,7 +105,9 @@ def _print_selection(selection: Selection) -> None:
         kind = [row.covariance_type] if several_types else []
         name = " ".join([*kind, str(row.n_components)])
         converged = "yes" if row.converged else "no"
+        figures = [f"{row.log_likelihood:.2f}", f"{getattr(row, criterion):.2f}", str(row.n_iter)]
         if row.failure is not None:
+            figures = ["-"] * len(figures)
             failed.setdefault(row.failure, []).append(name)
             converged = "failed"
         if row.collapsed:
@@ -113,8 +115,7 @@ def _print_selection(selection: Selection) -> None:
             collapsed.append(f"{noun} {', '.join(map(str, row.collapsed_components))} of {name}")
         cells.append([
             *kind, f"*{row.n_components}" if row.collapsed else str(row.n_components),
-            f"{row.log_likelihood:.2f}", f"{getattr(row, criterion):.2f}", str(row.n_iter),
-            converged, f"{row.seconds:.3f}",
+            *figures, converged, f"{row.seconds:.3f}",
         ])  # fmt: skip
     print_table(["type", *header] if several_types else header, cells)
     if collapsed:

@@ -209,6 +209,7 @@ def test_failed_fits_are_rows(output, failure, write):
     out = output("fit", path, "-k", "1", "--covariance-type", "all", *options)
     rows = table_of(out)
     assert {rows[name][4] for name in ("EEE", "EEV", "VVV")} == {"failed"}
+    assert all(rows[name][1:4] == ["-", "-", "-"] for name in ("EEE", "EEV", "VVV"))
     assert {rows[name][4] for name in ("EII", "VVI")} == {"yes"}
     reasons = [line for line in out.splitlines() if line.startswith("failed: ")]
     assert "failed: EEE 1: " in reasons[0] and "shared covariance is not positive" in reasons[0]
