@@ -20,9 +20,9 @@ from diag cimport (
 )
 from constrained cimport (
     constrained_diag_scratch_size, constrained_full_scratch_size, eei_covariances, eev_covariances, eii_covariances,
-    eve_covariances, evi_covariances, evv_covariances, vee_covariances, vei_covariances, vev_covariances,
-    vve_covariances,
+    evi_covariances, evv_covariances, vee_covariances, vei_covariances, vev_covariances,
 )
+from common_axes cimport common_axes_scratch_size, eve_covariances, vve_covariances
 from spherical cimport (
     spherical_factor_size, spherical_moments_size, spherical_pack, spherical_log_prob, spherical_accumulate,
     spherical_covariances_size, spherical_diagonal, spherical_scratch_size,
@@ -122,7 +122,9 @@ cdef inline MStep m_step_of(int covariance_type) noexcept nogil:
         c.covariances_size, c.scratch_size = spherical_covariances_size, spherical_scratch_size
         c.covariances, c.diagonal = spherical_covariances, spherical_diagonal
         c.precisions_cholesky = spherical_precisions_cholesky
-    if covariance_type >= EEV:
+    if covariance_type >= EVE:
+        c.scratch_size = common_axes_scratch_size
+    elif covariance_type >= EEV:
         c.scratch_size = constrained_full_scratch_size
     elif covariance_type >= EEI:
         c.scratch_size = constrained_diag_scratch_size
