@@ -11,7 +11,7 @@ Gautschi (1986), until they are near a minimum, and then all together by the met
 """
 from libc.math cimport cos, fabs, fmax, fmin, log, M_PI, pow, sin, sqrt
 
-from constrained cimport compose, geometric_mean, sum_of_counts
+from constrained cimport compose, geometric_mean, spans_space, sum_of_counts
 from eigen cimport eigenvectors, rotate, rotate_columns
 from full cimport full_covariances
 from layout cimport EPS, Statistics
@@ -72,7 +72,6 @@ cdef inline void common_axes(
     """Find the axes from those of the covariances before, or else from the best of several starts"""
     cdef Py_ssize_t K = s.n_components, D = s.n_features, k, i, start
     cdef double* best = s.scratch + K * D * D
-    cdef double* means
     cdef Search f
     cdef double value, lowest = 1e308, volume = 0, own
     f.n_components, f.n_features, f.equal_volume = K, D, equal_volume
@@ -82,6 +81,9 @@ cdef inline void common_axes(
     f.product, f.curvature, f.means = best + 8 * D * D, best + 9 * D * D, best + 10 * D * D
     f.inverse = f.means + K
     full_covariances(s, C)
+    for k in range(K):
+        if not s.empty[k] and not spans_space(s, C, k, f.A, f.B, f.inverse):
+            return
     if s.before != NULL:
         axes_before(s.before, f.A, best, K, D)
     else:
@@ -90,8 +92,6 @@ cdef inline void common_axes(
                 continue
             axes_of_start(s, C, start, f.A, f.Q)
             value = improve_start(&f) if K * D * D * D <= SMALL else objective(&f, f.Q)
-            if not value < 1e308:   # a component has no extent along an axis: the factor of its covariance will fail
-                return
             if value < lowest:
                 lowest = value
                 for i in range(D * D):

@@ -6,7 +6,7 @@ Govaert 1995). A name of three letters says for volume, shape and orientation wh
 covariance that the type without constraints has; n is the sum of the counts. An empty component gives nothing to
 what is shared; what is its own comes from the pooled covariance.
 """
-from libc.math cimport exp, fabs, INFINITY, log
+from libc.math cimport exp, fabs, INFINITY, log, sqrt
 
 from diag cimport diag_covariances
 from eigen cimport eigenvectors
@@ -83,6 +83,9 @@ cdef inline void evi_covariances(
     cdef double volume = 0, own
     diag_covariances(s, C)
     for k in range(K):
+        if not s.empty[k] and not spans_features(s, C, k):
+            return
+    for k in range(K):
         if not s.empty[k]:
             volume += s.counts[k] * geometric_mean(C + k * D, 1, D)
     volume /= sum_of_counts(s)
@@ -117,6 +120,68 @@ cdef inline double geometric_mean(const double* x, Py_ssize_t stride, Py_ssize_t
             return 0
         total += log(x[d * stride])
     return exp(total / D)
+
+
+# Where a covariance is divided by its determinant, one that is singular up to rounding would become a matrix of noise
+# of the size of the others. These two functions find such a component, and set one of its variances to 0, so that its
+# factor fails.
+
+cdef inline double noise_of_variance(const Statistics* s, Py_ssize_t k, Py_ssize_t d) noexcept nogil:
+    """A bound of the rounding error of the variance S / N - move**2 of a component"""
+    # The difference errs by some eps of its terms. S has the squares of the rounding errors of the samples and the
+    # mean besides.
+    cdef double mean = s.means[k * s.n_features + d], move = s.first[k * s.n_features + d] / s.counts[k]
+    return 20 * EPS * move * move + 2 * EPS * EPS * mean * mean
+
+
+cdef inline bint spans_features(
+    const Statistics* s,
+    double* C,              # INOUT (K, D)
+    Py_ssize_t k,
+) noexcept nogil:
+    """Tell whether the variances of component k are larger than their rounding errors"""
+    cdef Py_ssize_t D = s.n_features, d
+    cdef double move, variance      # which is not that of C if lift_collapsed has changed it
+    for d in range(D):
+        move = s.first[k * D + d] / s.counts[k]
+        variance = s.second[k * D + d] / s.counts[k] - move * move + s.reg_covar[d]
+        if not variance > noise_of_variance(s, k, d):
+            C[k * D + d] = 0
+            return False
+    return True
+
+
+cdef inline bint spans_space(
+    const Statistics* s,
+    double* C,              # INOUT (K, D, D)
+    Py_ssize_t k,
+    double* L,              # OUT   (D, D) the Cholesky factor of C_k
+    double* B,              # TMP   (D, D)
+    double* noise,          # TMP   (D,)
+) noexcept nogil:
+    """Tell whether the variances of component k are larger than their rounding errors in all directions"""
+    # Row i of B = L**-1, times L_ii, has the coefficients of x_i minus its regression on the features before. So this
+    # difference has the variance L_ii**2, the error of which is at most (L_ii sum_j |B_ij| noise_j)**2, where noise_j**2
+    # is that of feature j.
+    cdef Py_ssize_t D = s.n_features, i, j
+    cdef double total
+    for i in range(D):
+        noise[i] = sqrt(noise_of_variance(s, k, i))
+    for i in range(D * D):
+        L[i] = C[k * D * D + i]
+    i = D - 1
+    if cholesky(L, D):
+        invert_lower(L, B, D)
+        for i in range(D):
+            total = 0
+            for j in range(i + 1):
+                total += fabs(B[i * D + j]) * noise[j]
+            if not total < 1:
+                break
+        else:
+            return True
+    C[k * D * D + i * (D + 1)] = 0
+    return False
 
 
 cdef inline void volumes_and_shape(
@@ -235,12 +300,16 @@ cdef inline void evv_covariances(
     cdef double volume = 0
     full_covariances(s, C)
     for k in range(K):
-        for i in range(D * D):
-            L[i] = C[k * D * D + i]
         own[k] = 0
-        if cholesky(L, D):
-            own[k] = geometric_mean(L, D + 1, D)
-            own[k] *= own[k]
+        if s.empty[k]:
+            for i in range(D * D):
+                L[i] = C[k * D * D + i]
+            if not cholesky(L, D):
+                continue
+        elif not spans_space(s, C, k, L, L + D * D, L + 2 * D * D):
+            return
+        own[k] = geometric_mean(L, D + 1, D)
+        own[k] *= own[k]
         if not s.empty[k]:
             volume += s.counts[k] * own[k]
     volume /= sum_of_counts(s)

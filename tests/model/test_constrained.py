@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gmm_core import GaussianMixture
+from gmm_core.core.errors import IllDefinedCovarianceError
 from gmm_core.model.covariance import COVARIANCE_TYPES
 
 MODELS = "EII VII EEI VEI EVI VVI EEE VEE EVE VVE EEV VEV EVV VVV".split()
@@ -286,3 +287,31 @@ def test_a_model_that_is_not_fitted_has_no_volume() -> None:
             assert not hasattr(model, name)
     with pytest.raises(ValueError, match="not fitted"):
         _ = GaussianMixture().volume_
+
+
+@pytest.mark.parametrize("name", ["EVI", "EVV", "EVE", "VVE"])
+@pytest.mark.parametrize("value", [0.0, 3.7, 1e6])
+@pytest.mark.parametrize("max_iter", [0, 3])
+def test_rounding_errors_are_not_scaled_up_to_a_variance(name: str, value: float, max_iter: int) -> None:
+    """A component without extent along a feature fails, although its covariance is divided by its determinant."""
+    X = np.random.default_rng(0).normal(size=(200, 3)) * [1, 2, 3] + [0, 5, 100]
+    X[:30] += [20, 0, 0]
+    X[:30, 1] = value
+    labels = (np.arange(200) < 30).astype(int)
+    model = GaussianMixture(
+        2, covariance_type=name, reg_covar=0, init_params=lambda *_: labels, max_iter=max_iter
+    )
+    with pytest.raises(IllDefinedCovarianceError, match="covariance of component 1 is not positive"):
+        model.fit(X)
+
+
+@pytest.mark.parametrize("name", ["EVI", "EVV", "EVE", "VVE"])
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+def test_small_variances_that_are_not_rounding_errors_are_kept(name: str) -> None:
+    """Standard deviations of 1e-5 at a distance of 1e6 have eleven digits more than rounding errors."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2)) * [1e-5, 1] + np.repeat([[0, 0], [1e6, 0]], 100, axis=0)
+    model = GaussianMixture(2, covariance_type=name, reg_covar=0, random_state=0, max_iter=3, tol=0)
+    C = np.array([np.diag(c) if np.ndim(c) == 1 else c for c in model.fit(X).covariances_])
+    np.testing.assert_allclose(C[:, 0, 0], 1e-10, rtol=0.5)
+    assert np.isfinite(model.lower_bounds_).all()
