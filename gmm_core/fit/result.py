@@ -65,10 +65,13 @@ class Result(NamedTuple):
         The fitted attributes; see `attributes_of`.
     checkpoint : Checkpoint or None
         The checkpoint of the fit, which is of no use once the estimator has the attributes.
+    collapsed : tuple of int
+        The components that have collapsed; see `collapsed_components`.
     """
 
     attributes: Attributes
     checkpoint: Checkpoint | None = None
+    collapsed: tuple[int, ...] = ()
 
     def keep_in(self, model: object) -> None:
         """Give the attributes to an estimator, all at once, and delete the checkpoint."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import numbers
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gmm_core.core.errors import convergence_warning_class, same_kind
+from gmm_core.core.errors import (
+    IllDefinedCovarianceError,
+    convergence_warning_class,
+    same_kind,
+)
 from gmm_core.core.random import check_random_state
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import AnyArray, FloatArray, Labels, Names, RegCovar
@@ -34,7 +38,7 @@ from gmm_core.fit.clusters import Clusters
 from gmm_core.fit.fixed import Fixed, check_fixed
 from gmm_core.fit.labelled import start_from_labels
 from gmm_core.fit.loop import Fit
-from gmm_core.fit.maximization import maximum_likelihood
+from gmm_core.fit.maximization import maximization_step, maximum_likelihood
 from gmm_core.fit.noise import noise_of, with_noise
 from gmm_core.fit.options import Options
 from gmm_core.fit.restarts import Begun, Schedule, State, best_of_starts
@@ -52,6 +56,7 @@ from gmm_core.model.attributes import mixture_from
 from gmm_core.model.collapse import collapsed_components
 from gmm_core.model.covariance import COVARIANCE_TYPES, check_features
 from gmm_core.model.parameters import Mixture
+from gmm_core.model.statistics import Statistics
 
 Watch = Callable[[State], None]
 
@@ -230,15 +235,32 @@ def fit_pass(
     best, restarts = best_of_starts(
         algorithm, begin, n_init, schedule, previous, state, watch, improve, quiet
     )
+    collapsed: tuple[int, ...] = ()
+    if best.lower_bounds:
+        unconstrained = functools.partial(_unconstrained, data, best.parameters, reg_covar)
+        found = collapsed_components(
+            best.parameters, totals.n_present, reg_covar, unconstrained
+        )
+        collapsed = tuple(map(int, found))
     if not quiet:
-        _warn_of_the_end(best, totals.n_present, reg_covar, options.max_iter)
+        _warn_of_the_end(best, collapsed, options.max_iter)
     attributes = attributes_of(
         best, data.dtype, names, effective_n_threads(options.n_threads),
         restarts_=restarts, n_samples_seen_=totals.total, _collected=None, _position=None,
         _mean_weight=totals.total / totals.n_present if totals.weighted else None,
         noise_log_density_=log_density, noise_box_=box,
     )  # fmt: skip
-    return Result(attributes, checkpoint)
+    return Result(attributes, checkpoint, collapsed)
+
+
+def _unconstrained(data: Pass, mixture: Mixture, reg_covar: RegCovar) -> Mixture:
+    """Return the mixture with the covariances that its components have without constraints."""
+    made = data.expectation(mixture)
+    statistics = Statistics(made.values, made.shift, mixture.kind.sklearn_name)
+    try:
+        return maximization_step(statistics, reg_covar, data.n_threads)[0]
+    except IllDefinedCovarianceError:
+        return mixture
 
 
 # --- checks of the options and of the fitted attributes ---------------------------------------
@@ -400,9 +422,7 @@ def _digest(*arrays: AnyArray) -> str:
 # --- warnings -----------------------------------------------------------------------------------
 
 
-def _warn_of_the_end(
-    best: Fit[Mixture], n_samples: int, reg_covar: RegCovar, max_iter: int
-) -> None:
+def _warn_of_the_end(best: Fit[Mixture], collapsed: Sequence[int], max_iter: int) -> None:
     """Warn if EM has not converged, and about components that are empty or have collapsed."""
     if not best.converged and max_iter > 0:
         warn(
@@ -431,12 +451,11 @@ def _warn_of_the_end(
             f"{what} the pooled covariance of the other components. Use fewer components or "
             "another start."
         )
-    warn_of_collapse(best.parameters, n_samples, reg_covar)
+    warn_of_collapse(collapsed)
 
 
-def warn_of_collapse(mixture: Mixture, n_samples: int, reg_covar: RegCovar) -> None:
+def warn_of_collapse(collapsed: Sequence[int]) -> None:
     """Warn if components have collapsed; see `collapsed_components`."""
-    collapsed = collapsed_components(mixture, n_samples, reg_covar)
     if len(collapsed):
         several = len(collapsed) > 1
         warn(

@@ -20,7 +20,7 @@ from gmm_core.fit.options import Options
 from gmm_core.fit.result import Attributes, attributes_of, present
 from gmm_core.fit.run import fit_array, mixture_to_continue, warn_of_collapse
 from gmm_core.fit.stepwise import mixed, rows_of_a_start, rows_of_first_fit, step_size
-from gmm_core.model.attributes import dtype_of, mixture_from
+from gmm_core.model.attributes import dtype_of
 from gmm_core.model.parameters import Mixture
 from gmm_core.model.statistics import Statistics, statistics_of
 
@@ -161,15 +161,15 @@ def _collect(
     )
     try:
         # Warnings, for example of empty components, are expected for so few samples.
-        learned = fit_array(once, {}, X, weight, quiet=True)[0].attributes
+        result = fit_array(once, {}, X, weight, quiet=True)[0]
         if is_enough:
-            mixture = mixture_from(learned, options.covariance_type, options.n_threads)
-            warn_of_collapse(mixture, n_samples, check_reg_covar(options.reg_covar, n_features))
+            warn_of_collapse(result.collapsed)
     except NumericalError:
         if is_enough:
             raise
         return {"_collected": collected}
     collected = collected._replace(n_fitted=n_samples)
+    learned = result.attributes
     learned["feature_names_in_"] = collected.names
     learned |= _follow(options, present(learned), rest, rest_weight)
     return learned if is_enough else {**learned, "_collected": collected}

@@ -6,6 +6,8 @@ onto a line through them, and only `reg_covar` stops it (McLachlan & Peel 2000, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gmm_core.core.types import Float64Array, Indices, RegCovar
@@ -21,7 +23,12 @@ _FEW = 10
 _ALL = 1.1
 
 
-def collapsed_components(mixture: Mixture, n_samples: int, reg_covar: RegCovar) -> Indices:
+def collapsed_components(
+    mixture: Mixture,
+    n_samples: int,
+    reg_covar: RegCovar,
+    unconstrained: Callable[[], Mixture] | None = None,
+) -> Indices:
     """Find the components that have collapsed; each is judged by itself.
 
     Let v_kd be the variance of feature d in component k given the other features, 1 / (Σ_k⁻¹)_dd,
@@ -35,6 +42,9 @@ def collapsed_components(mixture: Mixture, n_samples: int, reg_covar: RegCovar) 
     n_samples : int
         Number of samples that have weight.
     reg_covar : float or ndarray of shape (n_features,)
+    unconstrained : callable, default=None
+        Returns the mixture with the covariances that its components have without constraints. It
+        is called where a volume that all components share hides which of them have collapsed.
 
     Returns
     -------
@@ -48,6 +58,9 @@ def collapsed_components(mixture: Mixture, n_samples: int, reg_covar: RegCovar) 
     few = (counts < _FEW * needed) & (weights > 0)
     if not few.any():
         return np.empty(0, np.intp)
+    if kind.hides_collapse and unconstrained is not None:
+        _, means, covariances, prepared = mixture = unconstrained()
+        kind = mixture.kind
     with np.errstate(all="ignore"):  # for data of scale 1e160, a precision may underflow
         variances = kind.conditional_variances(prepared.precisions_cholesky, K, D)
         try:

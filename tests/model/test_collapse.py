@@ -107,3 +107,22 @@ def test_eigenvalues_are_computed_when_they_are_read(monkeypatch: pytest.MonkeyP
     assert len(calls) == 3 and min(smallest) > 0
     assert [restart.smallest_eigenvalue for restart in model.restarts_] == smallest
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize("covariance_type", ["EVI", "EVV", "EVE"])
+@pytest.mark.parametrize("n", [8, 12])
+def test_a_volume_that_all_share_does_not_hide_a_collapse(covariance_type: str, n: int) -> None:
+    """A few samples that share a value of a feature are reported, as without constraints."""
+    X = np.random.default_rng(0).normal(size=(200, 2)) * [1, 0.5]
+    X[:n] += [6, 0]
+    X[:n, 1] = 2
+    labels = (np.arange(200) < n).astype(int)
+    model = GaussianMixture(2, covariance_type=covariance_type, init_params=lambda *_: labels)
+    assert collapsed(model, X) == [1]
+    assert collapsed(model.set_params(covariance_type="full"), X) == [1]
+
+
+@pytest.mark.parametrize("covariance_type", ["EVI", "EVV", "EVE"])
+@pytest.mark.parametrize("X", [FAITHFUL, load_iris().data])
+def test_clusters_of_equal_volume_are_not_reported(covariance_type: str, X: Any) -> None:
+    assert collapsed(GaussianMixture(3, covariance_type=covariance_type, random_state=0), X) == []

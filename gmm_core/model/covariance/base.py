@@ -36,6 +36,8 @@ class CovarianceType(ABC):
     has_shape, has_orientation : bool
         Whether the covariances have a shape other than that of a sphere, and axes other than those
         of the features.
+    hides_collapse : bool
+        Whether covariances are divided by their determinants, so that a small one does not show.
     where_positive : str
         The part of a message that tells which entries of an array have to be positive.
     """
@@ -46,6 +48,7 @@ class CovarianceType(ABC):
     n_features: int | None = None
     has_shape = True
     has_orientation = True
+    hides_collapse = False
     where_positive: str
 
     @property

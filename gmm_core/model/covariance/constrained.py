@@ -5,7 +5,8 @@ A_k (a diagonal matrix of determinant 1). The three letters of a name say for vo
 orientation whether they are equal in all components (E), vary (V), or are those of the identity
 (I). Four of the models have other names too: VII is 'spherical', VVI is 'diag', EEE is 'tied', and
 VVV is 'full'. Each other model has the statistics, the E-step and the arrays of one of these types;
-only its M-step is its own. The M-steps are in src/constrained.pxd.
+only its M-step is its own. The M-steps are in src/constrained.pxd and
+src/common_axes.pxd.
 
 References
 ----------
@@ -43,6 +44,7 @@ def _model(
         name = letters
         sklearn_name = base.name
         inferred_by_shape = False
+        hides_collapse = letters.startswith("EV")
         m_step_code = base.code if number is None else number
 
         def n_parameters(self, n_components: int, n_features: int) -> int:
