@@ -46,6 +46,7 @@ from gmm_core.model.attributes import (
     Kept,
     checked,
     dtype_of,
+    mixture_from,
     prepared_of,
 )
 from gmm_core.model.covariance import COVARIANCE_TYPES, type_by_shape
@@ -990,8 +991,10 @@ callable, default='kmeans'
     def _decomposed(self) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return volumes, shapes and orientations; see `CovarianceType.decompose`."""
         self._model()  # raises if there is none
-        kind = COVARIANCE_TYPES[self.covariance_type]
-        return kind.decompose(np.asarray(self.covariances_, np.float64), *np.shape(self.means_))
+        _, means, covariances, prepared = mixture_from(
+            vars(self), self.covariance_type, self.n_threads
+        )
+        return prepared.kind.decompose(covariances, prepared.precisions_cholesky, *means.shape)
 
     # --- other forms ------------------------------------------------------------------------
 

@@ -129,7 +129,7 @@ def run_case(case: Case) -> None:
 
     factors, kind = p.prepared.precisions_cholesky, p.kind
     kind.factor_covariances(p.covariances, D)
-    kind.decompose(p.covariances, K, D)
+    kind.decompose(p.covariances, factors, K, D)
     kind.factor_precisions(kind.precisions_and_covariances(factors)[0], D)
     prepare(p.weights, p.means, factors, covariance_type)
 

@@ -315,3 +315,23 @@ def test_small_variances_that_are_not_rounding_errors_are_kept(name: str) -> Non
     C = np.array([np.diag(c) if np.ndim(c) == 1 else c for c in model.fit(X).covariances_])
     np.testing.assert_allclose(C[:, 0, 0], 1e-10, rtol=0.5)
     assert np.isfinite(model.lower_bounds_).all()
+
+
+@pytest.mark.parametrize("name", ["VVV", "EVV", "VVE", "EEE"])
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+def test_the_volume_of_ill_conditioned_float32_covariances(name: str) -> None:
+    """The factor has digits of the determinant that float32 covariances have lost."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3)) * [1, 1e-3, 1e-5] @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    model = fit(name, X, max_iter=3)
+    single = GaussianMixture.from_parameters(
+        model.weights_, model.means_, precisions=model.precisions_, covariance_type=name
+    )
+    for array in ("weights_", "means_", "precisions_cholesky_"):
+        setattr(single, array, getattr(model, array).astype(np.float32))
+    # Each of the D diagonal entries of the factor is rounded by eps / 2, and the volume is the power
+    # -2 / D of their product.
+    eps = np.finfo(np.float32).eps
+    np.testing.assert_allclose(single.volume_, model.volume_, rtol=eps)
+    np.testing.assert_allclose(single.shape_.prod(axis=1), 1, rtol=1e-4)
+    assert single.covariances_.dtype == np.float32

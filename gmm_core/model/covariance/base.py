@@ -232,9 +232,15 @@ class CovarianceType(ABC):
     # --- volume, shape and orientation ------------------------------------------------------
 
     def decompose(
-        self, covariances: FloatArray, n_components: int, n_features: int
+        self, covariances: Float64Array, factor: Float64Array, n_components: int, n_features: int
     ) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return volumes, shapes and orientations, with Σ_k = λ_k D_k diag(A_k) D_kᵀ.
+
+        Parameters
+        ----------
+        covariances, factor : ndarray
+            The factor has the determinants of ill-conditioned covariances to more digits.
+        n_components, n_features : int
 
         Returns
         -------
@@ -250,7 +256,8 @@ class CovarianceType(ABC):
         axes = np.empty((K, D, D))
         check_status(maximization.principal_axes(matrices, axes))
         variances = np.diagonal(matrices, axis1=1, axis2=2)
-        volumes: Float64Array = np.exp(np.log(variances).mean(axis=1))
+        roots = [self.positive_entries(self.of_component(factor, k)) for k in range(K)]
+        volumes = np.exp([-2 * np.log(root).mean() for root in roots])
         return volumes, variances / volumes[:, None], axes
 
     # --- second moments of statistics -------------------------------------------------------
