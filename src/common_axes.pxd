@@ -18,7 +18,7 @@ from layout cimport EPS, Statistics
 
 
 cdef enum:
-    MOST_ROUNDS = 500       # each of which is a step of Newton, or a sweep over the pairs of axes
+    MOST_WORK = 300000000   # multiplications in a search, about 0.1 s; the next M-step goes on from there
     SWEEPS_OF_START = 2     # over the pairs of axes, from each start
     STEPS_OF_START = 3      # of Newton after them; the best start is then improved to the end
     SMALL = 100000          # the largest K D**3 for which each start is improved
@@ -50,6 +50,7 @@ cdef struct Search:
     double* product             # of the Hessian and the direction
     double* curvature           # the diagonal of the Hessian, made positive
     double total                # sum of the weights of the components
+    double work                 # multiplications so far, roughly
 
 
 cdef inline Py_ssize_t common_axes_scratch_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
@@ -79,7 +80,7 @@ cdef inline void common_axes(
     f.Q, f.trial, f.A, f.B = best + D * D, best + 2 * D * D, best + 3 * D * D, best + 4 * D * D
     f.step, f.direction, f.residual = best + 5 * D * D, best + 6 * D * D, best + 7 * D * D
     f.product, f.curvature, f.means = best + 8 * D * D, best + 9 * D * D, best + 10 * D * D
-    f.inverse = f.means + K
+    f.inverse, f.work = f.means + K, 0
     full_covariances(s, C)
     for k in range(K):
         if not s.empty[k] and not spans_space(s, C, k, f.A, f.B, f.inverse):
@@ -147,6 +148,7 @@ cdef inline double objective(Search* f, const double* Q) noexcept nogil:
     cdef Py_ssize_t D = f.n_features, k
     cdef double value = 0, g
     cdef double* T
+    f.work += 2 * f.n_components * D * D * D
     for k in range(f.n_components):
         T = f.T + k * D * D
         transform(f.C + k * D * D, Q, T, f.A, D)
@@ -208,11 +210,11 @@ cdef inline void improve_axes(Search* f) noexcept nogil:
     """Lower the objective until it does not fall any more; T is that of the axes found"""
     # Steps of Newton end at a minimum, beside which there may be a lower one. So at the end, rotations of each pair of
     # axes by all angles are tried.
-    cdef Py_ssize_t _round
     cdef double value, previous = objective(f, f.Q)
     if not previous < 1e308:
         return
-    for _round in range(MOST_ROUNDS):
+    f.work = 0
+    while f.work < MOST_WORK:
         value = newton_step(f, previous)
         if not value < previous - rounding_of(f, previous):
             sweep(f, True)
@@ -224,7 +226,7 @@ cdef inline void improve_axes(Search* f) noexcept nogil:
 
 cdef inline double rounding_of(Search* f, double value) noexcept nogil:
     """The rounding error of the objective"""
-    return EPS * (value if f.equal_volume else f.n_features * f.total)
+    return 4 * EPS * (value if f.equal_volume else f.n_features * f.total)
 
 
 # ---- all axes together ----
@@ -331,7 +333,7 @@ cdef inline double conjugate_gradients(Search* f) noexcept nogil:
                 f.step[i * D + j] += ratio * f.direction[i * D + j]
                 f.residual[i * D + j] -= ratio * f.product[i * D + j]
                 new += f.residual[i * D + j] * f.residual[i * D + j] / f.curvature[i * D + j]
-        if not new > target:
+        if not new > target or f.work > MOST_WORK:
             break
         ratio = new / square
         square = new
@@ -354,6 +356,7 @@ cdef inline double hessian_product(Search* f) noexcept nogil:
     cdef double* w
     cdef double* A = f.A
     cdef double* B = f.B
+    f.work += 2 * f.n_components * D * D * D
     for i in range(D * D):
         f.product[i] = 0
     for k in range(f.n_components):
@@ -409,6 +412,7 @@ cdef inline void sweep(Search* f, bint thorough) noexcept nogil:
     cdef Py_ssize_t D = f.n_features, k, i, j
     cdef double phi, c, sn, product
     cdef double* t
+    f.work += 4 * f.n_components * D * D * D
     for i in range(D):
         for j in range(i + 1, D):
             phi = best_angle(f, i, j, thorough)
