@@ -26,8 +26,6 @@ from gmm_core.fit.restarts import State
 from gmm_core.fit.result import Result
 from gmm_core.infer import score
 from gmm_core.mixture import GaussianMixture
-from gmm_core.model.attributes import mixture_from
-from gmm_core.model.collapse import collapsed_components
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.covariance.constrained import MODELS
 from gmm_core.model.parameters import n_parameters_of
@@ -410,22 +408,21 @@ def _fit(
     began = time.perf_counter()
     name, K = model.covariance_type, model.n_components
     try:
-        data.fit(model._options(), clusters, watch).keep_in(model)
+        result = data.fit(model._options(), clusters, watch)
+        result.keep_in(model)
     except ValueError as error:
         n_parameters = n_parameters_of(COVARIANCE_TYPES[name], K, data.n_features)
+        n_parameters += 2 * bool(model.noise)
         nothing = (np.nan, np.nan, np.nan, 0, False, False, ())
         seconds = time.perf_counter() - began
         return Row(name, K, np.nan, n_parameters, *nothing, str(error), seconds), None
     n_parameters = model.n_parameters
     uncertainty = model._scored(data.X, data.sample_weight, "map").uncertainty
     scored = score.Score(model.lower_bound_, model.n_samples_seen_, uncertainty)
-    mixture = mixture_from(vars(model), name, model.n_threads)
-    reg_covar = check_reg_covar(model.reg_covar, data.n_features)
-    collapsed = tuple(map(int, collapsed_components(mixture, data.totals.n_present, reg_covar)))
     row = Row(
         name, K, scored.mean * scored.weight, n_parameters, scored.bic(n_parameters),
         scored.aic(n_parameters), scored.icl(n_parameters), model.n_iter_, model.converged_,
-        bool(collapsed), collapsed, None, time.perf_counter() - began,
+        bool(result.collapsed), result.collapsed, None, time.perf_counter() - began,
     )  # fmt: skip
     return row, model
 
