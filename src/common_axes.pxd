@@ -163,13 +163,12 @@ cdef inline double objective(Search* f, const double* Q) noexcept nogil:
 
 cdef inline void transform(const double* C, const double* Q, double* T, double* A, Py_ssize_t D) noexcept nogil:
     """T = QT C Q, with A = C Q"""
-    cdef Py_ssize_t i, j, d
+    cdef Py_ssize_t i, j
     multiply(C, Q, A, D)
     for i in range(D * D):
         T[i] = 0
-    for d in range(D):
-        for i in range(D):
-            add_multiple(T + i * D, A + d * D, Q[d * D + i], i + 1)
+    for i in range(D):
+        add_rows(T + i * D, A, Q + i, D, D, i + 1)
     for i in range(D):
         for j in range(i):
             T[j * D + i] = T[i * D + j]
@@ -177,19 +176,36 @@ cdef inline void transform(const double* C, const double* Q, double* T, double* 
 
 cdef inline void multiply(const double* A, const double* B, double* out, Py_ssize_t D) noexcept nogil:
     """out = A B"""
-    cdef Py_ssize_t i, d
+    cdef Py_ssize_t i
     for i in range(D * D):
         out[i] = 0
     for i in range(D):
-        for d in range(D):
-            add_multiple(out + i * D, B + d * D, A[i * D + d], D)
+        add_rows(out + i * D, B, A + i * D, 1, D, D)
 
 
-cdef inline void add_multiple(double* y, const double* x, double a, Py_ssize_t n) noexcept nogil:
-    """y += a x"""
-    cdef Py_ssize_t i
-    for i in range(n):
-        y[i] += a * x[i]
+cdef inline void add_rows(
+    double* y,              # INOUT (n,)
+    const double* X,        # IN    (D, D)
+    const double* a,        # IN    (D,) with a stride
+    Py_ssize_t stride,
+    Py_ssize_t D,
+    Py_ssize_t n,
+) noexcept nogil:
+    """y += sum_d a_d X[d, :n]"""
+    cdef Py_ssize_t d = 0, i
+    cdef double a0, a1, a2, a3
+    while d + 4 <= D:
+        a0, a1, a2, a3 = a[d * stride], a[(d + 1) * stride], a[(d + 2) * stride], a[(d + 3) * stride]
+        for i in range(n):
+            y[i] += a0 * X[i] + a1 * X[D + i] + a2 * X[2 * D + i] + a3 * X[3 * D + i]
+        X += 4 * D
+        d += 4
+    while d < D:
+        a0 = a[d * stride]
+        for i in range(n):
+            y[i] += a0 * X[i]
+        X += D
+        d += 1
 
 
 cdef inline double improve_start(Search* f) noexcept nogil:
@@ -369,9 +385,9 @@ cdef inline double hessian_product(Search* f) noexcept nogil:
             A[i] = B[i] = 0
         for i in range(D):
             for d in range(D):
-                add_two_multiples(
-                    A + i * D, B + i * D, f.direction + d * D, T[i * D + d], T[i * D + d] * w[d], D,
-                )
+                f.trial[d] = T[i * D + d] * w[d]
+            add_rows(A + i * D, f.direction, T + i * D, 1, D, D)
+            add_rows(B + i * D, f.direction, f.trial, 1, D, D)
         slope = 0
         for d in range(D):
             slope += 2 * A[d * (D + 1)] * w[d]
@@ -389,16 +405,6 @@ cdef inline double hessian_product(Search* f) noexcept nogil:
         for j in range(i + 1, D):
             along += f.direction[i * D + j] * f.product[i * D + j]
     return along
-
-
-cdef inline void add_two_multiples(
-    double* y, double* z, const double* x, double a, double b, Py_ssize_t n,
-) noexcept nogil:
-    """y += a x, z += b x"""
-    cdef Py_ssize_t i
-    for i in range(n):
-        y[i] += a * x[i]
-        z[i] += b * x[i]
 
 
 # ---- pairs of axes ----

@@ -161,8 +161,8 @@ cdef inline bint spans_space(
 ) noexcept nogil:
     """Tell whether the variances of component k are larger than their rounding errors in all directions"""
     # Row i of B = L**-1, times L_ii, has the coefficients of x_i minus its regression on the features before. So this
-    # difference has the variance L_ii**2, the error of which is at most (L_ii sum_j |B_ij| noise_j)**2, where noise_j**2
-    # is that of feature j.
+    # difference has the variance L_ii**2. The error of that is at most (L_ii sum_j |B_ij| noise_j)**2, where
+    # noise_j**2 is the error of the variance of feature j.
     cdef Py_ssize_t D = s.n_features, i, j
     cdef double total
     for i in range(D):
