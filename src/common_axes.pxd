@@ -39,7 +39,7 @@ cdef struct Search:
     const double* C             # (K, D, D) covariances without constraints
     double* T                   # (K, D, D) QT C_k Q
     double* means               # (K,)      geometric means of the diagonals of T
-    double* inverse             # (K, D)    1 / t_kd
+    double* inverse             # (K, D)    1 / t_kd, and room for D numbers
     double* Q                   # axes
     double* trial
     double* A
@@ -54,7 +54,7 @@ cdef struct Search:
 
 
 cdef inline Py_ssize_t common_axes_scratch_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    return (K + WORK + 1) * D * D + K + K * D
+    return (K + WORK + 1) * D * D + K + (K + 1) * D
 
 
 cdef inline void eve_covariances(const Statistics* s, double* C) noexcept nogil:
@@ -365,13 +365,15 @@ cdef inline double conjugate_gradients(Search* f) noexcept nogil:
 cdef inline double hessian_product(Search* f) noexcept nogil:
     """product = Hessian direction, above the diagonal; return the curvature along the direction"""
     # With A = T direction and B = T W direction, the matrix of derivatives of the terms of the second order is
-    # 2 A W - B + (W A)T - 4 T diag(w_d**2 A_dd), and that by step_ij is entry (i, j) minus entry (j, i).
+    # 2 A W - B + (W A)T - 4 T diag(w_d**2 A_dd). Its entry (i, j) minus entry (j, i) is the derivative by step_ij. In
+    # this difference, (W A)T may be replaced by - W A. EVE adds h sum_d 2 w_d A_dd / D.
     cdef Py_ssize_t D = f.n_features, k, i, j, d
     cdef double weight, slope, along = 0
     cdef double* T
     cdef double* w
     cdef double* A = f.A
     cdef double* B = f.B
+    cdef double* c = f.inverse + f.n_components * D
     f.work += 2 * f.n_components * D * D * D
     for i in range(D * D):
         f.product[i] = 0
@@ -389,20 +391,19 @@ cdef inline double hessian_product(Search* f) noexcept nogil:
             add_rows(A + i * D, f.direction, T + i * D, 1, D, D)
             add_rows(B + i * D, f.direction, f.trial, 1, D, D)
         slope = 0
+        if f.equal_volume:
+            for d in range(D):
+                slope += 2 * A[d * (D + 1)] * w[d] / D
         for d in range(D):
-            slope += 2 * A[d * (D + 1)] * w[d]
-        if not f.equal_volume:
-            slope = 0
+            c[d] = 2 * w[d] * (slope - 2 * A[d * (D + 1)] * w[d])
         for i in range(D):
-            for j in range(i + 1, D):
+            for j in range(D):
                 f.product[i * D + j] += weight * (
-                    (2 * A[i * D + j] + A[j * D + i]) * w[j] - (2 * A[j * D + i] + A[i * D + j]) * w[i]
-                    - B[i * D + j] + B[j * D + i]
-                    - 4 * T[i * D + j] * (A[j * (D + 1)] * w[j] * w[j] - A[i * (D + 1)] * w[i] * w[i])
-                    + 2 * T[i * D + j] * (w[j] - w[i]) * slope / D
+                    A[i * D + j] * (2 * w[j] - w[i]) - B[i * D + j] + T[i * D + j] * c[j]
                 )
     for i in range(D):
         for j in range(i + 1, D):
+            f.product[i * D + j] -= f.product[j * D + i]
             along += f.direction[i * D + j] * f.product[i * D + j]
     return along
 

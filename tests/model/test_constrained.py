@@ -270,7 +270,7 @@ def test_samples_on_a_line_need_reg_covar(name: str) -> None:
     assert np.isfinite(GaussianMixture(1, covariance_type=name).fit(X).score(X))
 
 
-@pytest.mark.parametrize("name", ["VEE", "VEV", "VEI"])
+@pytest.mark.parametrize("name", ["VEE", "VEV", "VEI", "EVE", "VVE"])
 @pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
 def test_alternating_steps_end_where_rounding_begins(name: str) -> None:
     # In 60 dimensions the rounding errors of the volumes are larger than a few units in the last place.
