@@ -9,7 +9,7 @@ over Q is
 Browne & McNicholas (2014) lower it by majorisation. Here the axes are rotated pair by pair, as in the method of Flury &
 Gautschi (1986), until they are near a minimum, and then all together by the method of Newton.
 """
-from libc.math cimport cos, fabs, fmax, fmin, log, M_PI, pow, sin, sqrt
+from libc.math cimport cos, fabs, fmax, fmin, INFINITY, log, M_PI, pow, sin, sqrt
 
 from constrained cimport compose, geometric_mean, spans_space, sum_of_counts
 from eigen cimport eigenvectors, rotate, rotate_columns
@@ -74,7 +74,7 @@ cdef inline void common_axes(
     cdef Py_ssize_t K = s.n_components, D = s.n_features, k, i, start
     cdef double* best = s.scratch + K * D * D
     cdef Search f
-    cdef double value, lowest = 1e308, volume = 0, own
+    cdef double value, lowest = INFINITY, volume = 0, own
     f.n_components, f.n_features, f.equal_volume = K, D, equal_volume
     f.counts, f.empty, f.C, f.T = s.counts, s.empty, C, s.scratch
     f.Q, f.trial, f.A, f.B = best + D * D, best + 2 * D * D, best + 3 * D * D, best + 4 * D * D
@@ -223,7 +223,7 @@ cdef inline double improve_start(Search* f) noexcept nogil:
 
 
 cdef inline void improve_axes(Search* f) noexcept nogil:
-    """Lower the objective until it does not fall any more; T is that of the axes found"""
+    """Lower the objective until it does not fall any more, or the work is done; T is that of the axes found"""
     # Steps of Newton end at a minimum, beside which there may be a lower one. So at the end, rotations of each pair of
     # axes by all angles are tried.
     cdef double value, previous = objective(f, f.Q)

@@ -5,8 +5,7 @@ A_k (a diagonal matrix of determinant 1). The three letters of a name say for vo
 orientation whether they are equal in all components (E), vary (V), or are those of the identity
 (I). Four of the models have other names too: VII is 'spherical', VVI is 'diag', EEE is 'tied', and
 VVV is 'full'. Each other model has the statistics, the E-step and the arrays of one of these types;
-only its M-step is its own. The M-steps are in src/constrained.pxd and
-src/common_axes.pxd.
+only its M-step is its own. The M-steps are in src/constrained.pxd and src/common_axes.pxd.
 
 References
 ----------
