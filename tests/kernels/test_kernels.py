@@ -308,7 +308,7 @@ def test_read_only_and_negative_zero(
     problem = make_problem(covariance_type, 50, 3, 4, dtype)
     p, X = problem.parameters, problem.X.copy()
     X[::3, 1] = 0
-    frozen = [a.copy() for a in (np.where(X == 0, -X, X), problem.weight, *p.prepared[:-1])]
+    frozen = [a.copy() for a in (np.where(X == 0, -X, X), problem.weight, *p.prepared[:4])]
     for array in frozen:
         array.flags.writeable = False
     assert np.signbit(frozen[0][0, 1]) and not np.signbit(X[0, 1])
