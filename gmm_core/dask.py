@@ -91,7 +91,7 @@ forget_factor, noise, labels_init, fixed
     ----------
     weights_, means_, covariances_, precisions_, precisions_cholesky_, n_samples_seen_, \
 converged_, n_iter_, lower_bound_, lower_bounds_, restarts_, n_features_in_, feature_names_in_, \
-noise_log_density_, noise_box_
+noise_weight_, noise_log_density_, noise_box_
         The attributes of `gmm_core.GaussianMixture`, with the same meaning.
 
     Raises
@@ -649,7 +649,10 @@ chunktype=numpy.ndarray>
             len(self.weights_), covariance_type=self.covariance_type, n_threads=1,
             missing=self.missing,
         )  # fmt: skip
-        names = ("weights_", "means_", "precisions_cholesky_", "noise_log_density_", "noise_box_")
+        names = (
+            "weights_", "means_", "precisions_cholesky_", "noise_weight_", "noise_log_density_",
+            "noise_box_",
+        )  # fmt: skip
         vars(model).update({name: getattr(self, name) for name in names if hasattr(self, name)})
         return model
 

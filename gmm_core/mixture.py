@@ -51,7 +51,7 @@ from gmm_core.model.attributes import (
 )
 from gmm_core.model.covariance import COVARIANCE_TYPES, type_by_shape
 from gmm_core.model.noise import Box
-from gmm_core.model.parameters import Prepared, noise_weight
+from gmm_core.model.parameters import Prepared
 from gmm_core.sklearn_api import Estimator
 
 if TYPE_CHECKING:
@@ -116,10 +116,12 @@ callable, default='kmeans'
         (n_samples, n_components) or integer labels of shape (n_samples,). X contains only rows of
         positive weight (at most `init_size` rows). The result has one entry for each row of this X.
         If the data have at most `init_size` rows, it may instead have one entry for each of them,
-        including those of weight 0.
+        including those of weight 0. With `noise`, responsibilities may have one more column, that
+        of the noise, and labels may be -1.
     weights_init : array-like of shape (n_components,), 'equal' or None, default=None
         Weights to start from. They replace those that `init_params` finds. 'equal' means
-        1 / n_components for each.
+        1 / n_components for each. With `noise`, they may sum to less than 1, and the rest is the
+        weight of the noise.
     means_init : array-like of shape (n_components, n_features) or None, default=None
         Means to start from. They replace those that `init_params` finds.
     precisions_init : array-like in the shape of `covariances_`, or None, default=None
@@ -192,21 +194,23 @@ callable, default='kmeans'
         `noise_proba` take the density of the noise to be the same everywhere, so that a sample far
         away from the data is noise. For `score_samples` and the scores it is 0 outside of the box,
         so that the density of the mixture integrates to 1; a density that is given has no box. The
-        noise counts as two free parameters. It does not go together with missing values, nor with
-        `partial_fit`.
+        noise counts as two free parameters. Missing values, `partial_fit`, `impute` and
+        `to_sklearn` do not take it.
     labels_init : array-like of shape (n_samples,) or None, default=None
         The component of each sample, as an int, in place of `init_params`. If all samples have a
         label, the fit starts from these labels and may then leave them. A label of -1 means that
         the component is unknown. If there are such samples, the fit is semi-supervised: the other
         samples keep their component, and count with their joint density π_k N(x | μ_k, Σ_k) in
-        `lower_bound_`. The labels are not saved. They do not go together with missing values, Dask
-        collections, `partial_fit`, nor, if some are unknown, with `noise`.
+        `lower_bound_`, from which `select` takes its criteria. The labels are not saved. They do
+        not go together with missing values, Dask collections, `partial_fit`, nor, if some are
+        unknown, with `noise`.
     fixed : set of str, dict of str to bool array, or None, default=None
         Parameters that EM leaves as they are at the start: names among 'weights', 'means' and
         'covariances', or masks of shape (n_components,) by these names, for some of the components.
-        `weights_init`, `means_init` and `precisions_init` give their values. Fixed parameters are
-        not free ones. ``weights_init='equal', fixed={'weights'}`` is a mixture of equal weights.
-        `partial_fit` does not take fixed parameters.
+        `weights_init`, `means_init` and `precisions_init` give their values, or in a warm start the
+        fitted mixture. Fixed parameters are not free ones. ``weights_init='equal',
+        fixed={'weights'}`` is a mixture of equal weights. `partial_fit` and `n_swaps` do not take
+        fixed parameters, and `noise` no fixed weights.
 
     Attributes
     ----------
@@ -252,8 +256,9 @@ callable, default='kmeans'
     lower_bounds_ : list of float
         The mean log-likelihood at the beginning of each of these iterations, before its M-step. In
         a stream of `partial_fit`, the list is empty.
-    noise_log_density_ : float
-        Logarithm of the density of the noise. Without noise the attribute does not exist.
+    noise_weight_, noise_log_density_ : float
+        Weight π₀ of the noise, and the logarithm of its density. Without noise these attributes do
+        not exist.
     noise_box_ : Box
         The box of the noise, in which the coordinates axesᵀ (x − origin) go from `low` to `high`.
         It exists after a fit with ``noise=True``.
@@ -305,6 +310,7 @@ callable, default='kmeans'
     n_features_in_: int
     feature_names_in_: Names
     noise_log_density_: float
+    noise_weight_: float
     noise_box_: Box
 
     def __init__(
@@ -423,7 +429,7 @@ callable, default='kmeans'
         samples. At most one pass reads the rows from which starts are found. Each iteration takes
         one pass, or two if a mean moves so far that the sums have to be computed again for their
         accuracy. At the end of each start, one more pass computes its log-likelihood. A checkpoint
-        takes one further pass.
+        takes one further pass, and ``noise=True`` three.
 
         Parameters
         ----------
@@ -572,7 +578,10 @@ callable, default='kmeans'
         [-5.0, 5.0]
         """
         if self.noise or "noise_log_density_" in vars(self):
-            raise ValueError(f"partial_fit does not take noise, but noise={self.noise!r}")
+            raise ValueError(
+                "partial_fit does not take noise, but "
+                + (f"noise={self.noise!r}" if self.noise else "the fitted mixture has noise")
+            )
         for name in ("labels_init", "fixed"):
             if getattr(self, name) is not None:
                 raise ValueError(f"partial_fit does not take {name}")
@@ -632,8 +641,7 @@ callable, default='kmeans'
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
             The probability of each component given the sample; `noise_proba` returns that of the
-            noise. The dtype is float32 if both X and
-            `means_` are float32, else float64.
+            noise. The dtype is float32 if both X and `means_` are float32, else float64.
 
         Raises
         ------
@@ -679,6 +687,8 @@ callable, default='kmeans'
 
     def score_samples(self, X: Any) -> FloatArray:
         """Return the log-likelihood of each sample, log p(x) = log Σ_k π_k N(x | μ_k, Σ_k).
+
+        A noise component of weight π₀ adds π₀ / V to the density of the samples in its box.
 
         Parameters
         ----------
@@ -864,7 +874,7 @@ callable, default='kmeans'
 
     @property
     def n_parameters(self) -> int:
-        """Number of free parameters: of weights, means and covariances."""
+        """Number of free parameters, without those that are fixed; the noise counts as two."""
         return self._n_parameters()
 
     def impute(self, X: Any, sample: bool = False) -> FloatArray:
@@ -909,7 +919,7 @@ callable, default='kmeans'
         if not isinstance(sample, (bool, np.bool_)):
             raise TypeError(f"sample must be True or False, got {sample!r}")
         random_state = check_random_state(self.random_state) if sample else None
-        if self._model().prepared.log_noise_density is not None:
+        if self._model().prepared.noise is not None:
             raise ValueError("impute does not take a mixture with noise")
         return impute(whole(self._rows(X, allow_nan=True)), self._model(), random_state)
 
@@ -953,11 +963,6 @@ callable, default='kmeans'
         random_state = check_random_state(self.random_state)
         X, labels = draw(model.prepared, n_samples, random_state, model.box)
         return X.astype(self._dtype(), copy=False), labels
-
-    @property
-    def noise_weight_(self) -> float:
-        """Weight π₀ = 1 − Σ_k π_k of the noise, which is 0 if there is none."""
-        return noise_weight(self._model().prepared.weights)
 
     # --- volume, shape and orientation of the covariances -------------------------------------
 
@@ -1072,7 +1077,7 @@ callable, default='kmeans'
         single = getattr(means, "dtype", None) == np.float32
         attributes = attributes_of(
             Fit(mixture, [], math.nan, False), np.dtype(np.float32 if single else np.float64),
-            None, effective_n_threads(options.n_threads), noise_log_density_=log_noise_density,
+            None, effective_n_threads(options.n_threads),
         )  # fmt: skip
         if exact is not None:
             attributes["precisions_"] = exact.astype(attributes["precisions_"].dtype)
@@ -1185,7 +1190,7 @@ callable, default='kmeans'
         >>> gm.to_sklearn().predict([[3.0]]).tolist()
         [0]
         """
-        if self._model().prepared.log_noise_density is not None:
+        if self._model().prepared.noise is not None:
             raise ValueError("scikit-learn's class has no noise component, as this model has")
         return to_sklearn(self)
 

@@ -13,6 +13,7 @@ from gmm_core.core.types import Float64Array, Labels, RegCovar
 from gmm_core.data.conversion import as_float_array
 from gmm_core.model.covariance import CovarianceType, check_features, covariance_type_of
 from gmm_core.model.covariance.base import check_shape_and_values
+from gmm_core.model.noise import Noise
 from gmm_core.model.parameters import Mixture, mixture_of, prepare
 
 
@@ -42,7 +43,8 @@ def check_weights(weights: object, n_components: int, noise: bool = False) -> Fl
     ------
     ValueError
         If the shape is wrong, if a weight is outside [0, 1], or if the sum differs from 1 by more
-        than 1e-8, or by more than 1e-6 for an array of float32. With noise, it may be less than 1.
+        than 1e-8, or by more than 1e-6 for an array of float32. With noise, the sum may be any
+        number from there down to 0, but not 0.
     """
     array = _as_parameter(weights, "weights", (n_components,))
     if (array < 0.0).any() or (array > 1.0).any():
@@ -52,9 +54,10 @@ def check_weights(weights: object, n_components: int, noise: bool = False) -> Fl
             "The parameter 'weights' should be in the range [0, 1], but got "
             f"max value {array.min():.5f}, min value {array.max():.5f}"
         )
-    is_float32 = getattr(weights, "dtype", None) == np.float32
-    tolerance = 1e-6 if is_float32 else 1e-8
-    if array.sum() > 1.0 + tolerance or (array.sum() < 1.0 - tolerance and not noise):
+    tolerance = _tolerance(weights)
+    if array.sum() > 1.0 + tolerance or (
+        array.sum() < 1.0 - tolerance and not (noise and array.sum() > 0)
+    ):
         raise ValueError(
             "The parameter 'weights' should be normalized, but got "
             f"sum(weights) = {array.sum():.5f}"
@@ -247,14 +250,28 @@ def mixture_of_arguments(
     threads = effective_n_threads(n_threads)
     kind = covariance_type_of(covariance_type)
     check_features(kind, D)
-    noise = log_noise_density is not None
+    has_noise = log_noise_density is not None
+    noun = "precision" if covariances is None else "covariance"
+    matrices = precisions if covariances is None else covariances
+    array = check_matrices(matrices, kind, K, D, noun)
+    checked = check_weights(weights, K, has_noise)
+    noise = None
+    if log_noise_density is not None:
+        noise = Noise(log_noise_density, remaining_weight(checked, _tolerance(weights)))
+    means = check_means(means, K, D)
     if covariances is not None:
-        array = check_matrices(covariances, kind, K, D, "covariance")
-        checked = check_weights(weights, K, noise), check_means(means, K, D)
         factor = kind.factor_covariances(array, D, threads)
-        prepared = prepare(*checked, factor, kind.name, log_noise_density)
-        return mixture_of(prepared, array), None
-    array = check_matrices(precisions, kind, K, D, "precision")
-    checked = check_weights(weights, K, noise), check_means(means, K, D)
+        return mixture_of(prepare(checked, means, factor, kind.name, noise), array), None
     factor = kind.factor_precisions(array, D, threads)
-    return mixture_of(prepare(*checked, factor, kind.name, log_noise_density)), array
+    return mixture_of(prepare(checked, means, factor, kind.name, noise)), array
+
+
+def _tolerance(weights: object) -> float:
+    """Return how far the sum of given weights may be from 1 because of rounding."""
+    return 1e-6 if getattr(weights, "dtype", None) == np.float32 else 1e-8
+
+
+def remaining_weight(weights: Float64Array, tolerance: float = 1e-6) -> float:
+    """Return what given weights lack to 1, or 0 if that is within a tolerance."""
+    rest = 1.0 - float(weights.sum())
+    return rest if rest > tolerance else 0.0

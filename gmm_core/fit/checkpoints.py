@@ -128,15 +128,13 @@ class Checkpoint:
         write(self.path, "checkpoint", header, arrays, f"{self.path.name}.new")
         self._n_unsaved = 0
 
-    def load(self, previous: float, log_noise_density: float | None = None) -> State | None:
+    def load(self, previous: float) -> State | None:
         """Return the state of the fit in the file, and restore the generator from the file.
 
         Parameters
         ----------
         previous : float
             Mean log-likelihood that the first iteration is compared with; see `best_of_starts`.
-        log_noise_density : float or None, default=None
-            The logarithm of the density of the noise component, if there is one.
 
         Returns
         -------
@@ -166,9 +164,7 @@ class Checkpoint:
                         "another path."
                     )
             try:
-                state, schedule, generator, subset_seed = self._read(
-                    archive, log_noise_density
-                )
+                state, schedule, generator, subset_seed = self._read(archive)
             except Exception as error:
                 raise self._not_a_checkpoint(error) from error
         problem = _overtaken(state, schedule, self._schedule, previous)
@@ -184,9 +180,7 @@ class Checkpoint:
             "another path."
         )
 
-    def _read(
-        self, archive: Archive, log_noise_density: float | None
-    ) -> tuple[State, Schedule, tuple[Any, ...], int | None]:
+    def _read(self, archive: Archive) -> tuple[State, Schedule, tuple[Any, ...], int | None]:
         """Read the state of the fit, its schedule, the state of the generator and the seed."""
         header = archive.header
         K, D = self.identity["n_components"], self.identity["n_features"]
@@ -207,7 +201,7 @@ class Checkpoint:
             raise ValueError("it has lower bounds or parameters of the present start, but not both")
         current = None
         if lower_bounds:
-            current = mixture_from_file(archive, "current", K, D, kind, log_noise_density)
+            current = mixture_from_file(archive, "current", K, D, kind)
         best = None
         bounds = [restart.log_likelihood for restart in restarts if restart.failure is None]
         row = field(
@@ -220,8 +214,7 @@ class Checkpoint:
                     f"its best fit has the log-likelihood {row[1]}, but the largest among its "
                     f"restarts is {max(bounds)}"
                 )
-            there = mixture_from_file(archive, "best", K, D, kind, log_noise_density)
-            best = Fit(there, *row)
+            best = Fit(mixture_from_file(archive, "best", K, D, kind), *row)
         subset_seed = field(
             header,
             "sample_seed",

@@ -85,7 +85,7 @@ class Fixed(NamedTuple):
         weights, means = improved.weights.copy(), improved.means.copy()
         if self.weights.any():
             free = ~self.weights
-            rest, shares = 1 - before.weights[self.weights].sum(), weights[free]
+            rest, shares = max(1 - before.weights[self.weights].sum(), 0.0), weights[free]
             if shares.sum() > 0:
                 weights[free] = rest * shares / shares.sum()
             else:
@@ -101,7 +101,7 @@ class Fixed(NamedTuple):
             covariances[self.covariances] = before.covariances[self.covariances]
             factor[self.covariances] = before.prepared.precisions_cholesky[self.covariances]
         prepared = prepare(
-            weights, means, factor, before.covariance_type, before.prepared.log_noise_density
+            weights, means, factor, before.covariance_type, improved.prepared.noise
         )
         return mixture_of(prepared, covariances)
 
@@ -125,6 +125,10 @@ def check_fixed(
     if fixed is None:
         return None
     K, kind = n_components, COVARIANCE_TYPES[covariance_type]
+    if not isinstance(fixed, (set, frozenset, list, tuple, Mapping)) or not all(
+        isinstance(name, str) for name in fixed
+    ):
+        raise ValueError(f"fixed should be names, or masks by name, but got {fixed!r}")
     given = fixed if isinstance(fixed, Mapping) else dict.fromkeys(fixed, True)
     masks = {name: np.zeros(K, np.bool_) for name in Fixed._fields}
     for name, which in given.items():

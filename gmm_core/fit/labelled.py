@@ -58,6 +58,8 @@ def start_from_labels(
         )
     of_labelled = data.resized(K, BY_FEATURE).statistics(shift, labels=labels)
     counts, means = of_labelled.counts, of_labelled.means
+    if not counts.any():
+        raise ValueError("labels_init has no sample of positive weight whose component is known")
     squares = of_labelled.about_means(means).moments.reshape(K, -1).sum(axis=0)
     scale = np.sqrt(np.where(squares > 0, squares, counts.sum()) / counts.sum())
     X = rows.X / scale

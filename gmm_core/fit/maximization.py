@@ -12,12 +12,13 @@ from functools import partial
 import numpy as np
 
 from gmm_core.core.dispatch import check_status, maximization
-from gmm_core.core.errors import IllDefinedCovarianceError
+from gmm_core.core.errors import IllDefinedCovarianceError, NumericalError
 from gmm_core.core.types import Float64Array, RegCovar
 from gmm_core.data.passes import Pass
 from gmm_core.fit.fixed import Fixed
 from gmm_core.fit.loop import Algorithm
 from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.noise import Noise
 from gmm_core.model.parameters import Mixture, Prepared
 from gmm_core.model.statistics import Statistics
 
@@ -26,6 +27,7 @@ from gmm_core.model.statistics import Statistics
 # means.
 MAX_DRIFT = 100.0
 _NONE = np.empty(0)
+_EPS = float(np.finfo(np.float64).eps)
 
 NOT_POSITIVE_DEFINITE = (
     "Fitting the mixture model failed because some components have ill-defined empirical "
@@ -144,15 +146,23 @@ def maximization_step(
         return maximization_step(
             about(means), reg_covar, n_threads, None, before, log_noise_density
         )
+    noise = None
+    if log_noise_density is not None and not (
+        statistics.counts.sum() > 10 * _EPS * statistics.weight
+    ):
+        raise NumericalError(
+            "all samples are noise: give a smaller density as noise, or another start"
+        )
     if failed:
         raise IllDefinedCovarianceError(
             f"{NOT_POSITIVE_DEFINITE} The {kind.name_part('covariance', failed - 1)} is not "
             "positive definite."
         )
     if log_noise_density is not None:
-        # The kernel has made the weights sum to 1. Rounding may give the noise less than nothing.
-        share = min(float(statistics.counts.sum()) / statistics.weight, 1.0)
+        # The kernel has made the weights sum to 1. The noise has what the counts lack to the total.
+        share = float(statistics.counts.sum()) / statistics.weight
         weights *= share
         log_constant[K] += math.log(share)
-    prepared = Prepared(weights, means, factor, log_constant, kind.name, log_noise_density)
+        noise = Noise(log_noise_density, max(1 - share, 0.0))
+    prepared = Prepared(weights, means, factor, log_constant, kind.name, noise)
     return Mixture(weights, means, covariances, prepared), drift

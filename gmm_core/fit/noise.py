@@ -8,9 +8,10 @@ import numpy as np
 
 from gmm_core.core.dispatch import check_status, maximization
 from gmm_core.core.types import Float64Array
+from gmm_core.data.parameter_validation import remaining_weight
 from gmm_core.data.passes import Pass
-from gmm_core.model.noise import Box
-from gmm_core.model.parameters import Mixture, mixture_of, noise_weight, prepare
+from gmm_core.model.noise import Box, Noise
+from gmm_core.model.parameters import Mixture, mixture_of, prepare
 
 # The weight of the noise at the start of EM, unless the start itself has noise.
 _FIRST_WEIGHT = 0.1
@@ -53,7 +54,7 @@ def region(data: Pass) -> Box:
     Raises
     ------
     ValueError
-        If the box has no volume.
+        If the region has no volume.
     """
     zero, unit = np.zeros(data.n_features), np.eye(data.n_features)
     along_features = Box(zero, unit, *data.ranges(zero, unit))
@@ -68,33 +69,65 @@ def region(data: Pass) -> Box:
     middle = (along_features.low + along_features.high) / 2
     statistics = data.scatter(middle[np.newaxis])
     mean = statistics.means[0]
-    axes = _principal_axes(statistics.about_means(mean[np.newaxis]).moments)
+    with np.errstate(over="ignore", invalid="ignore"):  # `_principal_axes` finds out
+        moments = statistics.about_means(mean[np.newaxis]).moments
+    axes = _principal_axes(moments)
     along_axes = Box(mean, axes, *data.ranges(mean, axes))
-    if not (along_axes.high - along_axes.low > 0).all():
-        raise ValueError(
-            "noise=True: X lies in a space of fewer dimensions than it has features, so that its "
-            "region has no volume. Leave features out, or give a density as noise."
-        )
     return min(along_features, along_axes, key=lambda box: box.log_volume)
 
 
 def _principal_axes(triangle: Float64Array) -> Float64Array:
-    """Return the eigenvectors of a symmetric matrix, given its lower triangle by rows."""
+    """Return the eigenvectors of a scatter matrix, given its lower triangle by rows.
+
+    Raises
+    ------
+    ValueError
+        If the matrix overflows, or is singular up to its rounding: one of the features follows from
+        the others. That is judged by the correlations, which do not depend on the units.
+    """
     D = math.isqrt(2 * len(triangle))
-    matrix = np.zeros((1, D, D))
+    matrix = np.empty((D, D))
     rows, columns = np.tril_indices(D)
-    # The principal axes of data do not depend on their scale, but products of it may overflow.
-    matrix[0, rows, columns] = matrix[0, columns, rows] = triangle / abs(triangle).max()
-    axes = np.empty((D, D))
-    check_status(maximization.principal_axes(matrix, axes[np.newaxis]))
-    return axes
+    matrix[rows, columns] = matrix[columns, rows] = triangle
+    sd = np.sqrt(np.diagonal(matrix))
+    if not (np.isfinite(matrix).all() and sd.all()):
+        raise ValueError("noise=True: the squared distances of X overflow: scale the data")
+    least = np.diagonal(_decomposed(matrix / sd / sd[:, np.newaxis])[0])[-1]
+    if least <= 16 * D * np.finfo(np.float64).eps:
+        raise ValueError(
+            "noise=True: X lies in a space of fewer dimensions than it has features, so that its "
+            "region has no volume. Leave features out, or give a density as noise."
+        )
+    return _decomposed(matrix / abs(triangle).max())[1]
+
+
+def _decomposed(matrix: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return a matrix with the eigenvalues on its diagonal, the largest first, and the axes."""
+    values, axes = matrix[np.newaxis].copy(), np.empty((1, *matrix.shape))
+    check_status(maximization.principal_axes(values, axes))
+    return values[0], axes[0]
 
 
 def with_noise(start: Mixture, log_density: float) -> Mixture:
-    """Return the start of EM with a noise component, for which the Gaussian ones make room."""
-    weights = start.weights
-    if not noise_weight(weights):
-        weights = weights * (1 - _FIRST_WEIGHT)
+    """Return the start of EM with a noise component of this density.
+
+    If the start has none, and the weights sum to 1, the Gaussian components make room for it.
+    """
+    weights, noise = start.weights, start.prepared.noise
+    weight = remaining_weight(weights) if noise is None else noise.weight
+    if noise is None and not weight:
+        weights, weight = weights * (1 - _FIRST_WEIGHT), _FIRST_WEIGHT
+    return _prepared_again(start, weights, Noise(log_density, weight))
+
+
+def without_noise(start: Mixture) -> Mixture:
+    """Return the start of EM without its noise component, if it has one."""
+    if start.prepared.noise is None:
+        return start
+    return _prepared_again(start, start.weights / start.weights.sum(), None)
+
+
+def _prepared_again(start: Mixture, weights: Float64Array, noise: Noise | None) -> Mixture:
     factor = start.prepared.precisions_cholesky
-    prepared = prepare(weights, start.means, factor, start.covariance_type, log_density)
+    prepared = prepare(weights, start.means, factor, start.covariance_type, noise)
     return mixture_of(prepared, start.covariances)

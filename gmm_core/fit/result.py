@@ -44,12 +44,15 @@ def attributes_of(
     NumericalError
         If a value is beyond the range of the dtype.
     """
+    noise = fit.parameters.prepared.noise
     return {
         **arrays_of(fit.parameters, dtype, n_threads),
         "converged_": fit.converged,
         "n_iter_": len(fit.lower_bounds),
         "lower_bound_": fit.lower_bound,
         "lower_bounds_": fit.lower_bounds,
+        "noise_log_density_": None if noise is None else noise.log_density,
+        "noise_weight_": None if noise is None else noise.weight,
         "n_features_in_": fit.parameters.means.shape[1],
         "feature_names_in_": names,
         **others,

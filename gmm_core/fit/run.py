@@ -39,7 +39,7 @@ from gmm_core.fit.fixed import Fixed, check_fixed
 from gmm_core.fit.labelled import start_from_labels
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.maximization import maximization_step, maximum_likelihood
-from gmm_core.fit.noise import noise_of, with_noise
+from gmm_core.fit.noise import noise_of, with_noise, without_noise
 from gmm_core.fit.options import Options
 from gmm_core.fit.restarts import Begun, Schedule, State, best_of_starts
 from gmm_core.fit.result import Result, attributes_of
@@ -181,7 +181,7 @@ def fit_pass(
     _check_short_runs(options)
     warm, previous = _warm_start(options, before, D)
     fixed = _fixed(options, given, warm is not None)
-    labels = _labels(options, data)
+    labels = _labels(options, data, given)
     if options.checkpoint is not None and options.random_state is None:
         # A resumed fit sets the state of its generator, which must not be NumPy's global one.
         random_state = np.random.RandomState(random_state.randint(2**31))
@@ -197,7 +197,7 @@ def fit_pass(
             options.checkpoint, options.checkpoint_interval, identity, schedule, random_state,
             subset_seed,
         )  # fmt: skip
-        state = checkpoint.load(previous, log_density)
+        state = checkpoint.load(previous)
         subset_seed, watch = checkpoint.subset_seed, checkpoint.save
 
     @functools.cache
@@ -221,7 +221,8 @@ def fit_pass(
                 rows, lacking, options.init_params, given, random_state, reg_covar, clusters,
                 log_density,
             )  # fmt: skip
-        return Begun(made if log_density is None else with_noise(made, log_density), [])
+        made = without_noise(made) if log_density is None else with_noise(made, log_density)
+        return Begun(made, [])
 
     algorithm = maximum_likelihood(data, reg_covar, log_density, fixed)
     n_init, begin = options.n_init if warm is None else 1, start
@@ -241,14 +242,15 @@ def fit_pass(
         found = collapsed_components(
             best.parameters, totals.n_present, reg_covar, unconstrained
         )
-        collapsed = tuple(map(int, found))
+        given_by_user = np.zeros(K, bool) if fixed is None else fixed.covariances
+        collapsed = tuple(int(k) for k in found if not given_by_user[k])
     if not quiet:
         _warn_of_the_end(best, collapsed, options.max_iter)
     attributes = attributes_of(
         best, data.dtype, names, effective_n_threads(options.n_threads),
         restarts_=restarts, n_samples_seen_=totals.total, _collected=None, _position=None,
         _mean_weight=totals.total / totals.n_present if totals.weighted else None,
-        noise_log_density_=log_density, noise_box_=box,
+        noise_box_=box,
     )  # fmt: skip
     return Result(attributes, checkpoint, collapsed)
 
@@ -266,13 +268,15 @@ def _unconstrained(data: Pass, mixture: Mixture, reg_covar: RegCovar) -> Mixture
 # --- checks of the options and of the fitted attributes ---------------------------------------
 
 
-def _labels(options: Options, data: Pass) -> Labels | None:
+def _labels(options: Options, data: Pass, given: GivenParameters) -> Labels | None:
     """Check the labels that the user gave, and let the pass know those that are certain."""
     if options.labels_init is None:
         return None
     labels = check_labels(options.labels_init, data.n_samples, options.n_components)
     if not isinstance(data, KernelPass):
         raise ValueError("labels_init takes neither missing values nor Dask collections")
+    if (labels < 0).all():
+        raise ValueError("labels_init has no sample whose component is known, only -1")
     if (labels < 0).any():
         if options.noise:
             raise ValueError(
@@ -280,6 +284,13 @@ def _labels(options: Options, data: Pass) -> Labels | None:
                 "does not take"
             )
         data.known_labels = labels
+    if given.weights is not None:
+        for k in np.flatnonzero(given.weights == 0):
+            if (labels == k).any():
+                raise ValueError(
+                    f"labels_init has samples of component {k}, the weight of which is 0 in "
+                    "weights_init"
+                )
     return labels
 
 
@@ -393,7 +404,7 @@ def _identity_of(
         "n_components": options.n_components,
         "covariance_type": options.covariance_type,
         "reg_covar": np.asarray(options.reg_covar, np.float64),
-        "noise": options.noise or None,
+        "noise": None if not options.noise else repr(options.noise),
         "n_init": options.n_init,
         "init_params": init,
         "init_size": options.init_size,

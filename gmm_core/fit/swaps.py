@@ -110,7 +110,10 @@ def _swap(mixture: Mixture, data: ArrayPass, random_state: np.random.RandomState
     drawn.evaluate(mixture.prepared, log_prob=log_prob)
     labels = log_prob.argmax(axis=1)
     second, first = np.partition(log_prob, -2, axis=1)[:, -2:].T.astype(np.float64)
-    place = int(first[:_N_CANDIDATES].argmin())
+    # What is more likely noise needs no component, and noise can take the place of a component.
+    candidates = np.flatnonzero(first > mixture.prepared.log_noise)[:_N_CANDIDATES]
+    place = int(candidates[first[candidates].argmin()]) if len(candidates) else 0
+    second = np.maximum(second, mixture.prepared.log_noise)
     owner = labels[place]
     # Without its component, a row has about the density that the second component gives it.
     costs = np.subtract(first, second, out=np.zeros(_N_ROWS), where=first > second)
@@ -125,7 +128,5 @@ def _swap(mixture: Mixture, data: ArrayPass, random_state: np.random.RandomState
     means[removed] = data.X[rows[place]]
     factor = kind.take(mixture.prepared.precisions_cholesky, components)
     weights *= mixture.weights.sum() / weights.sum()  # the noise keeps the weight that it has
-    prepared = prepare(
-        weights, means, factor, kind.name, mixture.prepared.log_noise_density
-    )
+    prepared = prepare(weights, means, factor, kind.name, mixture.prepared.noise)
     return mixture_of(prepared, kind.take(mixture.covariances, components))

@@ -10,7 +10,7 @@ import numpy as np
 
 from gmm_core.core.types import Float64Array, Labels
 from gmm_core.model.noise import Box
-from gmm_core.model.parameters import Prepared, noise_weight
+from gmm_core.model.parameters import Prepared
 
 
 def draw(
@@ -43,13 +43,13 @@ def draw(
     """
     n, (K, D), kind = check_n_samples(n_samples), prepared.means.shape, prepared.kind
     weights, numbers = prepared.weights, np.arange(K, dtype=np.int64)
-    if prepared.log_noise_density is not None:
+    if prepared.noise is not None:
         if box is None:
             raise ValueError(
                 "noise was given as a density, so that it has no box that samples could be drawn "
                 "from; a fit with noise=True has one"
             )
-        weights, numbers = np.append(weights, noise_weight(weights)), np.append(numbers, -1)
+        weights, numbers = np.append(weights, prepared.noise.weight), np.append(numbers, -1)
     labels = np.repeat(numbers, random_state.multinomial(n, weights / weights.sum()))
     labels = random_state.permutation(labels)
     X = random_state.standard_normal(size=(n, D))

@@ -61,7 +61,7 @@ def _evaluate(X: FloatArray, model: FittedMixture, **outputs: AnyArray) -> int:
     n_threads = effective_n_threads(model.n_threads) if len(X) > MIN_CHUNK_ROWS else 1
     what = X, None, K, prepared.covariance_type, n_threads
     if model.marginalize and has_missing(X):
-        if prepared.log_noise_density is not None:
+        if prepared.noise is not None:
             raise ValueError("X has missing values, which a mixture with noise does not take")
         return MissingPass(*what).evaluate(mixture_of(prepared, n_threads=n_threads), **outputs)
     return ArrayPass(*what).evaluate(prepared, **outputs)
@@ -123,7 +123,7 @@ def _remove_noise_outside(X: FloatArray, model: FittedMixture, out: FloatArray) 
         return
     outside = np.flatnonzero(~model.box.contains(X))
     if len(outside):
-        without = model.prepared._replace(log_noise_density=None)
+        without = model.prepared._replace(noise=None)
         out[outside] = log_likelihood(X[outside], model._replace(prepared=without, box=None))
 
 
@@ -139,7 +139,7 @@ def noise_probability(X: FloatArray | ForeignRows, model: FittedMixture) -> Floa
     if isinstance(X, ForeignRows):
         return X.map(lambda part: noise_probability(part, model), out)
     _evaluate(X, model, log_likelihood=out)
-    return np.exp(log_noise - out, out=out)
+    return np.minimum(np.exp(log_noise - out, out=out), 1, out=out)
 
 
 class Score(NamedTuple):
@@ -313,8 +313,8 @@ def with_certainty(
         if _evaluate(part, model, log_likelihood=values, responsibilities=r):
             rows = np.flatnonzero(~(values > -np.inf))
             r[rows] = np.eye(K)[nearest_components(part[rows], model.prepared)]
-        if model.prepared.log_noise_density is not None:
-            r = np.column_stack([r, np.exp(model.prepared.log_noise - values)])
+        if model.prepared.noise is not None:
+            r = np.column_stack([r, np.minimum(np.exp(model.prepared.log_noise - values), 1)])
             _remove_noise_outside(part, model, values)
         out[:, start : start + at_once] = values, log_certainties(r, certainty)
     return out[0], out[1]

@@ -29,7 +29,7 @@ from gmm_core.model.archive_entries import (
     is_weight,
     mixture_from_file,
 )
-from gmm_core.model.attributes import ARRAYS, LOG_NOISE_DENSITY
+from gmm_core.model.attributes import ARRAYS
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.noise import Box
 from gmm_core.model.statistics import Statistics, n_sums
@@ -43,7 +43,8 @@ SCALARS = {
     "lower_bounds_": (are_log_likelihoods, "a list of numbers"),
     "n_features_in_": (is_count, "an int from 0 up"),
     "n_samples_seen_": (is_size, "a finite number from 0 up"),
-    LOG_NOISE_DENSITY: (is_number, "a number"),
+    "noise_log_density_": (is_number, "a number"),
+    "noise_weight_": (lambda v: is_number(v) and 0 <= v < 1, "a number in [0, 1)"),
 }
 ATTRIBUTES = (*ARRAYS, *SCALARS, "feature_names_in_")
 _INITS = ("weights_init", "means_init", "precisions_init")
@@ -161,10 +162,13 @@ def _read(members: Members) -> tuple[dict[str, Any], dict[str, Any]]:
     shape = COVARIANCE_TYPES[kind].shape(K, D)
     attributes: dict[str, Any] = {}
     given = field(header, "attributes", lambda v: isinstance(v, dict), "an object")
+    of_noise = 0.0
+    if "noise_weight_" in given:
+        of_noise = field(given, "noise_weight_", *SCALARS["noise_weight_"])
     for name in ARRAYS:
         expected = {"weights_": (K,), "means_": (K, D)}.get(name, shape)
         attributes[name] = members.array(name, expected, FLOATS)
-        check_values(attributes[name], name, COVARIANCE_TYPES[kind], LOG_NOISE_DENSITY in given)
+        check_values(attributes[name], name, COVARIANCE_TYPES[kind], of_noise)
     if set(given) - set(SCALARS):
         raise ValueError("it has unknown attributes")
     for name in given:

@@ -10,8 +10,9 @@ import numpy as np
 
 from gmm_core.core.types import Float64Array, FloatArray
 from gmm_core.model.archive import Members
-from gmm_core.model.attributes import is_total_weight
+from gmm_core.model.attributes import WEIGHTS_TOLERANCE
 from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType
+from gmm_core.model.noise import Noise
 from gmm_core.model.parameters import Mixture, mixture_of, prepare
 
 # --- entries of the header ----------------------------------------------------------------------
@@ -90,7 +91,7 @@ def is_covariance_type(value: Any) -> bool:
 
 
 def check_values(
-    array: FloatArray, name: str, kind: CovarianceType, noise: bool = False
+    array: FloatArray, name: str, kind: CovarianceType, noise_weight: float = 0.0
 ) -> None:
     """Check the values of an array of a mixture.
 
@@ -101,8 +102,8 @@ def check_values(
         The name of the array in a file. The end of it tells what the array is, as in 'means_',
         'best_means' and 'position_weights'.
     kind : CovarianceType
-    noise : bool, default=False
-        Whether there is a noise component, which has the weight that the weights lack to 1.
+    noise_weight : float, default=0.0
+        The weight of the noise component, which the weights lack to 1.
 
     Raises
     ------
@@ -116,10 +117,11 @@ def check_values(
     what = name.rstrip("_")
     if what.endswith("weights"):
         total = float(array.sum(dtype=np.float64))
-        if (array < 0).any() or not is_total_weight(total, noise):
+        expected = 1 - noise_weight
+        if (array < 0).any() or not abs(total - expected) <= WEIGHTS_TOLERANCE:
             raise ValueError(
-                f"{name} should be non-negative and sum to 1, but the least is {array.min()} and "
-                f"the sum {total}"
+                f"{name} should be non-negative and sum to {expected:.9g}, but the least is "
+                f"{array.min()} and the sum {total}"
             )
     elif what.endswith("cholesky"):
         flaw = kind.flaw_of_factor(array)
@@ -135,23 +137,18 @@ def check_values(
 
 def arrays_for_file(prefix: str, mixture: Mixture) -> dict[str, Float64Array]:
     """Return the arrays of a mixture, by their names in a file, which begin with the prefix."""
+    noise = mixture.prepared.noise
     return {
         f"{prefix}_weights": mixture.weights,
         f"{prefix}_means": mixture.means,
         f"{prefix}_covariances": mixture.covariances,
         f"{prefix}_precisions_cholesky": mixture.prepared.precisions_cholesky,
         f"{prefix}_log_constant": mixture.prepared.log_constant,
+        **({} if noise is None else {f"{prefix}_noise": np.array(noise)}),
     }
 
 
-def mixture_from_file(
-    members: Members,
-    prefix: str,
-    K: int,
-    D: int,
-    kind: str,
-    log_noise_density: float | None = None,
-) -> Mixture:
+def mixture_from_file(members: Members, prefix: str, K: int, D: int, kind: str) -> Mixture:
     """Read a mixture that was written as `arrays_for_file` returns it.
 
     Parameters
@@ -162,8 +159,6 @@ def mixture_from_file(
     K, D : int
         Numbers of components and features.
     kind : {'full', 'tied', 'diag', 'spherical'}
-    log_noise_density : float or None, default=None
-        The logarithm of the density of the noise component, if there is one.
 
     Raises
     ------
@@ -172,16 +167,21 @@ def mixture_from_file(
     """
     covariance_type = COVARIANCE_TYPES[kind]
     shape = covariance_type.shape(K, D)
+    noise = None
+    if f"{prefix}_noise" in members:
+        noise = Noise(*members.array(f"{prefix}_noise", (2,)).tolist())
+        if not (math.isfinite(noise.log_density) and 0 <= noise.weight < 1):
+            raise ValueError(f"{prefix}_noise has values that noise cannot have: {noise}")
     arrays = []
     for name, expected in (
         ("weights", (K,)), ("means", (K, D)), ("covariances", shape), ("precisions_cholesky", shape)
     ):  # fmt: skip
         array = members.array(f"{prefix}_{name}", expected)
-        noise = log_noise_density is not None
-        check_values(array, f"{prefix}_{name}", covariance_type, noise)
+        of_noise = 0.0 if noise is None else noise.weight
+        check_values(array, f"{prefix}_{name}", covariance_type, of_noise)
         arrays.append(np.ascontiguousarray(array))
     weights, means, covariances, factor = arrays
-    prepared = prepare(weights, means, factor, kind, log_noise_density)
+    prepared = prepare(weights, means, factor, kind, noise)
     name = f"{prefix}_log_constant"
     log_constant = np.ascontiguousarray(members.array(name, (K + 1,)))
     # They are equal except for rounding. Both are -inf for a weight of 0.

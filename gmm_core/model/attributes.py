@@ -10,6 +10,8 @@ The functions here take `attributes`, the dict of an estimator's attributes.
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Mapping, MutableMapping
 from typing import Any, NamedTuple, Self, overload
 
@@ -19,12 +21,13 @@ from gmm_core.core.errors import NumericalError, not_fitted_error
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import CovarianceName, Float64Array, FloatArray
 from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.noise import Noise
 from gmm_core.model.parameters import Mixture, Prepared, mixture_of, prepare
 
 FACTOR = "precisions_cholesky_"
 COVARIANCE_ATTRIBUTES = ("covariances_", "precisions_", FACTOR)
 ARRAYS = ("weights_", "means_", *COVARIANCE_ATTRIBUTES)
-LOG_NOISE_DENSITY = "noise_log_density_"
+NOISE = ("noise_log_density_", "noise_weight_")
 
 # Weights may have been rounded to float32, or written down with seven digits.
 WEIGHTS_TOLERANCE = 1e-6
@@ -241,7 +244,7 @@ def checked(
 ) -> tuple[Prepared, Kept]:
     """Return the fitted arrays as `prepared_of` does, and a new `Kept` for the next call."""
     weights, means, factor = given = _arrays(attributes, covariance_type, n_threads)
-    noise = attributes.get(LOG_NOISE_DENSITY)
+    noise = _noise(attributes)
     if factor.size > _SMALL:
         here = Kept((covariance_type,), attributes[FACTOR], None)
         known = kept is not None and kept.factor is here.factor and kept.content == here.content
@@ -274,7 +277,7 @@ def prepared_of(
     """
     return _checked(
         *_arrays(attributes, covariance_type, n_threads), covariance_type,
-        attributes.get(LOG_NOISE_DENSITY),
+        _noise(attributes),
     )  # fmt: skip
 
 
@@ -313,7 +316,7 @@ def _checked(
     means: Float64Array,
     factor: Float64Array,
     covariance_type: str,
-    log_noise_density: float | None,
+    noise: Noise | None,
     *,
     finite: bool = False,
 ) -> Prepared:
@@ -327,18 +330,28 @@ def _checked(
     if not np.isfinite(means).all():
         raise ValueError("means_ must be finite")
     total = float(weights.sum())
-    if not (is_total_weight(total, log_noise_density is not None) and weights.min() >= 0):
+    of_noise = 0.0 if noise is None else noise.weight
+    if not (abs(total + of_noise - 1) <= WEIGHTS_TOLERANCE and weights.min() >= 0 and total > 0):
         raise ValueError(
-            f"weights_ must not be negative and must sum to 1, but the least is "
+            f"weights_ must not be negative and must sum to {1 - of_noise:.9g}, but the least is "
             f"{weights.min():.5g} and the sum is {total:.9g}"
         )
     _check_factor(factor, means.shape, covariance_type, finite=finite)
-    return prepare(weights, means, factor, covariance_type, log_noise_density)
+    return prepare(weights, means, factor, covariance_type, noise)
 
 
-def is_total_weight(total: float, noise: bool) -> bool:
-    """Return whether this can be the sum of all weights; with noise it may be less than 1."""
-    return abs(total - 1) <= WEIGHTS_TOLERANCE or (noise and 0 <= total < 1)
+def _noise(attributes: Mapping[str, Any]) -> Noise | None:
+    """Return the noise component, or None if there is none."""
+    values: list[Any] = [attributes.get(name) for name in NOISE]
+    if values[0] is None:
+        return None
+    for name, value in zip(NOISE, values, strict=True):
+        if not (isinstance(value, numbers.Real) and math.isfinite(value)):
+            raise ValueError(f"{name} should be a finite number, but got {value!r}")
+    noise = Noise(*map(float, values))
+    if not 0 <= noise.weight < 1:
+        raise ValueError(f"noise_weight_ should be in [0, 1), but got {noise.weight}")
+    return noise
 
 
 def _check_factor(

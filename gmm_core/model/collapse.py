@@ -65,7 +65,7 @@ def collapsed_components(
         variances = kind.conditional_variances(prepared.precisions_cholesky, K, D)
         try:
             # After an M-step, the covariance of the mixture is that of the data plus reg_covar.
-            if prepared.log_noise_density is not None:
+            if prepared.noise is not None:
                 weights = weights / weights.sum()
             of_all = kind.variances_of_all(weights, means, covariances)
         except ValueError:  # the covariance of all data is singular, so nothing can be compared

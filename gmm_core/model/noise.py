@@ -1,7 +1,8 @@
-"""The box in which a noise component has its uniform density (Banfield & Raftery 1993)."""
+"""The noise component, whose density is uniform in a box (Banfield & Raftery 1993)."""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,26 @@ from gmm_core.core.types import Float64Array
 
 ROWS = 1 << 14  # rows whose coordinates are computed at once, to bound the memory
 _EPS = float(np.finfo(np.float64).eps)
+
+
+class Noise(NamedTuple):
+    """The noise component of a mixture.
+
+    Attributes
+    ----------
+    log_density : float
+        The logarithm of its uniform density.
+    weight : float
+        Its weight, which the weights of the other components lack to 1.
+    """
+
+    log_density: float
+    weight: float
+
+    @property
+    def log_prob(self) -> float:
+        """The logarithm of the weighted density, which is −inf for a weight of 0."""
+        return self.log_density + math.log(self.weight) if self.weight else -math.inf
 
 
 class Box(NamedTuple):

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gmm_core.core.dispatch import check_status, maximization
-from gmm_core.core.types import CovarianceName, Float64Array, FloatArray
+from gmm_core.core.types import CovarianceName, Float64Array
 from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType
+from gmm_core.model.noise import Noise
 
 
 def n_parameters_of(kind: CovarianceType, n_components: int, n_features: int) -> int:
@@ -31,9 +32,8 @@ class Prepared(NamedTuple):
         Entry k is the weighted log-density at the mean, log π_k + log |U_k| − D/2 log 2π, minus the
         last entry, which is that of the component with the largest weight.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
-    log_noise_density : float or None, default=None
-        The logarithm of the uniform density of the noise component; None if there is no noise. The
-        weight of the noise is what the weights lack to 1; see `noise_weight`.
+    noise : Noise or None, default=None
+        The noise component, if there is one.
     """
 
     weights: Float64Array
@@ -41,21 +41,18 @@ class Prepared(NamedTuple):
     precisions_cholesky: Float64Array
     log_constant: Float64Array
     covariance_type: CovarianceName
-    log_noise_density: float | None = None
+    noise: Noise | None = None
 
     @property
     def n_parameters(self) -> int:
         """The number of free parameters: of weights, means, covariances and noise."""
-        of_noise = 0 if self.log_noise_density is None else 2
+        of_noise = 0 if self.noise is None else 2
         return n_parameters_of(self.kind, *self.means.shape) + of_noise
 
     @property
     def log_noise(self) -> float:
         """The logarithm of the weighted density of the noise; −inf if there is none."""
-        if self.log_noise_density is None:
-            return -math.inf
-        weight = noise_weight(self.weights)
-        return self.log_noise_density + math.log(weight) if weight else -math.inf
+        return -math.inf if self.noise is None else self.noise.log_prob
 
     @property
     def kind(self) -> CovarianceType:
@@ -91,21 +88,12 @@ class Mixture(NamedTuple):
         return self.prepared.kind
 
 
-def noise_weight(weights: FloatArray) -> float:
-    """Return the weight of the noise component, 1 − Σ π_k.
-
-    It is 0 if it is below the rounding error of the sum.
-    """
-    weight = 1.0 - math.fsum(weights.tolist())
-    return weight if weight > 10 * np.finfo(weights.dtype).eps else 0.0
-
-
 def prepare(
     weights: Float64Array,
     means: Float64Array,
     precisions_cholesky: Float64Array,
     covariance_type: str,
-    log_noise_density: float | None = None,
+    noise: Noise | None = None,
 ) -> Prepared:
     """Compute the constants that an E-step needs beside the factors; see `Prepared`."""
     log_constant = np.empty(len(weights) + 1)
@@ -115,9 +103,7 @@ def prepare(
             weights, precisions_cholesky.reshape(-1), log_constant, means.shape[1], kind.code
         )
     )
-    return Prepared(
-        weights, means, precisions_cholesky, log_constant, kind.name, log_noise_density
-    )
+    return Prepared(weights, means, precisions_cholesky, log_constant, kind.name, noise)
 
 
 def mixture_of(

@@ -86,8 +86,8 @@ def table_of(out):
 def collapse(monkeypatch, components):
     """Make `select` find collapsed components: `components` lists them by the model's size."""
     monkeypatch.setattr(
-        "gmm_core.selection.collapsed_components",
-        lambda mixture, n_samples, reg_covar: components.get(len(mixture.weights), []),
+        "gmm_core.fit.run.collapsed_components",
+        lambda mixture, *others: np.array(components.get(len(mixture.weights), []), int),
     )
 
 

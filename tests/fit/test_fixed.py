@@ -170,6 +170,7 @@ def test_noise_with_fixed_means() -> None:
         ({"fixed": {"means": [1, 0, 1]}}, "a mask of 3 bools"),
         ({"fixed": "means"}, "The 'fixed' parameter of GaussianMixture must be a set of names"),
         ({"fixed": 3}, "The 'fixed' parameter"),
+        ({"fixed": [["weights"]]}, "fixed should be names, or masks by name"),
         ({"weights_init": "even"}, "The 'weights_init' parameter"),
         ({"fixed": {"weights"}, "weights_init": "equal", "noise": True}, "fixed weights do not go"),
         ({"fixed": {"weights"}, "weights_init": "equal", "n_swaps": 1}, "n_swaps=1, expected 0"),
@@ -184,6 +185,24 @@ def test_covariances_that_depend_on_each_other_cannot_be_fixed_in_part() -> None
     for name in ("tied", "EII", "VEI", "EEV"):
         with pytest.raises(ValueError, match="all components or none"):
             fit(name, fixed={"covariances": [True, False, False]}, **values(name))
+
+
+@pytest.mark.filterwarnings("ignore:Component 2 has no samples")
+def test_fixed_weights_that_sum_to_more_than_one_by_rounding() -> None:
+    weights = [0.5, 0.5 + 4e-9, 5e-9]
+    model = fit("full", weights_init=weights, fixed={"weights": [True, True, False]})
+    assert model.weights_[2] == 0
+
+
+def test_a_fixed_covariance_is_not_reported_as_collapsed() -> None:
+    X = np.vstack([data(), [[50.0, 50.0]]])
+    precisions = np.array([np.eye(2), np.eye(2), 1e9 * np.eye(2)])
+    given = {"weights_init": "equal", "means_init": [[0, 0], [4, 4], [50, 50]]}
+    GaussianMixture(
+        K, precisions_init=precisions, fixed={"covariances": [False, False, True]}, **given
+    ).fit(X)  # warnings are errors in these tests
+    with pytest.warns(UserWarning, match="collapsed"):
+        GaussianMixture(K, precisions_init=precisions, **given).fit(X)
 
 
 def test_partial_fit_refuses() -> None:

@@ -142,6 +142,7 @@ def test_labels_are_not_saved(tmp_path: Path) -> None:
         (np.full(300, -2), "labels_init should be from 0 to 2"),
         (np.zeros(300), "labels_init should be integers, but got dtype float64"),
         (np.zeros(300, int), "labels_init has no sample of component 1"),
+        (np.full(300, -1), "labels_init has no sample whose component is known"),
         ("iris", "The 'labels_init' parameter of GaussianMixture must be an array-like or None"),
         (np.ma.masked_equal(np.arange(300) % 3, 1), "labels_init has masked values"),
     ],
@@ -149,6 +150,14 @@ def test_labels_are_not_saved(tmp_path: Path) -> None:
 def test_bad_input(labels: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         fit(data()[0], labels)
+
+
+def test_labels_of_components_without_weight() -> None:
+    X, y = data()
+    with pytest.raises(ValueError, match="samples of component 0, the weight of which is 0"):
+        fit(X, some(y), weights_init=[0, 0.5, 0.5])
+    with pytest.raises(ValueError, match="no sample of positive weight whose component is known"):
+        fit(X, np.where(np.arange(300) == 0, 0, -1), (np.arange(300) > 0).astype(float))
 
 
 def test_what_does_not_go_together_with_labels() -> None:

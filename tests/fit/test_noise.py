@@ -17,6 +17,7 @@ from scipy.special import logsumexp
 from gmm_core import GaussianMixture, reference
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.fit.noise import region
+from gmm_core.model.noise import Noise
 from gmm_core.model.parameters import prepare
 
 EPS = np.finfo(float).eps
@@ -93,8 +94,8 @@ def test_steps_against_numpy(isa, make_problem, covariance_type: str, dtype: Any
     problem = make_problem(covariance_type, 500, 3, 4, dtype=dtype)
     weights, means, factor, kind = problem.mixture
     log_density = -5.0
-    prepared = prepare(0.8 * weights, means, factor, kind, log_density)
-    log_noise = log_density + np.log1p(-(0.8 * weights).sum())
+    prepared = prepare(0.8 * weights, means, factor, kind, Noise(log_density, 0.2))
+    log_noise = log_density + np.log(0.2)
     log_prob = reference.weighted_log_prob(problem.X64, 0.8 * weights, means, factor, kind)
     log_p = logsumexp(np.column_stack([log_prob, np.full(500, log_noise)]), axis=1)
     r = np.exp(log_prob - log_p[:, None])
@@ -253,7 +254,7 @@ def test_a_new_fit_without_noise_forgets_it() -> None:
     X = clusters_and_noise()
     model = fit(X)
     model.set_params(noise=False).fit(X)
-    assert not hasattr(model, "noise_box_") and model.noise_weight_ == 0
+    assert not hasattr(model, "noise_box_") and not hasattr(model, "noise_weight_")
     assert not model.noise_proba(X).any() and model.weights_.sum() == pytest.approx(1)
     assert fit(X).n_parameters == model.n_parameters + 2
 
@@ -265,11 +266,86 @@ def test_warm_start_continues_with_noise() -> None:
     assert model.lower_bounds_[0] == pytest.approx(fit(X, max_iter=3, tol=1e-8).lower_bound_)
 
 
+def test_warm_start_that_turns_noise_off() -> None:
+    X = clusters_and_noise()
+    model = fit(X, warm_start=True, tol=1e-8, max_iter=500)
+    model.set_params(noise=False).fit(X)
+    plain = GaussianMixture(2, tol=1e-8, max_iter=500, random_state=0).fit(X)
+    assert model.weights_.sum() == pytest.approx(1)
+    assert model.lower_bound_ == pytest.approx(plain.lower_bound_, abs=0.05)
+
+
+def test_small_weights_of_the_noise_keep_their_digits_in_float32() -> None:
+    X = np.random.default_rng(3).normal(size=(20_000, 2))
+    X[0] = 60
+    weights = [fit(X.astype(dtype), n_components=1, noise=1e-9).noise_weight_ for dtype in "df"]
+    assert weights[0] == pytest.approx(1 / 20_000, rel=1e-3)
+    assert weights[1] == pytest.approx(weights[0], rel=1e-2)
+    # No noise is left in data without outliers.
+    clean = fit(X[1:].astype(np.float32), n_components=3, noise=1e-30)
+    assert clean.noise_weight_ < 1e-7 and (clean.predict(X[1:]) >= 0).all()
+
+
+def test_probabilities_of_extreme_densities_are_at_most_one() -> None:
+    X = clusters_and_noise().astype(np.float32)
+    model = fit(X, noise=1e-30)
+    far = np.array([[1e3, 0]], np.float32)
+    assert model.noise_proba(far).max() <= 1 and model.icl(X) >= model.bic(X)
+
+
+def test_all_samples_noise() -> None:
+    X = clusters_and_noise()
+    for params in ({"noise": 1e300}, {"init_params": lambda X, *_: np.full(len(X), -1)}):
+        with pytest.raises(ValueError, match="all samples are noise"):
+            fit(X, **params)
+
+
+def test_checkpoint_resumes_with_the_noise_and_knows_it(tmp_path: Path) -> None:
+    from gmm_core.fit.checkpoints import Checkpoint
+
+    X, state = clusters_and_noise(), tmp_path / "state"
+    params = {"checkpoint": state, "checkpoint_interval": 1, "tol": 1e-9, "max_iter": 200}
+    save, calls = Checkpoint.save, iter(range(5))
+
+    def stop(self: Any, *args: Any) -> None:
+        save(self, *args)
+        if next(calls) == 4:
+            raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr(Checkpoint, "save", stop)
+        fit(X, **params)
+    with pytest.raises(ValueError, match="of another fit: its noise is True, and here it is 1.0"):
+        fit(X, **{**params, "noise": 1.0})
+    resumed, plain = fit(X, **params), fit(X, tol=1e-9, max_iter=200)
+    assert_same(resumed, plain)
+    assert resumed.lower_bounds_ == plain.lower_bounds_
+
+
+def test_swaps_move_no_component_into_the_noise() -> None:
+    """Three groups, two of which begin as one component, while two components share the third."""
+    rng = np.random.default_rng(0)
+    centers = np.array([[0, 0], [8, 0], [40, 0]])
+    X = np.vstack([
+        rng.normal(size=(450, 2)) + np.repeat(centers, 150, axis=0),
+        rng.uniform([-60, -60], [100, 60], size=(150, 2)),
+    ])  # fmt: skip
+    start = {"means_init": [[4, 0], [39, 0], [41, 0]], "n_components": 3, "max_iter": 300}
+    moved = [fit(X, n_swaps=3, **{**start, "random_state": seed}) for seed in range(5)]
+    assert fit(X, **start).lower_bound_ < min(model.lower_bound_ for model in moved) - 0.01
+    for model in moved:
+        np.testing.assert_allclose(np.sort(model.means_[:, 0]), [0, 8, 40], atol=0.5)
+
+
 @pytest.mark.parametrize(
     ("X", "params", "message"),
     [
         (np.c_[np.arange(9.0), np.ones(9)], {}, "no extent along feature 1"),
         (np.c_[np.arange(9.0), np.arange(9.0)], {}, "fewer dimensions than it has features"),
+        (np.random.default_rng(0).dirichlet([1, 2, 3], 99), {}, "fewer dimensions"),
+        (np.random.default_rng(0).normal(size=(5, 8)), {}, "fewer dimensions"),
+        (clusters_and_noise() * 1e200, {}, "squared distances of X overflow"),
+        (clusters_and_noise(), {"weights_init": [0, 0]}, "weights_init"),
         (np.eye(9), {"noise": 0}, "The 'noise' parameter of GaussianMixture must be"),
         (np.eye(9), {"noise": -1.0}, "The 'noise' parameter"),
         (np.eye(9), {"noise": np.inf}, "The 'noise' parameter"),
