@@ -15,6 +15,7 @@ except ImportError as error:
     ) from error
 
 from gmm_core import reference
+from gmm_core.bayesian import BayesianGaussianMixture
 from gmm_core.core.errors import (
     ConvergenceWarning,
     IllDefinedCovarianceError,
@@ -40,6 +41,7 @@ from gmm_core.selection import Selection, select
 old_pickles.register()
 
 __all__ = [
+    "BayesianGaussianMixture",
     "ConvergenceWarning",
     "GaussianMixture",
     "IllDefinedCovarianceError",

@@ -1198,7 +1198,7 @@ callable, default='kmeans'
 
     def _options(self) -> Options:
         """Check the parameters of the constructor, and return them."""
-        return options_of(self)
+        return options_of(self, Options)
 
     def _model(self) -> FittedMixture:
         """Check the fitted attributes as they are now, and return them with their options."""

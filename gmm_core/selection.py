@@ -271,7 +271,7 @@ default=('full', 'tied', 'diag', 'spherical')
     small = data.is_array and n_samples * data.n_features * max(counts) < _SMALL
     interrupted = threading.Event()
 
-    def watch(state: State) -> None:
+    def watch(state: State[Any]) -> None:
         if interrupted.is_set():
             raise KeyboardInterrupt
 

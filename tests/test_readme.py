@@ -45,7 +45,7 @@ def test_python_examples(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = [block for section in ("Python", "What goes wrong elsewhere, and what happens here")
               for block in blocks_of(text, section)]
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     exec(compile("\n".join(blocks), "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert printed.startswith("2 [[")  # the number of components with the best BIC

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 from gmm_core.fit.restarts import State
 
@@ -27,7 +28,7 @@ class Progress:
     def __init__(self, text: str, n_init: int) -> None:
         self._text = text
         self._n_init = n_init
-        self._state: State | None = None
+        self._state: State[Any] | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._shown = sys.stderr.isatty()
@@ -37,7 +38,7 @@ class Progress:
             self._thread.start()
         return self
 
-    def watch(self, state: State) -> None:
+    def watch(self, state: State[Any]) -> None:
         """Store the state of the fit after an iteration.
 
         Parameters

@@ -26,3 +26,5 @@ CovarianceName = Literal[
 ]  # fmt: skip
 StartName = Literal["kmeans", "k-means++", "random", "random_from_data", "hierarchical"]
 MissingName = Literal["error", "marginalize"]
+ConcentrationName = Literal["dirichlet_process", "dirichlet_distribution"]
+PosteriorName = Literal["scikit-learn", "conjugate"]

@@ -29,6 +29,7 @@ from gmm_core.model.archive_entries import (
     is_size,
     mixture_from_file,
 )
+from gmm_core.model.parameters import Mixture
 
 FORMAT = "gmm_core.checkpoint"
 FORMAT_VERSION = 2  # the checksum of version 1 was the same for some different data
@@ -92,7 +93,7 @@ class Checkpoint:
         self.random_state = random_state
         self.subset_seed = subset_seed
 
-    def save(self, state: State) -> None:
+    def save(self, state: State[Mixture]) -> None:
         """Replace the file in one step, at every `interval`-th call.
 
         At any moment the file is either the complete old one or the complete new one.
@@ -128,7 +129,7 @@ class Checkpoint:
         write(self.path, "checkpoint", header, arrays, f"{self.path.name}.new")
         self._n_unsaved = 0
 
-    def load(self, previous: float) -> State | None:
+    def load(self, previous: float) -> State[Mixture] | None:
         """Return the state of the fit in the file, and restore the generator from the file.
 
         Parameters
@@ -180,7 +181,9 @@ class Checkpoint:
             "another path."
         )
 
-    def _read(self, archive: Archive) -> tuple[State, Schedule, tuple[Any, ...], int | None]:
+    def _read(
+        self, archive: Archive
+    ) -> tuple[State[Mixture], Schedule, tuple[Any, ...], int | None]:
         """Read the state of the fit, its schedule, the state of the generator and the seed."""
         header = archive.header
         K, D = self.identity["n_components"], self.identity["n_features"]
@@ -274,7 +277,7 @@ def _is_generator(value: Any) -> bool:
     )
 
 
-def _overtaken(state: State, then: Schedule, now: Schedule, previous: float) -> str | None:
+def _overtaken(state: State[Mixture], then: Schedule, now: Schedule, previous: float) -> str | None:
     """Return why a fit with the schedule `now` would not reach a state, or None if it would.
 
     `then` is the schedule of the fit that reached the state, and `previous` the bound that its

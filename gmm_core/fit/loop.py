@@ -26,15 +26,16 @@ class Algorithm(NamedTuple, Generic[P]):
         The M-step. It takes statistics and the parameters that they were computed with, and returns
         improved parameters.
     bound : callable
-        Takes the same two arguments, and returns the lower bound at these parameters, in nats per
-        sample. For maximum likelihood it is the mean log-likelihood.
+        Takes the same two arguments and the improved parameters, and returns the lower bound that
+        the iteration has found. For maximum likelihood it is the mean log-likelihood at the
+        parameters before, in nats per sample.
     final_bound : callable
         Takes the last parameters, and returns the lower bound at them.
     """
 
     expectation: Callable[[P], Statistics]
     maximization: Callable[[Statistics, P], P]
-    bound: Callable[[Statistics, P], float]
+    bound: Callable[[Statistics, P, P], float]
     final_bound: Callable[[P], float]
 
 
@@ -72,7 +73,7 @@ def step(algorithm: Algorithm[P], parameters: P) -> tuple[P, float]:
     parameters
         The parameters after the iteration.
     bound : float
-        The lower bound at the parameters before the iteration.
+        The lower bound that the iteration has found; see `Algorithm`.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def step(algorithm: Algorithm[P], parameters: P) -> tuple[P, float]:
     """
     statistics = algorithm.expectation(parameters)
     improved = algorithm.maximization(statistics, parameters)
-    return improved, algorithm.bound(statistics, parameters)
+    return improved, algorithm.bound(statistics, parameters, improved)
 
 
 def has_converged(change: float, tol: float) -> bool:

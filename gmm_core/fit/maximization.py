@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def maximum_likelihood(
     return Algorithm(data.expectation, maximization, _mean, data.mean_log_likelihood)
 
 
-def _mean(statistics: Statistics, mixture: Mixture) -> float:
+def _mean(statistics: Statistics, mixture: Mixture, improved: Mixture) -> float:
     """Return the bound of maximum likelihood, the mean log-likelihood."""
     return statistics.mean_log_likelihood
 
@@ -127,21 +128,12 @@ def maximization_step(
     IllDefinedCovarianceError
         If a covariance is not positive definite; the message names the component.
     """
-    K, D = statistics.shift.shape
-    kind = COVARIANCE_TYPES[statistics.covariance_type]
-    shape = kind.shape(K, D)
-    weights, log_constant, means = np.empty(K), np.empty(K + 1), np.empty((K, D))
-    covariances, factor = np.empty(shape), np.empty(shape)
-    scratch = np.empty(maximization.scratch_size(kind.m_step_code, K, D))
-    before = _NONE if before is None else before
     if not isinstance(reg_covar, np.ndarray):
-        reg_covar = np.full(D, reg_covar, np.float64)
-    failed, drift = maximization.maximization_step(
-        statistics.values, statistics.shift, reg_covar, weights, means, covariances.reshape(-1),
-        factor.reshape(-1), log_constant, before.reshape(-1), scratch, np.empty(K, np.int8),
-        kind.m_step_code, n_threads,
-    )  # fmt: skip
-    check_status(failed)
+        reg_covar = np.full(statistics.shift.shape[1], reg_covar, np.float64)
+    weights, means, covariances, factor, log_constant, failed, drift = _kernel(
+        statistics, reg_covar, n_threads, before
+    )
+    kind = COVARIANCE_TYPES[statistics.covariance_type]
     if drift > MAX_DRIFT and about is not None:
         return maximization_step(
             about(means), reg_covar, n_threads, None, before, log_noise_density
@@ -162,7 +154,59 @@ def maximization_step(
         # The kernel has made the weights sum to 1. The noise has what the counts lack to the total.
         share = float(statistics.counts.sum()) / statistics.weight
         weights *= share
-        log_constant[K] += math.log(share)
+        log_constant[-1] += math.log(share)
         noise = Noise(log_noise_density, max(1 - share, 0.0))
     prepared = Prepared(weights, means, factor, log_constant, kind.name, noise)
     return Mixture(weights, means, covariances, prepared), drift
+
+
+class _Made(NamedTuple):
+    """What the kernel of the M-step has made; see src/_maximization.pyx."""
+
+    weights: Float64Array
+    means: Float64Array
+    covariances: Float64Array
+    factor: Float64Array
+    log_constant: Float64Array
+    failed: int
+    drift: float
+
+
+def _kernel(
+    statistics: Statistics,
+    reg_covar: Float64Array,
+    n_threads: int,
+    before: Float64Array | None,
+) -> _Made:
+    """Call the kernel of the M-step."""
+    K, D = statistics.shift.shape
+    kind = COVARIANCE_TYPES[statistics.covariance_type]
+    shape = kind.shape(K, D)
+    weights, log_constant, means = np.empty(K), np.empty(K + 1), np.empty((K, D))
+    covariances, factor = np.empty(shape), np.empty(shape)
+    scratch = np.empty(maximization.scratch_size(kind.m_step_code, K, D))
+    before = _NONE if before is None else before
+    failed, drift = maximization.maximization_step(
+        statistics.values, statistics.shift, reg_covar, weights, means, covariances.reshape(-1),
+        factor.reshape(-1), log_constant, before.reshape(-1), scratch, np.empty(K, np.int8),
+        kind.m_step_code, n_threads,
+    )  # fmt: skip
+    check_status(failed)
+    return _Made(weights, means, covariances, factor, log_constant, failed, drift)
+
+
+def moments_of_components(
+    statistics: Statistics, n_threads: int = 1
+) -> tuple[Float64Array, Float64Array]:
+    """Return the means and the covariances of the samples of each component.
+
+    Covariances may be singular. A component without samples has its origin as mean, and the pooled
+    covariance.
+
+    Parameters
+    ----------
+    statistics : Statistics
+    n_threads : int, default=1
+    """
+    made = _kernel(statistics, np.zeros(statistics.shift.shape[1]), n_threads, None)
+    return made.means, made.covariances

@@ -7,14 +7,22 @@ import math
 import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gmm_core.core.errors import InvalidParameterError
 from gmm_core.core.random import MAX_SEED
-from gmm_core.core.types import CovarianceName, FloatArray, Labels, MissingName, StartName
+from gmm_core.core.types import (
+    ConcentrationName,
+    CovarianceName,
+    FloatArray,
+    Labels,
+    MissingName,
+    PosteriorName,
+    StartName,
+)
 from gmm_core.data.conversion import is_sparse
 from gmm_core.model.covariance import COVARIANCE_TYPES
 
@@ -58,19 +66,54 @@ class Options(NamedTuple):
     fixed: Iterable[str] | Mapping[str, Any] | None
 
 
-def options_of(model: object) -> Options:
+class BayesianOptions(NamedTuple):
+    """The parameters of the constructor of `BayesianGaussianMixture`; its docstring has them."""
+
+    n_components: int
+    covariance_type: CovarianceName
+    tol: float
+    reg_covar: float | npt.ArrayLike
+    max_iter: int
+    n_init: int
+    init_params: StartName | InitCallable
+    weight_concentration_prior_type: ConcentrationName
+    weight_concentration_prior: float | None
+    mean_precision_prior: float | None
+    mean_prior: npt.ArrayLike | None
+    degrees_of_freedom_prior: float | None
+    covariance_prior: float | npt.ArrayLike | None
+    random_state: int | np.random.RandomState | None
+    warm_start: bool
+    verbose: int
+    verbose_interval: int
+    n_threads: int | None
+    missing: MissingName
+    init_size: int | None
+    posterior: PosteriorName
+
+
+AnyOptions = TypeVar("AnyOptions", Options, BayesianOptions)
+
+
+def options_of(model: object, options: type[AnyOptions]) -> AnyOptions:
     """Read the options of an estimator from its attributes, and check them.
+
+    Parameters
+    ----------
+    model : object
+    options : type
+        `Options` or `BayesianOptions`.
 
     Raises
     ------
     InvalidParameterError
         For the first option with a value outside its type or range.
     """
-    values: list[Any] = [getattr(model, name) for name in Options._fields]
-    for name, value in zip(Options._fields, values, strict=True):
+    values: list[Any] = [getattr(model, name) for name in options._fields]
+    for name, value in zip(options._fields, values, strict=True):
         if not (type(value) in _PLAIN and _obeys(name, value)):
             _check(name, value, type(model).__name__)
-    return Options._make(values)
+    return options._make(values)
 
 
 def check_options(params: Mapping[str, object], class_name: str) -> None:
@@ -182,6 +225,7 @@ def _or_none(rule: _Rule) -> _Rule:
     return _or(rule, "None", lambda value: value is None)
 
 
+_POSITIVE_FLOAT: _Rule = ("a float in the range (0.0, inf)", _is_positive_float)
 _COLLECTIONS = (set, frozenset, list, tuple, Mapping)
 _BOOL: _Rule = ("an instance of 'bool' or an instance of 'numpy.bool'", _is_bool)
 _NON_NEGATIVE_FLOAT: _Rule = ("a float in the range [0.0, inf)", _is_non_negative_float)
@@ -217,9 +261,18 @@ _RULES: dict[str, _Rule] = {
     "learning_decay": ("a float in the range (0.5, 1.0]", lambda v: _is_share(v) and v > 0.5),
     "forget_factor": _or_none(("a float in the range (0.0, 1.0]", _is_share)),
     "checkpoint_interval": (_int_from(1)[0], _is_component_count),
+    "weight_concentration_prior_type": _one_of(get_args(ConcentrationName)),
+    "weight_concentration_prior": _or_none(_POSITIVE_FLOAT),
+    "mean_precision_prior": _or_none(_POSITIVE_FLOAT),
+    "mean_prior": _ARRAY_LIKE_OR_NONE,
+    "degrees_of_freedom_prior": _or_none(_POSITIVE_FLOAT),
+    "covariance_prior": _or(
+        _ARRAY_LIKE_OR_NONE, _POSITIVE_FLOAT[0], _is_positive_float
+    ),
+    "posterior": _one_of(get_args(PosteriorName)),
     "labels_init": _ARRAY_LIKE_OR_NONE,
     "fixed": _or_none(
         ("a set of names, or a dict of masks by name", lambda v: isinstance(v, _COLLECTIONS))
     ),
-    "noise": _or(_BOOL, "a float in the range (0.0, inf)", _is_positive_float),
+    "noise": _or(_BOOL, *_POSITIVE_FLOAT),
 }

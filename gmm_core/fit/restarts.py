@@ -5,22 +5,36 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
 from gmm_core.core.errors import NumericalError
+from gmm_core.core.types import Float64Array
 from gmm_core.core.warn import warn
 from gmm_core.fit.loop import Algorithm, Fit, iterate
 from gmm_core.model.archive_entries import field, is_count, is_flag, is_log_likelihood, is_number
-from gmm_core.model.parameters import Mixture
+from gmm_core.model.covariance import CovarianceType
 
 # Smallest eigenvalues are computed on demand, which keeps the covariances of all starts, if these
 # take at most this many bytes; otherwise they are computed at once.
 _KEPT_BYTES = 1 << 26
 
+
+
+class Parameters(Protocol):
+    """The parameters that a fit finds, such as a mixture or a posterior distribution."""
+
+    @property
+    def covariances(self) -> Float64Array: ...  # noqa: D102
+    @property
+    def kind(self) -> CovarianceType: ...  # noqa: D102
+
+
+P = TypeVar("P", bound=Parameters)
+
 # Takes the result of EM from a start, and a function of parameters and lower bounds.
-Improve = Callable[[Fit[Mixture], Callable[[Mixture, list[float]], None]], Fit[Mixture]]
+Improve = Callable[[Fit[P], Callable[[P, list[float]], None]], Fit[P]]
 
 
 class Restart:
@@ -113,15 +127,15 @@ class Restart:
         )
 
 
-class State(NamedTuple):
+class State(NamedTuple, Generic[P]):
     """The progress of a fit, from which it can be resumed.
 
     Attributes
     ----------
     start : int
         The number of the present start, from 0.
-    parameters : Mixture or None
-        The mixture after the last iteration of this start; None before the first iteration.
+    parameters : Mixture, another type that the algorithm improves, or None
+        The parameters after the last iteration of this start; None before the first iteration.
     lower_bounds : list of float
         The bounds of the iterations of this start.
     restarts : list of Restart
@@ -131,24 +145,24 @@ class State(NamedTuple):
     """
 
     start: int
-    parameters: Mixture | None
+    parameters: P | None
     lower_bounds: list[float]
     restarts: list[Restart]
-    best: Fit[Mixture] | None
+    best: Fit[P] | None
 
 
-class Begun(NamedTuple):
+class Begun(NamedTuple, Generic[P]):
     """A start of EM, from which some iterations may have been made already.
 
     Attributes
     ----------
-    parameters : Mixture
-        The mixture after these iterations.
+    parameters : Mixture, or another type that the algorithm improves
+        The parameters after these iterations.
     lower_bounds : list of float
         The bounds of these iterations.
     """
 
-    parameters: Mixture
+    parameters: P
     lower_bounds: list[float]
 
 
@@ -162,16 +176,16 @@ class Schedule(NamedTuple):
 
 
 def best_of_starts(
-    algorithm: Algorithm[Mixture],
-    start: Callable[[], Begun],
+    algorithm: Algorithm[P],
+    start: Callable[[], Begun[P]],
     n_init: int,
     schedule: Schedule,
     previous: float = -np.inf,
-    state: State | None = None,
-    save: Callable[[State], None] | None = None,
-    improve: Improve = lambda fit, save: fit,
+    state: State[P] | None = None,
+    save: Callable[[State[P]], None] | None = None,
+    improve: Improve[P] = lambda fit, save: fit,
     quiet: bool = False,
-) -> tuple[Fit[Mixture], list[Restart]]:
+) -> tuple[Fit[P], list[Restart]]:
     """Run EM from `n_init` starts, and keep the one with the largest log-likelihood.
 
     Parameters
@@ -254,10 +268,10 @@ def best_of_starts(
 
 
 def save_state(
-    save: Callable[[State], None] | None,
+    save: Callable[[State[P]], None] | None,
     restarts: list[Restart],
-    best: Fit[Mixture] | None,
-    parameters: Mixture | None,
+    best: Fit[P] | None,
+    parameters: P | None,
     lower_bounds: list[float],
 ) -> None:
     """Call `save`, if there is one, with the state of the fit."""
@@ -284,7 +298,7 @@ class _Progress:
         print(f"  Iteration {n_iter}" + (timing if self.verbose > 1 else ""))
         self.last = now
 
-    def end(self, fit: Fit[Mixture]) -> None:
+    def end(self, fit: Fit[P]) -> None:
         """Print a line at the end of the start."""
         if not self.verbose:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import numbers
 from collections.abc import Callable, MutableMapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,7 +16,15 @@ from gmm_core.core.errors import (
 )
 from gmm_core.core.random import check_random_state
 from gmm_core.core.threads import effective_n_threads
-from gmm_core.core.types import AnyArray, FloatArray, Labels, Names, RegCovar
+from gmm_core.core.types import (
+    AnyArray,
+    CovarianceName,
+    FloatArray,
+    Labels,
+    MissingName,
+    Names,
+    RegCovar,
+)
 from gmm_core.core.warn import warn
 from gmm_core.data.arrays import ArrayPass, ConvertingPass
 from gmm_core.data.batches import Batches, BatchPass
@@ -58,7 +66,7 @@ from gmm_core.model.covariance import COVARIANCE_TYPES, check_features
 from gmm_core.model.parameters import Mixture
 from gmm_core.model.statistics import Statistics
 
-Watch = Callable[[State], None]
+Watch = Callable[[State[Mixture]], None]
 
 
 def fit_array(
@@ -98,6 +106,39 @@ def fit_array(
     ValueError, TypeError
         For bad input, and if all starts fail.
     """
+    data, totals, names, rows = pass_over_array(options, X, sample_weight)
+    return fit_pass(options, before, data, totals, names, watch, clusters, quiet), rows
+
+
+class FitSize(Protocol):
+    """The options that a pass over the data depends on."""
+
+    @property
+    def n_components(self) -> int: ...  # noqa: D102
+    @property
+    def covariance_type(self) -> CovarianceName: ...  # noqa: D102
+    @property
+    def missing(self) -> MissingName: ...  # noqa: D102
+    @property
+    def n_threads(self) -> int | None: ...  # noqa: D102
+
+
+def pass_over_array(
+    options: FitSize, X: Any, sample_weight: Any
+) -> tuple[Pass, Totals, Names | None, FloatArray | ForeignRows]:
+    """Check an array and its weights, and return a pass over it; see `fit_array`.
+
+    Returns
+    -------
+    data : Pass
+    totals : Totals
+        The totals with the weights as they were given. The pass has them multiplied by 2⁻ᵉ, where e
+        is the exponent of the totals.
+    names : ndarray of object, or None
+        Names of the features.
+    rows : ndarray or ForeignRows of shape (n_samples, n_features)
+        The checked samples.
+    """
     allow_nan = options.missing == "marginalize"
     rows, names = check_rows(X, min_samples=2, allow_nan=allow_nan)
     weight = check_sample_weight(sample_weight, len(rows))
@@ -109,16 +150,12 @@ def fit_array(
     what = weight, options.n_components, options.covariance_type, n_threads
     data: Pass
     if allow_nan and has_missing(rows):
-        if options.noise:
-            raise ValueError(
-                f"X has missing values, which a fit with noise={options.noise!r} does not take"
-            )
         data = MissingPass(rows, *what)
     elif isinstance(rows, ForeignRows):
         data = ConvertingPass(rows, *what)
     else:
         data = ArrayPass(rows, *what)
-    return fit_pass(options, before, data, totals, names, watch, clusters, quiet), rows
+    return data, totals, names, rows
 
 
 def fit_batches(
@@ -130,13 +167,19 @@ def fit_batches(
     quiet: bool = False,
 ) -> Result:
     """Fit a mixture to batches; see `fit_array` and `GaussianMixture.fit_batches`."""
-    checked = batches if isinstance(batches, Batches) else Batches(batches, options.verbose)
+    data, totals, names = pass_over_batches(options, batches, options.verbose)
+    return fit_pass(options, before, data, totals, names, watch, clusters, quiet)
+
+
+def pass_over_batches(
+    options: FitSize, batches: Any, verbose: int
+) -> tuple[BatchPass, Totals, Names | None]:
+    """Check batches, and return a pass over them; see `pass_over_array`."""
+    checked = batches if isinstance(batches, Batches) else Batches(batches, verbose)
     check_enough_samples(checked.totals.n_present, options.n_components)
     n_threads = effective_n_threads(options.n_threads)
     data = BatchPass(checked, options.n_components, options.covariance_type, n_threads)
-    return fit_pass(
-        options, before, data, checked.totals, checked.names, watch, clusters, quiet
-    )
+    return data, checked.totals, checked.names
 
 
 def fit_pass(
@@ -187,6 +230,10 @@ def fit_pass(
         random_state = np.random.RandomState(random_state.randint(2**31))
     size = rows_of_start(options.init_size, options.init_params, K, D)
     subset_seed = random_state.randint(2**31) if totals.n_present > size else None
+    if options.noise and isinstance(data, MissingPass):
+        raise ValueError(
+            f"X has missing values, which a fit with noise={options.noise!r} does not take"
+        )
     log_density, box = noise_of(options.noise, data)
     schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
     checkpoint, state = None, None
@@ -207,7 +254,7 @@ def fit_pass(
             return data, lacking
         return ArrayPass(X, weight, K, options.covariance_type, data.n_threads), lacking
 
-    def start() -> Begun:
+    def start() -> Begun[Mixture]:
         made = start_from_given(given, options.covariance_type) if warm is None else warm
         if made is None:
             rows, lacking = rows_for_start()

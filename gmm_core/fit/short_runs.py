@@ -23,13 +23,13 @@ N_ITERATIONS = 5
 
 def short_runs(
     algorithm: Algorithm[Mixture],
-    start: Callable[[], Begun],
+    start: Callable[[], Begun[Mixture]],
     n_short: int,
     n_init: int,
     schedule: Schedule,
-    save: Callable[[State], None] | None = None,
+    save: Callable[[State[Mixture]], None] | None = None,
     quiet: bool = False,
-) -> Callable[[], Begun]:
+) -> Callable[[], Begun[Mixture]]:
     """Make short runs, and keep the `n_init` with the largest log-likelihood.
 
     The runs are compared at their last E-step, so that the comparison takes no pass of its own.
@@ -60,7 +60,7 @@ def short_runs(
     UserWarning
         For each short run that fails.
     """
-    kept: list[tuple[float, Begun]] = []
+    kept: list[tuple[float, Begun[Mixture]]] = []
     failures: list[NumericalError] = []
     without_last_pass = algorithm._replace(final_bound=lambda parameters: np.nan)
     for i in range(n_short):
@@ -83,9 +83,9 @@ def short_runs(
         kept.append((bound, Begun(fit.parameters, bounds)))
         kept.sort(key=lambda run: -run[0])  # the sort is stable: of equal runs, the first is kept
         del kept[n_init:]
-    rest: Iterator[Begun | NumericalError] = iter([*(run for _, run in kept), *failures])
+    rest: Iterator[Begun[Mixture] | NumericalError] = iter([*(run for _, run in kept), *failures])
 
-    def next_run() -> Begun:
+    def next_run() -> Begun[Mixture]:
         run = next(rest)
         if isinstance(run, NumericalError):
             raise run

@@ -27,6 +27,7 @@ from gmm_core.model.statistics import Statistics
 # k-means stops when no label changes, when the squared moves of the centers sum to at most this
 # share of the mean variance of the features, as in scikit-learn, or after a number of iterations.
 _KMEANS_TOL = 1e-4
+_NO_ROWS = np.empty(0, np.intp)
 
 
 class GivenParameters(NamedTuple):
@@ -96,8 +97,44 @@ def start_from_data(
     ValueError, TypeError
         If a callable returns something that is neither responsibilities nor labels.
     """
-    found = _find(data, method, random_state, reg_covar + lacking, clusters, log_noise_density)
-    return with_given(found, given)
+    found = find(data, method, random_state, clusters, log_noise_density is not None)
+    regular = reg_covar + lacking
+    if found.statistics is None:
+        made = _from_points(found.data, found.rows, regular)
+    elif found.near:  # so that a second pass is seldom needed
+        made, _ = maximization_step(
+            found.statistics(found.origins), regular, data.n_threads, found.statistics
+        )
+    else:
+        made = about_own_means(
+            found.statistics, found.origins, regular, data.n_threads, log_noise_density
+        )
+    return with_given(made, given)
+
+
+class Found(NamedTuple):
+    """What a method finds: responsibilities of rows, or rows that become means.
+
+    Attributes
+    ----------
+    data : ArrayPass
+        A pass over the rows, without those of weight 0.
+    rows : ndarray of shape (K,), intp
+        The rows that become means; empty if there are responsibilities.
+    statistics : callable or None
+        Takes origins of shape (K, D), and returns the statistics of the responsibilities about
+        them; None if there are none.
+    origins : ndarray of shape (K, D)
+        The origins for a first call.
+    near : bool
+        Whether these are near the means that the responsibilities give.
+    """
+
+    data: ArrayPass
+    rows: Indices
+    statistics: Callable[[Float64Array], Statistics] | None = None
+    origins: Float64Array = np.empty((0, 0))
+    near: bool = False
 
 
 def with_given(found: Mixture, given: GivenParameters) -> Mixture:
@@ -119,31 +156,29 @@ def _factor(precisions: Float64Array, means: Float64Array, covariance_type: str)
     return COVARIANCE_TYPES[covariance_type].factor_precisions(precisions, means.shape[1])
 
 
-def _find(
+def find(
     data: ArrayPass,
     method: str | InitCallable,
     random_state: np.random.RandomState,
-    reg_covar: RegCovar,
     clusters: Clusters,
-    log_noise_density: float | None,
-) -> Mixture:
+    noise: bool = False,
+) -> Found:
+    """Find responsibilities of the rows, or rows as means; see `start_from_data`."""
     sample_weight = data.sample_weight
     data = _present(data)
     if callable(method):
-        return _from_callable(
-            data, method, random_state, reg_covar, sample_weight, log_noise_density
-        )
+        return _by_callable(data, method, random_state, sample_weight, noise)
     if method == "random":
-        return _from_random(data, random_state, reg_covar)
+        return _at_random(data, random_state)
     if method == "kmeans":
-        return _from_kmeans(data, random_state, reg_covar, clusters)
+        return _by_kmeans(data, random_state, clusters)
     if method == "hierarchical":
         tree = clusters.tree(data.X, _weight(data))
-        return _from_labels(data, tree.labels(data.n_components), reg_covar)
+        return _by_labels(data, tree.labels(data.n_components))
     if method == "k-means++":
-        return _from_points(data, seed_rows(data, data.n_components, random_state), reg_covar)
+        return Found(data, seed_rows(data, data.n_components, random_state))
     assert method == "random_from_data"
-    return _from_points(data, _distinct_rows(data, random_state), reg_covar)
+    return Found(data, _distinct_rows(data, random_state))
 
 
 def _present(data: ArrayPass) -> ArrayPass:
@@ -205,13 +240,10 @@ def _moments_of_features(data: ArrayPass) -> Statistics:
     return pooled_moments(data, BY_FEATURE)
 
 
-def _from_kmeans(
-    data: ArrayPass,
-    random_state: np.random.RandomState,
-    reg_covar: RegCovar,
-    clusters: Clusters,
-) -> Mixture:
-    """Run the M-step with the clusters of k-means as responsibilities."""
+def _by_kmeans(
+    data: ArrayPass, random_state: np.random.RandomState, clusters: Clusters
+) -> Found:
+    """Return the clusters of k-means as responsibilities."""
     K, D = data.n_components, data.X.shape[1]
     centers = _first_sample(data)
     labels: Labels | None = None  # all samples belong to the first component
@@ -219,9 +251,7 @@ def _from_kmeans(
         moments = _moments_of_features(data)
         variance = float(moments.moments.sum() / moments.counts[0] / D)
         labels, centers = clusters.kmeans(data, K, random_state, _KMEANS_TOL * variance)
-    about = partial(data.statistics, labels=labels)
-    # the centers are near the means, so that a second pass is seldom needed
-    return maximization_step(about(centers), reg_covar, data.n_threads, about)[0]
+    return Found(data, _NO_ROWS, partial(data.statistics, labels=labels), centers, near=True)
 
 
 def _from_points(data: ArrayPass, rows: Indices, reg_covar: RegCovar) -> Mixture:
@@ -257,10 +287,8 @@ def _distinct_rows(data: ArrayPass, random_state: np.random.RandomState) -> Indi
     return np.array(drawn + drawn[-1:] * (K - len(drawn)))
 
 
-def _from_random(
-    data: ArrayPass, random_state: np.random.RandomState, reg_covar: RegCovar
-) -> Mixture:
-    """Run the M-step with random responsibilities.
+def _at_random(data: ArrayPass, random_state: np.random.RandomState) -> Found:
+    """Return random responsibilities.
 
     They are drawn slice by slice, and the same ones are drawn again in each pass.
     """
@@ -275,35 +303,33 @@ def _from_random(
         shares: FloatArray = out / out.sum(axis=1, keepdims=True)
         return shares
 
-    shift = np.repeat(_moments_of_features(data).shift, K, axis=0)
-    return about_own_means(lambda c: data.statistics(c, draw), shift, reg_covar, data.n_threads)
+    return _by_responsibilities(data, lambda c: data.statistics(c, draw))
 
 
-def _from_labels(
-    data: ArrayPass, labels: Labels, reg_covar: RegCovar, log_noise_density: float | None = None
-) -> Mixture:
-    """Run the M-step with given labels as responsibilities; samples of label -1 are noise."""
-    shift = np.repeat(_moments_of_features(data).shift, data.n_components, axis=0)
-    return about_own_means(
-        lambda c: data.statistics(c, labels=labels), shift, reg_covar, data.n_threads,
-        log_noise_density,
-    )  # fmt: skip
+def _by_responsibilities(
+    data: ArrayPass, statistics: Callable[[Float64Array], Statistics]
+) -> Found:
+    origins = np.repeat(_moments_of_features(data).shift, data.n_components, axis=0)
+    return Found(data, _NO_ROWS, statistics, origins)
 
 
-def _from_callable(
+def _by_labels(data: ArrayPass, labels: Labels) -> Found:
+    """Return given labels as responsibilities; samples of label -1 are noise."""
+    return _by_responsibilities(data, lambda c: data.statistics(c, labels=labels))
+
+
+def _by_callable(
     data: ArrayPass,
     function: InitCallable,
     random_state: np.random.RandomState,
-    reg_covar: RegCovar,
     sample_weight: Float64Array,
-    log_noise_density: float | None,
-) -> Mixture:
-    """Run the M-step with the responsibilities or labels that the callable returns.
+    noise: bool,
+) -> Found:
+    """Return the responsibilities or labels that the callable returns.
 
     It is called with the rows that have weight, and may answer for these or for all rows.
     """
     K, n = data.n_components, len(data.X)
-    noise = log_noise_density is not None
     lowest = -1 if noise else 0
     view = data.X.view()
     view.flags.writeable = False
@@ -323,8 +349,7 @@ def _from_callable(
                 f"labels that init_params returns must be in [{lowest}, {K}), "
                 f"got {made.min()} to {made.max()}"
             )
-        integers = np.ascontiguousarray(made, dtype=np.int64)
-        return _from_labels(data, integers, reg_covar, log_noise_density)
+        return _by_labels(data, np.ascontiguousarray(made, dtype=np.int64))
     if made.shape != (n, K) and not (noise and made.shape == (n, K + 1)):
         raise ValueError(
             f"init_params must return, for the rows it was given, responsibilities of shape "
@@ -343,8 +368,6 @@ def _from_callable(
             "in every row"
         )
     responsibilities: AnyArray = np.ascontiguousarray(made[:, :K], dtype=data.X.dtype)
-    shift = np.repeat(_moments_of_features(data).shift, K, axis=0)
-    return about_own_means(
-        lambda c: data.statistics(c, responsibilities.__getitem__), shift, reg_covar,
-        data.n_threads, log_noise_density,
-    )  # fmt: skip
+    return _by_responsibilities(
+        data, lambda c: data.statistics(c, responsibilities.__getitem__)
+    )

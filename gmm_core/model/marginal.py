@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gmm_core.core.types import Float64Array, Indices
-from gmm_core.model.parameters import Mixture, Prepared, prepare
+from gmm_core.model.parameters import Mixture, Prepared, prepare, prepare_log_weights
 
 
 class Marginals(NamedTuple):
@@ -68,7 +68,11 @@ def marginals(mixture: Mixture, order: Indices, q: int) -> Marginals:
         observed = features[:q]
         factor = kind.marginal_factor(whole.precisions_cholesky, factors, observed)
         means = np.ascontiguousarray(whole.means[:, observed])
-        mixtures.append(
-            prepare(whole.weights, means, np.ascontiguousarray(factor), whole.covariance_type)
-        )
+        factor = np.ascontiguousarray(factor)
+        if whole.log_weights is None:
+            mixtures.append(prepare(whole.weights, means, factor, whole.covariance_type))
+        else:
+            mixtures.append(
+                prepare_log_weights(whole.log_weights, means, factor, whole.covariance_type)
+            )
     return Marginals(mixtures, order, ordered)

@@ -34,6 +34,9 @@ class Prepared(NamedTuple):
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     noise : Noise or None, default=None
         The noise component, if there is one.
+    log_weights : ndarray of shape (K,), or None, default=None
+        The logarithms of weights that do not sum to 1, for the E-step of a variational mixture. The
+        constants come from these, and `weights` has them normalised.
     """
 
     weights: Float64Array
@@ -42,6 +45,7 @@ class Prepared(NamedTuple):
     log_constant: Float64Array
     covariance_type: CovarianceName
     noise: Noise | None = None
+    log_weights: Float64Array | None = None
 
     @property
     def n_parameters(self) -> int:
@@ -104,6 +108,24 @@ def prepare(
         )
     )
     return Prepared(weights, means, precisions_cholesky, log_constant, kind.name, noise)
+
+
+def prepare_log_weights(
+    log_weights: Float64Array,
+    means: Float64Array,
+    precisions_cholesky: Float64Array,
+    covariance_type: str,
+) -> Prepared:
+    """Prepare an E-step with weights that are given by their logarithms, and need not sum to 1."""
+    prepared = prepare(np.ones(len(means)), means, precisions_cholesky, covariance_type)
+    base = int(np.argmax(log_weights))
+    constants = prepared.log_constant[:-1] + log_weights
+    common = prepared.log_constant[-1] + constants[base]
+    log_constant = np.append(constants - constants[base], common)
+    weights = np.exp(log_weights - log_weights[base])
+    return prepared._replace(
+        weights=weights / weights.sum(), log_constant=log_constant, log_weights=log_weights
+    )
 
 
 def mixture_of(

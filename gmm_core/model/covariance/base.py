@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from gmm_core.core.dispatch import check_status, maximization
 from gmm_core.core.types import CovarianceName, Float64Array, FloatArray, Indices
+from gmm_core.model.covariance.conjugate import Conjugate
 
 
 class CovarianceType(ABC):
@@ -25,6 +26,8 @@ class CovarianceType(ABC):
     name : {'full', 'tied', 'diag', 'spherical'}
     code : int
         The number of the E-step in the kernels; see `CovarianceType` in src/covariance.pxd.
+    conjugate : Conjugate
+        The distribution of the precisions in a variational mixture.
     m_step_code : int
         The number of the M-step, which is that of the E-step unless the type adds constraints.
     sklearn_name : {'full', 'tied', 'diag', 'spherical'}
@@ -44,6 +47,7 @@ class CovarianceType(ABC):
 
     name: CovarianceName
     code: int
+    conjugate: Conjugate
     inferred_by_shape = True
     n_features: int | None = None
     has_shape = True
@@ -133,6 +137,11 @@ class CovarianceType(ABC):
         if not least > 0:
             return f"must be positive{self.where_positive}, but the least is {least:.5g}"
         return ""
+
+    def log_det_of_factor(self, factor: Float64Array, n_features: int) -> Float64Array:
+        """Return log |U Uᵀ| of each component, or of the one that all share."""
+        logs: Float64Array = 2 * np.log(self.positive_entries(factor))
+        return logs.sum(axis=-1)  # type: ignore[no-any-return]
 
     # --- factors ----------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gmm_core.core.types import Float64Array, Indices
 from gmm_core.model.covariance.base import moves
+from gmm_core.model.covariance.conjugate import Gammas
 from gmm_core.model.covariance.variances import VarianceType
 
 
@@ -14,6 +15,7 @@ class Diag(VarianceType):
     """
 
     name = "diag"
+    conjugate = Gammas()
     code = 2
     has_orientation = False
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.model.covariance.base import moves
+from gmm_core.model.covariance.conjugate import Wisharts
 from gmm_core.model.covariance.matrices import MatrixType, packed_index
 
 
@@ -16,6 +17,7 @@ class Full(MatrixType):
     """
 
     name = "full"
+    conjugate = Wisharts()
     code = 0
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from gmm_core.core.types import Float64Array, Indices
 from gmm_core.model.covariance.base import moves
+from gmm_core.model.covariance.conjugate import OneGamma
 from gmm_core.model.covariance.variances import VarianceType
 
 
@@ -16,6 +17,7 @@ class Spherical(VarianceType):
     """
 
     name = "spherical"
+    conjugate = OneGamma()
     code = 3
     has_shape = has_orientation = False
 
@@ -33,6 +35,10 @@ class Spherical(VarianceType):
     ) -> Float64Array:
         between: Float64Array = np.einsum("kd,kd->k", first, moves(first, counts))
         return moments - between
+
+    def log_det_of_factor(self, factor: Float64Array, n_features: int) -> Float64Array:
+        logs: Float64Array = 2 * n_features * np.log(factor)
+        return logs
 
     def moments_of(
         self, weights: Float64Array, covariances: Float64Array, reg_covar: Float64Array

@@ -6,6 +6,7 @@ import numpy as np
 
 from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.model.covariance.base import moves
+from gmm_core.model.covariance.conjugate import OneWishart
 from gmm_core.model.covariance.matrices import MatrixType, packed_index
 
 
@@ -17,6 +18,7 @@ class Tied(MatrixType):
     """
 
     name = "tied"
+    conjugate = OneWishart()
     code = 1
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:

@@ -1,0 +1,649 @@
+"""The Bayesian mixture, with the names and the behaviour of scikit-learn's class."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gmm_core.core.errors import not_fitted_error
+from gmm_core.core.random import check_random_state
+from gmm_core.core.types import (
+    ConcentrationName,
+    CovarianceName,
+    Float64Array,
+    FloatArray,
+    Labels,
+    MissingName,
+    Names,
+    PosteriorName,
+    StartName,
+)
+from gmm_core.data.foreign import ForeignRows, check_rows
+from gmm_core.fit import run
+from gmm_core.fit.bayesian import fit_bayesian
+from gmm_core.fit.options import BayesianOptions, InitCallable, options_of
+from gmm_core.fit.restarts import Restart
+from gmm_core.fit.result import Attributes, set_attributes
+from gmm_core.infer import score
+from gmm_core.infer.draw import draw
+from gmm_core.infer.predictive import log_predictive
+from gmm_core.infer.score import FittedMixture
+from gmm_core.mixture import GaussianMixture
+from gmm_core.model.attributes import dtype_of, mixture_from
+from gmm_core.model.parameters import prepare
+from gmm_core.model.posterior import Posterior, assemble
+from gmm_core.sklearn_api import Estimator
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+
+# A component holds samples if their responsibilities sum to at least this.
+_HELD = 0.5
+
+
+class BayesianGaussianMixture(Estimator):
+    """A Gaussian mixture with a prior for its parameters, fitted by variational inference.
+
+    The posterior distribution of the parameters is approximated by a product of distributions of
+    the labels, of the weights, and of the mean and the precision of each component (Bishop 2006,
+    section 10.2; Blei & Jordan 2006). Components that the data do not need lose their samples, so
+    that `n_components` is an upper bound.
+
+    - The weights have a Dirichlet distribution, or are those of a Dirichlet process:
+      π_k = v_k Π_j<k (1 − v_j) with v_k ~ Beta(1, γ).
+    - Given its precision Λ_k, the mean of a component is N(m₀, (β₀ Λ_k)⁻¹).
+    - The precision has a Wishart distribution with ν₀ degrees of freedom and the mean ν₀ C₀⁻¹.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components K.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
+        See `GaussianMixture`.
+    tol : float, default=1e-3
+        The fit stops when the lower bound changes by less than `tol` in an iteration, in nats for
+        all samples.
+    reg_covar : float or array-like of shape (n_features,), default=1e-6
+        Regularisation that is added to the variances of the samples of each component, in squared
+        units of the data.
+    max_iter : int, default=100
+        Largest number of iterations.
+    n_init : int, default=1
+        Number of starts, of which the one with the largest lower bound is kept.
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'hierarchical'} or \
+callable, default='kmeans'
+        The method that finds a start; see `GaussianMixture`. 'k-means++' and 'random_from_data'
+        take samples, each of which is the only one of its component.
+    weight_concentration_prior_type : {'dirichlet_process', 'dirichlet_distribution'}, \
+default='dirichlet_process'
+        The prior of the weights. Each component has a stick v_k of its own, the last one too, as in
+        scikit-learn.
+    weight_concentration_prior : float or None, default=None
+        The concentration: γ of the Dirichlet process, or the parameter of the symmetric Dirichlet
+        distribution. The smaller it is, the fewer components have samples. None means
+        1 / n_components.
+    mean_precision_prior : float or None, default=None
+        β₀, the number of samples that the prior of the means counts as. None means 1.
+    mean_prior : array-like of shape (n_features,) or None, default=None
+        m₀. None means the mean of the data.
+    degrees_of_freedom_prior : float or None, default=None
+        ν₀, which is larger than n_features − 1. None means n_features.
+    covariance_prior : float, array-like or None, default=None
+        C₀, of shape (n_features, n_features) for 'full' and 'tied', (n_features,) for 'diag', and a
+        number for 'spherical'. None means the covariance of the data, its diagonal, or the mean of
+        its diagonal.
+    random_state : int, RandomState or None, default=None
+        Seed of the starts and of `sample`. None means NumPy's global generator.
+    warm_start : bool, default=False
+        If True and the model is fitted, `fit` continues with the present posterior.
+    verbose : int or bool, default=0
+        See `GaussianMixture`.
+    verbose_interval : int, default=10
+        See `GaussianMixture`.
+    n_threads : int or None, default=None
+        Number of threads; see `GaussianMixture`. Results are bit-identical for any number of them.
+    missing : {'error', 'marginalize'}, default='error'
+        The meaning of NaN in X. With 'marginalize', NaN is a value that is missing at random. Its
+        distribution, given the component and the observed values of the sample, is then a further
+        factor of the approximation. The prior that is taken from the data counts a missing value as
+        the mean of its feature.
+    init_size : int or None, default=None
+        Largest number of rows from which a start is found; see `GaussianMixture`.
+    posterior : {'scikit-learn', 'conjugate'}, default='scikit-learn'
+        With 'conjugate', the fit is exact coordinate ascent for the model above, in which 'tied' is
+        one shared precision, 'diag' a Gamma distribution of shape ν / 2 for the precision of each
+        feature, and 'spherical' one of shape ν n_features / 2. The lower bound never falls. With
+        'scikit-learn', the updates are those of scikit-learn's class. For 'full' they are the same.
+        For 'tied' it adds n / K to ν₀, and for 'diag' and 'spherical' it takes log-determinants
+        from the Wishart distribution of a full matrix, so that there is no model of which its bound
+        is one.
+
+    Attributes
+    ----------
+    weights_, means_ : ndarray
+        Expected weights (n_components,), scaled to sum to 1, and expected means
+        (n_components, n_features).
+    covariances_, precisions_, precisions_cholesky_ : ndarray
+        Inverses of the expected precisions, the expected precisions, and their factors, in the
+        shapes that `GaussianMixture` has them.
+    weight_concentration_ : ndarray of shape (n_components,), or tuple of two
+        Parameters of the Dirichlet distribution, or of the Beta distributions of the sticks.
+    mean_precision_ : ndarray of shape (n_components,)
+        β_k = β₀ + N_k.
+    degrees_of_freedom_ : ndarray of shape (n_components,), or a number for 'tied'
+        ν_k = ν₀ + N_k.
+    weight_concentration_prior_, mean_precision_prior_, mean_prior_, degrees_of_freedom_prior_, \
+covariance_prior_ : float or ndarray
+        The prior.
+    converged_ : bool
+        Whether the bound converged within `max_iter` iterations.
+    n_iter_ : int
+        Number of iterations of the start that was kept.
+    lower_bound_ : float
+        The lower bound after the last iteration, in nats. With ``posterior='conjugate'`` it is
+        `elbo_`; otherwise it is scikit-learn's, which leaves out constants.
+    lower_bounds_ : list of float
+        The bounds after all iterations.
+    elbo_ : float
+        The lower bound of log p(X) with all its constants, in nats, which can be compared between
+        numbers of components, covariance types and priors. For one component with a Dirichlet
+        distribution of the weights, it equals log p(X). With scikit-learn's updates, it is the
+        bound of the conjugate posterior that has the same parameters. For a Dirichlet process, it
+        has a stick for each component, the last one too.
+    restarts_ : list of Restart
+        Results of the starts; their `log_likelihood` is the lower bound.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,), object
+        Names of the features. The attribute exists only if X had column names.
+
+    References
+    ----------
+    C. M. Bishop, Pattern Recognition and Machine Learning (2006), section 10.2. D. M. Blei,
+    M. I. Jordan, Variational inference for Dirichlet process mixtures, Bayesian Analysis 1 (2006).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import BayesianGaussianMixture
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 2)) + np.repeat([[0, 0], [8, 0], [0, 8]], 100, axis=0)
+    >>> bgm = BayesianGaussianMixture(
+    ...     n_components=8, weight_concentration_prior=1e-3, max_iter=500, random_state=0
+    ... ).fit(X)
+    >>> bgm.n_components_
+    3
+    """
+
+    weights_: FloatArray
+    means_: FloatArray
+    covariances_: FloatArray
+    precisions_: FloatArray
+    precisions_cholesky_: FloatArray
+    weight_concentration_prior_: float
+    weight_concentration_: Any
+    mean_precision_prior_: float
+    mean_prior_: FloatArray
+    mean_precision_: FloatArray
+    degrees_of_freedom_prior_: float
+    degrees_of_freedom_: FloatArray
+    covariance_prior_: FloatArray
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+    elbo_: float
+    restarts_: list[Restart]
+    n_features_in_: int
+    feature_names_in_: Names
+
+    def __init__(
+        self,
+        *,
+        n_components: int = 1,
+        covariance_type: CovarianceName = "full",
+        tol: float = 1e-3,
+        reg_covar: float | npt.ArrayLike = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: StartName | InitCallable = "kmeans",
+        weight_concentration_prior_type: ConcentrationName = "dirichlet_process",
+        weight_concentration_prior: float | None = None,
+        mean_precision_prior: float | None = None,
+        mean_prior: npt.ArrayLike | None = None,
+        degrees_of_freedom_prior: float | None = None,
+        covariance_prior: float | npt.ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        n_threads: int | None = None,
+        missing: MissingName = "error",
+        init_size: int | None = None,
+        posterior: PosteriorName = "scikit-learn",
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weight_concentration_prior_type = weight_concentration_prior_type
+        self.weight_concentration_prior = weight_concentration_prior
+        self.mean_precision_prior = mean_precision_prior
+        self.mean_prior = mean_prior
+        self.degrees_of_freedom_prior = degrees_of_freedom_prior
+        self.covariance_prior = covariance_prior
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.n_threads = n_threads
+        self.missing = missing
+        self.init_size = init_size
+        self.posterior = posterior
+
+    # --- fitting ----------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: object = None, sample_weight: npt.ArrayLike | None = None) -> Self:
+        """Fit the posterior by variational inference, from `n_init` starts.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            See `GaussianMixture.fit`.
+        y : object, default=None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; None means a weight of 1 for each sample. A row of weight 2 is
+            treated as two equal rows, so the size of the weights matters.
+
+        Returns
+        -------
+        self : BayesianGaussianMixture
+            The fitted model.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument or a parameter of the constructor is invalid, or all starts fail. The
+            estimator is then unchanged.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the bound has not converged within `max_iter` iterations.
+
+        Examples
+        --------
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(n_components=2, random_state=0)
+        >>> bgm.fit([[0.0], [1.0], [8.0], [9.0]]).converged_
+        True
+        """
+        set_attributes(self, self._fit(X, sample_weight)[0])
+        return self
+
+    def fit_batches(self, batches: Any) -> Self:
+        """Fit the posterior to data that come in batches; batch sizes do not affect the result.
+
+        Parameters
+        ----------
+        batches : iterable, callable or dataset of pyarrow
+            See `GaussianMixture.fit_batches`.
+
+        Returns
+        -------
+        self : BayesianGaussianMixture
+            The fitted model, bit-identical to that of `fit` on all batches together.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As from `GaussianMixture.fit_batches`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> X = np.random.default_rng(0).normal(size=(300, 2))
+        >>> bgm = BayesianGaussianMixture(random_state=0).fit_batches([X[:100], X[100:]])
+        >>> bool((bgm.means_ == BayesianGaussianMixture(random_state=0).fit(X).means_).all())
+        True
+        """
+        options = self._options()
+        data, totals, names = run.pass_over_batches(options, batches, options.verbose)
+        set_attributes(self, fit_bayesian(options, *self._warm(), data, totals, names))
+        return self
+
+    def fit_predict(
+        self, X: Any, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> Labels:
+        """Fit the posterior, and return the component of each sample.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            See `fit`.
+        y : object, default=None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            See `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+            The labels that `predict` returns for X after the fit.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For the same reasons as in `fit`.
+
+        Examples
+        --------
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(n_components=2, random_state=0)
+        >>> labels = bgm.fit_predict([[0.0], [1.0], [8.0], [9.0]])
+        >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
+        True
+        """
+        attributes, rows = self._fit(X, sample_weight)
+        fitted = type(self)(**self.get_params())
+        set_attributes(fitted, attributes)
+        labels = score.labels(rows, fitted._model())
+        set_attributes(self, attributes)
+        return labels
+
+    def _fit(self, X: Any, sample_weight: Any) -> tuple[Attributes, FloatArray | ForeignRows]:
+        """Return the fitted attributes and the checked samples."""
+        options = self._options()
+        data, totals, names, rows = run.pass_over_array(options, X, sample_weight)
+        return fit_bayesian(options, *self._warm(), data, totals, names), rows
+
+    def _warm(self) -> tuple[Posterior | None, float]:
+        """Return the posterior that a warm start begins with, and its bound."""
+        if self.warm_start and "converged_" in vars(self):
+            return self._posterior(), self.lower_bound_
+        return None, -math.inf
+
+    # --- using a fitted mixture --------------------------------------------------------------
+
+    def predict(self, X: Any) -> Labels:
+        """Return the component with the largest responsibility for each sample.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+            Numbers of components, from 0.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ValueError, TypeError
+            If `fit` would not accept X, or X has other features than the training data.
+
+        Examples
+        --------
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(random_state=0).fit([[0.0], [1.0], [8.0]])
+        >>> bgm.predict([[1.0]]).tolist()
+        [0]
+        """
+        return score.labels(self._rows(X), self._model())
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Return the responsibilities r_nk ∝ exp(E log π_k + E log N(x_n | μ_k, Λ_k⁻¹)).
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_components)
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            For the same reasons as in `predict`.
+
+        Examples
+        --------
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(random_state=0).fit([[0.0], [1.0], [8.0]])
+        >>> bgm.predict_proba([[1.0]]).tolist()
+        [[1.0]]
+        """
+        return score.responsibilities(self._rows(X), self._model())
+
+    def score_samples(self, X: Any) -> FloatArray:
+        """Return log Σ_k exp(E log π_k + E log N(x | μ_k, Λ_k⁻¹)) of each sample, in nats.
+
+        This is what scikit-learn's class returns. It is not the logarithm of a density, as its
+        exponential integrates to less than 1; see `log_predictive`.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            For the same reasons as in `predict`.
+
+        Examples
+        --------
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(random_state=0).fit([[0.0], [1.0], [8.0]])
+        >>> bool((bgm.score_samples([[1.0]]) < bgm.log_predictive([[1.0]])).all())
+        True
+        """
+        return score.log_likelihood(self._rows(X), self._model())
+
+    def score(
+        self, X: Any, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """Return the weighted mean of `score_samples`.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            The samples.
+        y : object, default=None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; None means a weight of 1 for each sample.
+
+        Returns
+        -------
+        score : float
+            The mean in nats per sample.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            For the same reasons as in `predict`, and if `sample_weight` is invalid.
+
+        Examples
+        --------
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(random_state=0).fit([[0.0], [1.0], [8.0]])
+        >>> bgm.score([[1.0]]) > bgm.score([[99.0]])
+        True
+        """
+        return score.score(self._rows(X), self._model(), sample_weight).mean
+
+    def log_predictive(self, X: Any) -> Float64Array:
+        """Return the logarithm of the posterior predictive density of each sample.
+
+        It is the mean of the mixture's density over the posterior distribution of its parameters, a
+        mixture of Student's t distributions, and integrates to 1. For 'diag', a component is a
+        product of such distributions of the features. The weights are `weights_`. A posterior of
+        scikit-learn's updates is read as the conjugate one with the same parameters.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Samples without missing values.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,), float64
+            In nats.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            For the same reasons as in `predict`.
+
+        References
+        ----------
+        C. M. Bishop, Pattern Recognition and Machine Learning (2006), equation 10.81.
+
+        Examples
+        --------
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(random_state=0).fit([[0.0], [1.0], [8.0]])
+        >>> bgm.log_predictive([[1.0]]).shape
+        (1,)
+        """
+        return log_predictive(self._rows(X, allow_nan=False), self._posterior())
+
+    def sample(self, n_samples: int = 1) -> tuple[FloatArray, Labels]:
+        """Draw samples from the mixture of `weights_`, `means_` and `covariances_`.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of samples.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            The samples, in random order.
+        y : ndarray of shape (n_samples,), int64
+            The component that each sample was drawn from.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError, OverflowError
+            As from `GaussianMixture.sample`.
+
+        Examples
+        --------
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(random_state=0).fit([[0.0], [1.0], [8.0]])
+        >>> X, y = bgm.sample(5)
+        >>> X.shape, y.shape
+        ((5, 1), (5,))
+        """
+        mixture = self._posterior().mixture
+        plain = prepare(mixture.weights, mixture.means, mixture.prepared.precisions_cholesky,
+                        mixture.covariance_type)  # fmt: skip
+        X, labels = draw(plain, n_samples, check_random_state(self.random_state))
+        return X.astype(dtype_of(self.means_), copy=False), labels
+
+    # --- other forms ------------------------------------------------------------------------
+
+    @property
+    def n_components_(self) -> int:
+        """Number of components that hold samples: those with N_k of at least ½."""
+        return int(np.count_nonzero(self._counts() >= _HELD))
+
+    def to_gaussian_mixture(self) -> GaussianMixture:
+        """Return the mixture of the expected parameters, without the empty components.
+
+        Returns
+        -------
+        model : GaussianMixture
+            A fitted model of `n_components_` components, with the weights scaled to sum to 1.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+
+        Examples
+        --------
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(n_components=2, random_state=0)
+        >>> gm = bgm.fit([[0.0], [1.0], [8.0], [9.0]]).to_gaussian_mixture()
+        >>> sorted(gm.means_.round(1).ravel().tolist())
+        [0.8, 8.2]
+        """
+        held = self._counts() >= _HELD
+        mixture = self._posterior().mixture
+        weights = mixture.weights[held]
+        return GaussianMixture.from_parameters(
+            weights / weights.sum(), self.means_[held],
+            covariances=mixture.kind.take(mixture.covariances, np.flatnonzero(held)),
+            covariance_type=self.covariance_type, n_threads=self.n_threads, missing=self.missing,
+        )  # fmt: skip
+
+    def _counts(self) -> Float64Array:
+        """Return the counts N_k."""
+        return self._posterior().mean_precision - self.mean_precision_prior_
+
+    # --- checks that the methods make -------------------------------------------------------
+
+    def _options(self) -> BayesianOptions:
+        """Check the parameters of the constructor, and return them."""
+        return options_of(self, BayesianOptions)
+
+    def _posterior(self) -> Posterior:
+        """Return the fitted attributes as they are now."""
+        if "means_" not in vars(self) or "weights_" not in vars(self):
+            raise not_fitted_error(type(self).__name__)
+        mixture = mixture_from(vars(self), self.covariance_type, self.n_threads)
+        concentration = np.asarray(self.weight_concentration_, np.float64)
+        return assemble(
+            concentration, np.asarray(self.mean_precision_, np.float64),
+            np.asarray(self.degrees_of_freedom_, np.float64), mixture.means, mixture.covariances,
+            mixture.prepared.precisions_cholesky, self.covariance_type,
+            self.posterior == "conjugate",
+        )  # fmt: skip
+
+    def _model(self) -> FittedMixture:
+        """Return the E-step of the fitted posterior with the options of this estimator."""
+        prepared = self._posterior().mixture.prepared
+        return FittedMixture(prepared, self.missing == "marginalize", self.n_threads)
+
+    def _rows(self, X: Any, allow_nan: bool = True) -> FloatArray | ForeignRows:
+        """Check the samples of a method against the fitted features, and return them."""
+        attributes = vars(self)
+        if "means_" not in attributes:
+            raise not_fitted_error(type(self).__name__)
+        dtype = dtype_of(self.means_)
+        rows, _ = check_rows(
+            X,
+            dtype=None if dtype == np.float32 else dtype,
+            n_features=self.means_.shape[1],
+            feature_names=attributes.get("feature_names_in_"),
+            allow_nan=allow_nan and self.missing == "marginalize",
+            once=True,
+        )
+        return rows
+
+    def __sklearn_tags__(self) -> Tags:
+        """Describe the estimator to scikit-learn, including whether it accepts NaN."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "marginalize"
+        return tags

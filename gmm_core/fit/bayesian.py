@@ -1,0 +1,211 @@
+"""A fit of a Bayesian mixture from beginning to end; `run.py` does the same for a mixture."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from gmm_core.core.errors import convergence_warning_class
+from gmm_core.core.random import check_random_state
+from gmm_core.core.threads import effective_n_threads
+from gmm_core.core.types import Float64Array, Names
+from gmm_core.core.warn import warn
+from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.conversion import as_float_array
+from gmm_core.data.missing import MissingPass
+from gmm_core.data.parameter_validation import check_reg_covar
+from gmm_core.data.passes import Pass
+from gmm_core.data.subset import Totals
+from gmm_core.fit.clusters import Clusters
+from gmm_core.fit.loop import Fit
+from gmm_core.fit.options import BayesianOptions
+from gmm_core.fit.restarts import Begun, Schedule, best_of_starts
+from gmm_core.fit.result import Attributes
+from gmm_core.fit.starts import find, rows_of_start
+from gmm_core.fit.variational import (
+    Inferred,
+    evidence_lower_bound,
+    moments_of,
+    scaled,
+    variational_inference,
+)
+from gmm_core.model.attributes import arrays_of
+from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.covariance.base import check_shape_and_values
+from gmm_core.model.covariance.conjugate import PrecisionPrior
+from gmm_core.model.posterior import Moments, Posterior, Prior, update
+from gmm_core.model.statistics import Statistics
+
+
+def fit_bayesian(
+    options: BayesianOptions,
+    warm: Posterior | None,
+    previous: float,
+    data: Pass,
+    totals: Totals,
+    names: Names | None,
+) -> Attributes:
+    """Fit a Bayesian mixture to the data of a pass, and return the fitted attributes.
+
+    Parameters
+    ----------
+    options : BayesianOptions
+    warm : Posterior or None
+        The posterior that a warm start begins with.
+    previous : float
+        The bound that the first iteration is compared with.
+    data : Pass
+    totals : Totals
+        The totals of the data, with the weights as the user gave them.
+    names : ndarray of object, or None
+        Names of the features.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is invalid, or all starts fail.
+    """
+    K, D, conjugate = options.n_components, data.n_features, options.posterior == "conjugate"
+    reg_covar = np.full(D, check_reg_covar(options.reg_covar, D), np.float64)
+    random_state = check_random_state(options.random_state)
+    # The pass has weights of at most 1, but here their size matters.
+    unit = 2.0**totals.exponent if totals.weighted else 1.0
+    size = rows_of_start(options.init_size, options.init_params, K, D)
+    subset_seed = random_state.randint(2**31) if totals.n_present > size else None
+
+    @functools.cache
+    def rows_for_start() -> tuple[ArrayPass, float | Float64Array]:
+        X, weight, lacking = data.rows_for_start(totals, size, subset_seed)
+        return ArrayPass(X, weight, K, options.covariance_type, data.n_threads), lacking
+
+    prior = _prior(options, data, unit, rows_for_start)
+    clusters = Clusters()
+
+    def start() -> Begun[Inferred]:
+        if warm is not None:
+            nothing = Moments(np.zeros(K), warm.mixture.means, warm.covariances)
+            return Begun(Inferred(warm, nothing, np.nan, np.nan), [])
+        rows, lacking = rows_for_start()
+        found = find(rows, options.init_params, random_state, clusters)
+        if found.statistics is None:  # each mean is a sample, and the only one of its component
+            means = found.data.X[found.rows].astype(np.float64)
+            kind = COVARIANCE_TYPES[options.covariance_type]
+            moments = Moments(np.ones(K), means, np.zeros(kind.shape(K, D)))
+        else:
+            about_means = found.statistics(found.statistics(found.origins).means)
+            share = totals.total / about_means.weight  # the rows stand for all samples
+            moments = moments_of(scaled(about_means, share), data.n_threads)
+        posterior = update(
+            moments, prior, reg_covar + lacking, options.covariance_type, conjugate
+        )
+        return Begun(Inferred(posterior, moments, np.nan, np.nan), [])
+
+    schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
+    best, restarts = best_of_starts(
+        variational_inference(data, prior, reg_covar, conjugate, unit), start,
+        options.n_init if warm is None else 1, schedule, previous,
+    )  # fmt: skip
+    if not best.converged and options.max_iter > 0:
+        warn(
+            "Best performing initialization did not converge. Try different init parameters, "
+            "or increase max_iter, tol, or check for degenerate data.",
+            convergence_warning_class(),
+        )
+    attributes = _attributes_of(
+        best, prior, data.dtype, names, effective_n_threads(options.n_threads)
+    )
+    return {**attributes, "restarts_": restarts}
+
+
+def _attributes_of(
+    fit: Fit[Inferred],
+    prior: Prior,
+    dtype: np.dtype[Any],
+    names: Names | None,
+    n_threads: int,
+) -> Attributes:
+    posterior, moments, entropy, _ = fit.parameters
+    concentration: Any = posterior.weight_concentration.astype(dtype)
+    if prior.process:
+        concentration = tuple(concentration)
+    degrees = posterior.degrees_of_freedom.astype(dtype)
+    return {
+        **arrays_of(posterior.mixture, dtype, n_threads),
+        "weight_concentration_prior_": prior.weight_concentration,
+        "weight_concentration_": concentration,
+        "mean_precision_prior_": prior.mean_precision,
+        "mean_prior_": prior.mean.astype(dtype),
+        "mean_precision_": posterior.mean_precision.astype(dtype),
+        "degrees_of_freedom_prior_": prior.precision.degrees_of_freedom,
+        "degrees_of_freedom_": degrees if degrees.ndim else degrees[()],
+        "covariance_prior_": prior.precision.covariance.astype(dtype)[()],
+        "converged_": fit.converged,
+        "n_iter_": len(fit.lower_bounds),
+        "lower_bound_": fit.lower_bound,
+        "lower_bounds_": fit.lower_bounds,
+        "elbo_": evidence_lower_bound(moments, entropy, posterior, prior),
+        "n_features_in_": posterior.mixture.means.shape[1],
+        "feature_names_in_": names,
+    }
+
+
+# --- the prior ----------------------------------------------------------------------------------
+
+
+def _prior(options: BayesianOptions, data: Pass, unit: float, rows_for_start: Any) -> Prior:
+    """Check the parameters of the prior, and take the others from the data."""
+    K, D = options.n_components, data.n_features
+    kind = COVARIANCE_TYPES[options.covariance_type]
+    precision = kind.conjugate
+    concentration, mean_precision = options.weight_concentration_prior, options.mean_precision_prior
+    mean = None
+    if options.mean_prior is not None:
+        mean = as_float_array(options.mean_prior, "mean_prior").astype(np.float64)
+        check_shape_and_values(mean, (D,), "means")
+    degrees = D if options.degrees_of_freedom_prior is None else options.degrees_of_freedom_prior
+    if not degrees > D - 1:
+        raise ValueError(
+            f"The parameter 'degrees_of_freedom_prior' should be greater than {D - 1}, but got "
+            f"{degrees:.3f}."
+        )
+    covariance: Float64Array | None = None
+    if options.covariance_prior is not None:
+        covariance = np.asarray(
+            as_float_array(options.covariance_prior, "covariance_prior"), np.float64
+        )
+        noun = f"{options.covariance_type} covariance_prior"
+        check_shape_and_values(covariance, precision.prior_shape(D), noun)
+        kind.check_definite(covariance, noun.removeprefix(f"{kind.name} "))
+    if mean is None or covariance is None:
+        of_data = _moments_of_all(data, unit, rows_for_start)
+        mean = of_data.means[0] if mean is None else mean
+        if covariance is None:
+            n = float(of_data.counts[0])
+            covariance = precision.prior_of(n / (n - 1) * of_data.covariances[0])
+    log_det = 0.0
+    if covariance.ndim == 2:
+        try:
+            factor = kind.factor_covariances(covariance, D)
+            log_det = -float(kind.log_det_of_factor(factor, D))
+        except ValueError:  # the covariance of the data is singular, and the prior improper
+            log_det = -np.inf
+    return Prior(
+        options.weight_concentration_prior_type == "dirichlet_process",
+        1.0 / K if concentration is None else float(concentration),
+        1.0 if mean_precision is None else float(mean_precision),
+        mean, PrecisionPrior(float(degrees), covariance, log_det),
+    )  # fmt: skip
+
+
+def _moments_of_all(data: Pass, unit: float, rows_for_start: Any) -> Moments:
+    """Return count, mean and covariance of all samples, whatever the covariance type is."""
+    lacking: float | Float64Array = 0.0
+    if isinstance(data, MissingPass):  # missing values count as the means of their features
+        data, lacking = rows_for_start()
+    origin = np.zeros((1, data.n_features))
+    first: Statistics = data.scatter(origin)
+    moments = moments_of(scaled(data.scatter(first.means), unit), data.n_threads)
+    extra = np.diag(np.full(data.n_features, lacking))
+    return moments._replace(covariances=moments.covariances + extra)
