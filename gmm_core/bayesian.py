@@ -69,7 +69,8 @@ class BayesianGaussianMixture(Estimator):
         all samples.
     reg_covar : float or array-like of shape (n_features,), default=1e-6
         Regularisation that is added to the variances of the samples of each component, in squared
-        units of the data.
+        units of the data. It is not part of the model, so that the lower bound may fall by a little
+        in an iteration.
     max_iter : int, default=100
         Largest number of iterations.
     n_init : int, default=1
@@ -116,11 +117,11 @@ default='dirichlet_process'
     posterior : {'scikit-learn', 'conjugate'}, default='scikit-learn'
         With 'conjugate', the fit is exact coordinate ascent for the model above, in which 'tied' is
         one shared precision, 'diag' a Gamma distribution of shape ν / 2 for the precision of each
-        feature, and 'spherical' one of shape ν n_features / 2. The lower bound never falls. With
-        'scikit-learn', the updates are those of scikit-learn's class. For 'full' they are the same.
-        For 'tied' it adds n / K to ν₀, and for 'diag' and 'spherical' it takes log-determinants
-        from the Wishart distribution of a full matrix, so that there is no model of which its bound
-        is one.
+        feature, and 'spherical' one of shape ν n_features / 2. If `reg_covar` is 0, the lower bound
+        never falls. With 'scikit-learn', the updates are those of scikit-learn's class. For 'full'
+        they are the same. For 'tied' it adds n / K to ν₀, and for 'diag' and 'spherical' it takes
+        log-determinants from the Wishart distribution of a full matrix, so that there is no model
+        of which its bound is one.
 
     Attributes
     ----------
@@ -153,7 +154,8 @@ covariance_prior_ : float or ndarray
         numbers of components, covariance types and priors. For one component with a Dirichlet
         distribution of the weights, it equals log p(X). With scikit-learn's updates, it is the
         bound of the conjugate posterior that has the same parameters. For a Dirichlet process, it
-        has a stick for each component, the last one too.
+        has a stick for each component, the last one too. If the prior is the covariance of the data
+        and that is singular, it is −inf.
     restarts_ : list of Restart
         Results of the starts; their `log_likelihood` is the lower bound.
     n_features_in_ : int

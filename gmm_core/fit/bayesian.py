@@ -33,7 +33,7 @@ from gmm_core.fit.variational import (
 )
 from gmm_core.model.attributes import arrays_of
 from gmm_core.model.covariance import COVARIANCE_TYPES
-from gmm_core.model.covariance.base import check_shape_and_values
+from gmm_core.model.covariance.base import check_shape, check_shape_and_values, check_values
 from gmm_core.model.covariance.conjugate import PrecisionPrior
 from gmm_core.model.posterior import Moments, Posterior, Prior, update
 from gmm_core.model.statistics import Statistics
@@ -163,7 +163,8 @@ def _prior(options: BayesianOptions, data: Pass, unit: float, rows_for_start: An
     mean = None
     if options.mean_prior is not None:
         mean = as_float_array(options.mean_prior, "mean_prior").astype(np.float64)
-        check_shape_and_values(mean, (D,), "means")
+        check_shape(mean, (D,), "means")
+        check_values(mean, "mean_prior")
     degrees = D if options.degrees_of_freedom_prior is None else options.degrees_of_freedom_prior
     if not degrees > D - 1:
         raise ValueError(
@@ -184,13 +185,17 @@ def _prior(options: BayesianOptions, data: Pass, unit: float, rows_for_start: An
         if covariance is None:
             n = float(of_data.counts[0])
             covariance = precision.prior_of(n / (n - 1) * of_data.covariances[0])
-    log_det = 0.0
-    if covariance.ndim == 2:
-        try:
-            factor = kind.factor_covariances(covariance, D)
-            log_det = -float(kind.log_det_of_factor(factor, D))
-        except ValueError:  # the covariance of the data is singular, and the prior improper
-            log_det = -np.inf
+    try:
+        factor = kind.factor_covariances(covariance.reshape(kind.shape(1, D)), D)
+        log_det = -float(kind.log_det_of_factor(factor, D).sum())
+    except ValueError:  # the covariance of the data is singular, and the prior improper
+        if options.posterior == "conjugate":
+            raise ValueError(
+                "The covariance of the data is singular, for example because a feature is "
+                "constant. With posterior='conjugate', covariance_prior has to be given then, as "
+                "it would be this covariance."
+            ) from None
+        log_det = -np.inf
     return Prior(
         options.weight_concentration_prior_type == "dirichlet_process",
         1.0 / K if concentration is None else float(concentration),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gmm_core.core.errors import IllDefinedCovarianceError
 from gmm_core.core.special import digamma, log_gamma, multivariate_log_gamma
 from gmm_core.core.types import Float64Array
 from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType
@@ -117,7 +118,7 @@ def update(
 
     Raises
     ------
-    ValueError
+    IllDefinedCovarianceError
         If a covariance is not positive definite.
     """
     kind = COVARIANCE_TYPES[covariance_type]
@@ -135,7 +136,12 @@ def update(
         scatter, n = scatter / K, n / K
     degrees = prior.precision.degrees_of_freedom + n
     covariances = precision.divided(prior.precision.covariance + scatter, degrees)
-    factor = kind.factor_covariances(covariances, D)
+    try:
+        factor = kind.factor_covariances(covariances, D)
+    except ValueError as error:
+        raise IllDefinedCovarianceError(
+            f"{error}. Increase reg_covar, give a covariance_prior, or scale the data."
+        ) from None
     return assemble(
         _concentration(counts, prior), mean_precision, degrees, means, covariances, factor,
         covariance_type, conjugate,

@@ -1,11 +1,14 @@
-"""Tests that an iteration lowers the log-likelihood by no more than rounding, on hard data."""
+"""Tests that an iteration lowers the objective by no more than rounding, on hard data.
+
+The objective is the log-likelihood, or the evidence lower bound of a Bayesian mixture.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from gmm_core import GaussianMixture, reference
+from gmm_core import BayesianGaussianMixture, GaussianMixture, reference
 
 EPS = np.finfo(np.float64).eps
 
@@ -95,3 +98,41 @@ def test_log_likelihood_never_falls(name, covariance_type, weighted):
     falls = np.maximum(bounds[:-1] - bounds[1:], 0)
     assert falls.max() <= 2 * error, (falls.argmax(), falls.max(), error)
     assert bounds[-1] >= bounds[0]
+
+
+def condition_of(model):
+    """Return Σ_k N_k cond(Σ_k) / Σ_k N_k, or 0 for types without matrices."""
+    counts = model.mean_precision_ - model.mean_precision_prior_
+    kind = reference.COVARIANCE_TYPES[model.covariance_type]
+    factors = kind.per_component(model.precisions_cholesky_, len(counts))
+    conditions = [np.linalg.cond(f) ** 2 if np.ndim(f) == 2 else 0.0 for f in factors]
+    return np.average(conditions, weights=counts)
+
+
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("prior_type", ["dirichlet_process", "dirichlet_distribution"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", HARD)
+def test_bound_of_conjugate_posterior_never_falls(name, weighted, prior_type, covariance_type):
+    """The bound is a sum over samples, and its error that of the log-likelihood but for one term.
+
+    It has tr(Λ S) / 2, where Λ are the precisions of the E-step and S = Σ r (x − m)(x − m)ᵀ. An error
+    of eps in the entries of S has the effect eps Σ_ij |Λ_ij S_ij|, which is about N D eps cond(Λ).
+    """
+    X, K = HARD[name]
+    random_state = np.random.RandomState(0)
+    weight = random_state.exponential(size=len(X)) if weighted else np.ones(len(X))
+    labels = random_state.randint(K, size=len(X))
+    model = BayesianGaussianMixture(
+        n_components=K, covariance_type=covariance_type, reg_covar=0, tol=0, max_iter=150,
+        weight_concentration_prior_type=prior_type, posterior="conjugate",
+        init_params=lambda *_: labels,
+    ).fit(X, sample_weight=weight)
+    bounds = np.array(model.lower_bounds_)
+    assert np.isfinite(bounds).all() and model.elbo_ == bounds[-1]
+    error = rounding_error(model, X) + X.shape[1] * EPS * condition_of(model)
+    assert error < 2e-3  # a larger bound would mean nothing
+    falls = np.maximum(bounds[:-1] - bounds[1:], 0)
+    assert falls.max() <= 2 * weight.sum() * error, (falls.argmax(), falls.max(), error)
+    assert bounds[-1] > bounds[0]

@@ -477,10 +477,20 @@ class CovarianceType(ABC):
 
 def check_shape_and_values(array: Float64Array, shape: tuple[int, ...], name: str) -> None:
     """Raise ValueError if the shape is wrong or a value is not finite; the message has the name."""
+    check_shape(array, shape, name)
+    check_values(array, name)
+
+
+def check_shape(array: Float64Array, shape: tuple[int, ...], name: str) -> None:
+    """Raise ValueError if the shape is wrong."""
     if array.shape != shape:
         raise ValueError(
             f"The parameter '{name}' should have the shape of {shape}, but got {array.shape}"
         )
+
+
+def check_values(array: Float64Array, name: str) -> None:
+    """Raise ValueError if a value is not finite."""
     if not np.isfinite(array).all():
         what = "NaN" if np.isnan(array).any() else "infinity"
         raise ValueError(f"The parameter '{name}' must be finite, but contains {what}")

@@ -38,7 +38,7 @@ class PrecisionPrior(NamedTuple):
     covariance : ndarray
         The inverse of the mean of the precision, times the degrees of freedom.
     log_det : float
-        The logarithm of its determinant if it is a matrix, else 0.
+        The logarithm of its determinant; −inf if it is singular, so that the prior is improper.
     """
 
     degrees_of_freedom: float
@@ -342,9 +342,11 @@ def _gamma_divergence(
     """Return the summed divergence of Gamma distributions from Gamma(prior_shape, prior_rate)."""
     log_rate = np.log(shape) - np.log(mean)
     expected_log = digamma(shape) - log_rate
+    with np.errstate(divide="ignore"):  # the rate is 0 if the prior is improper
+        log_prior_rate = np.log(prior_rate)
     per_one = (
         (shape * log_rate - log_gamma(shape) + (shape - 1) * expected_log - shape)
-        - (prior_shape * np.log(prior_rate) - log_gamma(np.float64(prior_shape)))
+        - (prior_shape * log_prior_rate - log_gamma(np.float64(prior_shape)))
         - (prior_shape - 1) * expected_log + prior_rate * mean
     )  # fmt: skip
     return float(per_one.sum())

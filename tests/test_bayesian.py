@@ -1,0 +1,515 @@
+"""Tests of the Bayesian mixture: reference values, scikit-learn's class beside ours, priors, hard data.
+
+`model/test_posterior.py` tests the bounds and the predictive density.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris, load_wine
+from sklearn.mixture import BayesianGaussianMixture as SklearnBayesian
+
+from gmm_core import BayesianGaussianMixture, GaussianMixture, IllDefinedCovarianceError
+
+VALUES = Path(__file__).parent / "values"
+with zipfile.ZipFile(VALUES / "bayes.zip") as archive:
+    REFERENCE = [json.loads(archive.read(name)) for name in ("small_K3.json", "faithful_K4.json")]
+FAITHFUL = np.loadtxt(VALUES / "mclust" / "faithful.csv", delimiter=",", skiprows=1)
+
+TYPES = ["full", "tied", "diag", "spherical"]
+PRIOR_TYPES = ["dirichlet_process", "dirichlet_distribution"]
+PARAMETERS = [
+    "weight_concentration_", "mean_precision_", "means_", "degrees_of_freedom_", "covariances_",
+    "weights_", "precisions_", "precisions_cholesky_",
+]
+# Relative to the largest entry; what rounding becomes in 50 or 200 iterations is much smaller.
+TOLERANCE = 1e-8
+ignore_no_convergence = pytest.mark.filterwarnings("ignore:Best performing initialization did not")
+all_types = pytest.mark.parametrize("covariance_type", TYPES)
+both_priors = pytest.mark.parametrize("prior_type", PRIOR_TYPES)
+both_posteriors = pytest.mark.parametrize("posterior", ["scikit-learn", "conjugate"])
+
+
+class FromResponsibilities(SklearnBayesian):
+    """scikit-learn's class with a start of given responsibilities.
+
+    If these are of single samples, scikit-learn's tied covariance has squares of all samples about
+    0, and ours none.
+    """
+
+    def _initialize_parameters(self, X, random_state, xp=None):
+        r = self.responsibilities
+        if self.covariance_type == "tied" and r.sum() == self.n_components < len(X):
+            self._estimate_weights(r.sum(axis=0))
+            self._estimate_means(r.sum(axis=0), r.T @ X)
+            self._estimate_precisions(r.sum(axis=0), r.T @ X, self.reg_covar * np.eye(X.shape[1]))
+        else:
+            self._initialize(X, r)
+
+
+def theirs(responsibilities, **params):
+    model = FromResponsibilities(**params)
+    model.responsibilities = responsibilities
+    return model
+
+
+def one_hot(labels, n_components):
+    return np.eye(n_components)[labels]
+
+
+def assert_same(got, truth, rtol=TOLERANCE):
+    got, truth = np.asarray(got, float), np.asarray(truth, float)
+    np.testing.assert_allclose(got, truth, rtol=0, atol=rtol * abs(truth).max())
+
+
+# --- reference values -------------------------------------------------------------------------
+
+CASES = [
+    pytest.param(data, case, id="-".join(
+        [data["dataset"], case["weight_concentration_prior_type"], case["covariance_type"]]
+    ))
+    for data in REFERENCE for case in data["cases"]
+]  # fmt: skip
+
+
+def fit_case(data, case, n_iter, posterior):
+    responsibilities = one_hot(data["labels"], data["K"])
+    return BayesianGaussianMixture(
+        n_components=data["K"], covariance_type=case["covariance_type"], reg_covar=0, tol=0,
+        weight_concentration_prior_type=case["weight_concentration_prior_type"], max_iter=n_iter,
+        init_params=lambda X, K, random_state: responsibilities, posterior=posterior,
+        **data["priors"],
+    ).fit(data["X"])  # fmt: skip
+
+
+@ignore_no_convergence
+@pytest.mark.parametrize(("data", "case"), CASES)
+@both_posteriors
+@pytest.mark.parametrize("n_iter", [0, 1, 5, 50])
+def test_parameters_and_bounds_of_reference(data, case, posterior, n_iter):
+    model = fit_case(data, case, n_iter, posterior)
+    truth = case["sklearn" if posterior == "scikit-learn" else "exact"][str(n_iter)]
+    for name in PARAMETERS[:6]:
+        assert_same(getattr(model, name), truth[name[:-1]])
+    if n_iter == 0:
+        return
+    if posterior == "scikit-learn":
+        assert model.lower_bound_ == pytest.approx(truth["lower_bound_"], rel=TOLERANCE)
+        np.testing.assert_allclose(model.lower_bounds_, truth["lower_bounds_"], rtol=TOLERANCE)
+        if case["covariance_type"] == "full":  # the posteriors are the same
+            constant = case["constant_that_lower_bound_leaves_out"]
+            assert model.elbo_ == pytest.approx(model.lower_bound_ + constant, rel=TOLERANCE)
+    else:
+        assert model.lower_bound_ == model.elbo_
+        assert model.elbo_ == pytest.approx(truth["elbo"], rel=TOLERANCE)
+        bounds = case["exact"]["elbos_0_to_50"][1 : n_iter + 1]
+        np.testing.assert_allclose(model.lower_bounds_, bounds, rtol=TOLERANCE)
+
+
+# --- beside scikit-learn ----------------------------------------------------------------------
+
+
+def simulated():
+    rng = np.random.default_rng(3)
+    roots = rng.normal(size=(3, 4, 4))
+    labels = rng.integers(3, size=400)
+    noise = np.einsum("nij,nj->ni", roots[labels], rng.normal(size=(400, 4)))
+    return 3 * rng.normal(size=(3, 4))[labels] + noise
+
+
+DATA = {
+    "iris": (load_iris().data, 5),
+    "wine": (load_wine().data, 4),
+    "faithful": (FAITHFUL, 6),
+    "simulated": (simulated(), 5),
+}
+
+
+def assert_follows(model, other):
+    """Assert that two fits have the same iterates, bounds and parameters."""
+    assert model.n_iter_ == other.n_iter_
+    assert model.converged_ == other.converged_
+    # for 'tied', scikit-learn's bounds are arrays of one number
+    bounds = np.ravel(other.lower_bounds_)
+    np.testing.assert_allclose(model.lower_bounds_, bounds, rtol=TOLERANCE)
+    assert model.lower_bound_ == pytest.approx(np.squeeze(other.lower_bound_), rel=TOLERANCE)
+    for name in PARAMETERS:
+        assert_same(getattr(model, name), getattr(other, name))
+    for name in ("weight_concentration", "mean_precision", "mean", "degrees_of_freedom", "covariance"):
+        prior = f"{name}_prior_"
+        assert_same(getattr(model, prior), getattr(other, prior), rtol=1e-13)
+        assert np.shape(getattr(model, prior)) == np.shape(getattr(other, prior))
+
+
+@ignore_no_convergence
+@pytest.mark.parametrize("name", DATA)
+@all_types
+@both_priors
+@pytest.mark.parametrize("start", ["labels", "responsibilities", "random_from_data", "k-means++"])
+def test_follows_sklearn_iterate_by_iterate(name, covariance_type, prior_type, start):
+    X, K = DATA[name]
+    params = {
+        "n_components": K, "covariance_type": covariance_type, "max_iter": 60, "random_state": 0,
+        "weight_concentration_prior_type": prior_type,
+    }
+    given = start
+    if start == "labels":
+        labels = GaussianMixture(K, max_iter=0, random_state=0).fit(X).predict(X)
+        responsibilities = one_hot(labels, K)
+    elif start == "responsibilities":
+        responsibilities = np.random.default_rng(0).dirichlet(np.ones(K), size=len(X))
+    else:  # the samples that our start has drawn; the mean of each component is on a line to one
+        begun = BayesianGaussianMixture(**params | {"max_iter": 0}, init_params=start).fit(X)
+        drawn = 2 * begun.means_ - begun.mean_prior_
+        rows = np.argmin(((X - drawn[:, None]) ** 2).sum(axis=2), axis=1)
+        responsibilities = one_hot(rows, len(X)).T
+    if start in ("labels", "responsibilities"):
+        given = lambda X, K, random_state: labels if start == "labels" else responsibilities  # noqa: E731
+    model = BayesianGaussianMixture(**params, init_params=given).fit(X)
+    other = theirs(responsibilities, **params).fit(X)
+    assert_follows(model, other)
+    np.testing.assert_array_equal(model.predict(X), other.predict(X))
+    # log-densities have errors of eps · cond(Σ), and those of the parameters
+    np.testing.assert_allclose(model.score_samples(X), other.score_samples(X), rtol=1e-7)
+    np.testing.assert_allclose(model.predict_proba(X), other.predict_proba(X), atol=1e-7)
+    assert model.score(X) == pytest.approx(other.score(X), rel=1e-7)
+
+
+@all_types
+@both_priors
+def test_follows_sklearn_with_priors_of_the_user(covariance_type, prior_type):
+    X, K = DATA["simulated"]
+    covariance = {"full": np.cov(X.T), "tied": np.cov(X.T), "diag": X.var(axis=0), "spherical": 2.5}
+    params = {
+        "n_components": K, "covariance_type": covariance_type, "reg_covar": 0.01,
+        "weight_concentration_prior_type": prior_type, "weight_concentration_prior": 3.0,
+        "mean_precision_prior": 0.2, "mean_prior": [1.0, -2.0, 0.0, 5.0], "max_iter": 500,
+        "degrees_of_freedom_prior": 7.5, "covariance_prior": covariance[covariance_type],
+    }
+    responsibilities = np.random.default_rng(1).dirichlet(np.ones(K), size=len(X))
+    model = BayesianGaussianMixture(**params, init_params=lambda *_: responsibilities).fit(X)
+    assert model.converged_
+    assert_follows(model, theirs(responsibilities, **params).fit(X))
+
+
+@all_types
+def test_one_component_needs_no_start(covariance_type):
+    X = DATA["iris"][0]
+    params = {"covariance_type": covariance_type, "random_state": 0}
+    assert_follows(BayesianGaussianMixture(**params).fit(X), SklearnBayesian(**params).fit(X))
+
+
+def test_constructor_has_sklearns_parameters_and_defaults():
+    ours, others = BayesianGaussianMixture().get_params(), SklearnBayesian().get_params()
+    assert {name: ours[name] for name in others} == others
+    assert not hasattr(BayesianGaussianMixture, "bic")
+    assert not hasattr(BayesianGaussianMixture, "aic")
+
+
+@ignore_no_convergence
+def test_warm_start_continues_as_sklearn_does():
+    X, K = DATA["faithful"]
+    responsibilities = np.random.default_rng(0).dirichlet(np.ones(K), size=len(X))
+    params = {"n_components": K, "max_iter": 3, "warm_start": True}
+    model = BayesianGaussianMixture(**params, init_params=lambda *_: responsibilities)
+    other = theirs(responsibilities, **params)
+    for _ in range(3):
+        assert_follows(model.fit(X), other.fit(X))
+
+
+# --- the prior --------------------------------------------------------------------------------
+
+X2 = np.random.default_rng(0).normal(size=(40, 2)) + 3 * np.repeat([[0, 1], [1, 0]], 20, axis=0)
+NOT_DEFINITE = [[1.0, 2.0], [2.0, 1.0]]
+NOT_SYMMETRIC = [[1.0, 0.5], [0.0, 1.0]]
+# Parameters, and whether scikit-learn refuses them with the same words, apart from what ours adds.
+REFUSED = [
+    ({"weight_concentration_prior": 0.0}, "in the range (0.0, inf)", True),
+    ({"weight_concentration_prior": -1.0}, "in the range (0.0, inf)", True),
+    ({"weight_concentration_prior": np.inf}, "in the range (0.0, inf)", False),
+    ({"weight_concentration_prior": np.nan}, "in the range (0.0, inf)", True),
+    ({"weight_concentration_prior": "1"}, "in the range (0.0, inf)", True),
+    ({"weight_concentration_prior": [1.0, 2.0]}, "in the range (0.0, inf)", True),
+    ({"mean_precision_prior": 0.0}, "in the range (0.0, inf)", True),
+    ({"mean_precision_prior": -0.5}, "in the range (0.0, inf)", True),
+    ({"degrees_of_freedom_prior": 1.0}, "should be greater than 1, but got 1.000.", True),
+    ({"degrees_of_freedom_prior": 0.5}, "should be greater than 1, but got 0.500.", True),
+    ({"degrees_of_freedom_prior": -3.0}, "in the range (0.0, inf)", True),
+    ({"mean_prior": [0.0]}, "'means' should have the shape of (2,), but got (1,)", True),
+    ({"mean_prior": [[0.0, 0.0]]}, "'means' should have the shape of (2,), but got (1, 2)", True),
+    ({"mean_prior": [0.0, np.nan]}, "mean_prior", False),
+    ({"mean_prior": ["a", "b"]}, "mean_prior", False),
+    ({"mean_prior": 0.0}, "The 'mean_prior' parameter", True),
+    ({"covariance_prior": [1.0, 1.0]}, "'full covariance_prior' should have the shape of (2, 2), but got (2,)", True),
+    ({"covariance_prior": 1.0}, "'full covariance_prior' should have the shape of (2, 2), but got ()", False),
+    ({"covariance_prior": NOT_DEFINITE}, "should be symmetric, positive-definite", True),
+    ({"covariance_prior": NOT_SYMMETRIC}, "should be symmetric, positive-definite", True),
+    ({"covariance_prior": [[1.0, np.inf], [np.inf, 1.0]]}, "covariance_prior", False),
+    ({"covariance_prior": NOT_DEFINITE, "covariance_type": "tied"}, "should be symmetric, positive-definite", True),
+    ({"covariance_prior": [1.0], "covariance_type": "diag"}, "'diag covariance_prior' should have the shape of (2,), but got (1,)", True),
+    ({"covariance_prior": [1.0, 0.0], "covariance_type": "diag"}, "should be positive", True),
+    ({"covariance_prior": [1.0, -1.0], "covariance_type": "diag"}, "should be positive", True),
+    ({"covariance_prior": np.eye(2), "covariance_type": "diag"}, "'diag covariance_prior' should have the shape of (2,), but got (2, 2)", True),
+    ({"covariance_prior": 0.0, "covariance_type": "spherical"}, "'covariance_prior' parameter", True),
+    ({"covariance_prior": -1.0, "covariance_type": "spherical"}, "'covariance_prior' parameter", True),
+    ({"covariance_prior": [1.0, 1.0], "covariance_type": "spherical"}, "'spherical covariance_prior' should have the shape of (), but got (2,)", False),
+    ({"weight_concentration_prior_type": "dirichlet"}, "weight_concentration_prior_type", True),
+    ({"posterior": "exact"}, "'posterior' parameter", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("params", "message", "as_sklearn"), REFUSED)
+def test_bad_priors_are_refused_and_nothing_is_lost(params, message, as_sklearn):
+    model = BayesianGaussianMixture(n_components=2, random_state=0).fit(X2)
+    before = dict(vars(model))
+    with pytest.raises(ValueError) as caught:
+        model.set_params(**params).fit(X2)
+    assert message in str(caught.value)
+    after = vars(model)
+    assert all(after[name] is value for name, value in before.items() if name.endswith("_"))
+    assert after.keys() == before.keys()
+    if as_sklearn:
+        with pytest.raises(ValueError) as theirs_caught:
+            SklearnBayesian(n_components=2, random_state=0, **params).fit(X2)
+        assert message in str(theirs_caught.value)
+
+
+def test_failed_fit_leaves_an_unfitted_model_unfitted():
+    model = BayesianGaussianMixture(n_components=2, degrees_of_freedom_prior=1.0)
+    with pytest.raises(ValueError, match="degrees_of_freedom_prior"):
+        model.fit(X2)
+    assert not [name for name in vars(model) if name.endswith("_")]
+
+
+# --- which components hold samples ------------------------------------------------------------
+
+
+def three_groups(n=300, D=2):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n, D)) + 12 * np.eye(3, D)[np.arange(n) % 3]
+
+
+@both_posteriors
+@all_types
+@both_priors
+def test_components_that_are_not_needed_become_empty(covariance_type, prior_type, posterior):
+    model = BayesianGaussianMixture(
+        n_components=8, covariance_type=covariance_type, posterior=posterior, max_iter=2000,
+        weight_concentration_prior_type=prior_type, weight_concentration_prior=1e-3,
+        random_state=0, tol=1e-6,
+    ).fit(three_groups())  # fmt: skip
+    counts = model.mean_precision_ - model.mean_precision_prior_
+    assert counts.sum() == pytest.approx(300, rel=1e-12)
+    assert model.n_components_ == (counts >= 0.5).sum() == 3
+    plain = model.to_gaussian_mixture()
+    held = counts >= 0.5
+    assert type(plain) is GaussianMixture
+    assert plain.n_components == 3 and plain.covariance_type == covariance_type
+    np.testing.assert_array_equal(plain.means_, model.means_[held])
+    np.testing.assert_allclose(plain.weights_, model.weights_[held] / model.weights_[held].sum())
+    expected = model.covariances_ if covariance_type == "tied" else model.covariances_[held]
+    np.testing.assert_array_equal(plain.covariances_, expected)
+    X = three_groups()
+    np.testing.assert_array_equal(plain.predict(X), (np.cumsum(held) - 1)[model.predict(X)])
+    samples, labels = plain.sample(10)
+    assert samples.shape == (10, 2) and labels.max() < 3
+
+
+def test_unfitted_model_has_no_count():
+    model = BayesianGaussianMixture()
+    for use in (lambda: model.n_components_, model.to_gaussian_mixture, lambda: model.predict(X2)):
+        with pytest.raises(ValueError, match="not fitted"):
+            use()
+
+
+# --- hard data --------------------------------------------------------------------------------
+
+
+def finite(model):
+    return all(np.isfinite(np.asarray(getattr(model, name))).all() for name in PARAMETERS[:6])
+
+
+@ignore_no_convergence
+@both_posteriors
+@pytest.mark.parametrize("concentration", [1e-3, 1e-300, 1e300])
+@all_types
+@both_priors
+def test_extreme_concentrations(covariance_type, prior_type, concentration, posterior):
+    """E log π_k of an empty component is about −1/γ."""
+    X = three_groups()
+    model = BayesianGaussianMixture(
+        n_components=10, covariance_type=covariance_type, weight_concentration_prior=concentration,
+        weight_concentration_prior_type=prior_type, posterior=posterior, random_state=0,
+        max_iter=300,
+    ).fit(X)  # fmt: skip
+    assert finite(model)
+    assert np.isfinite(model.lower_bounds_).all() and np.isfinite(model.elbo_)
+    r = model.predict_proba(X)
+    np.testing.assert_allclose(r.sum(axis=1), 1, rtol=1e-12)
+    assert np.isfinite(model.score_samples(X)).all()
+    assert np.isfinite(model.log_predictive(X)).all()
+    assert 1 <= model.n_components_ <= 10
+    assert model.weights_.sum() == pytest.approx(1, rel=1e-12)
+
+
+def test_concentration_of_the_column_case_follows_sklearn():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=300), rng.normal(10, 3, size=200), rng.exponential(size=500)])
+    X = X[:, None]
+    labels = GaussianMixture(10, max_iter=0, random_state=0).fit(X).predict(X)
+    params = {"n_components": 10, "weight_concentration_prior": 1e-3, "max_iter": 300}
+    model = BayesianGaussianMixture(**params, init_params=lambda *_: labels).fit(X)
+    assert model.converged_
+    assert_follows(model, theirs(one_hot(labels, 10), **params).fit(X))
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e150])
+@all_types
+def test_extreme_scales_change_the_scale_alone(covariance_type, scale):
+    """Scales are powers of 2, so that no rounding differs."""
+    X, scale = three_groups(), 2.0 ** round(np.log2(scale))
+    params = {"n_components": 4, "covariance_type": covariance_type, "random_state": 0, "reg_covar": 0}
+    plain, scaled = (BayesianGaussianMixture(**params).fit(data) for data in (X, scale * X))
+    assert scaled.n_iter_ == plain.n_iter_
+    np.testing.assert_allclose(scaled.means_, scale * plain.means_, rtol=1e-9, atol=scale * 1e-9)
+    np.testing.assert_allclose(scaled.covariances_ / scale / scale, plain.covariances_, rtol=1e-9, atol=1e-9)
+    shift = len(X) * X.shape[1] * np.log(scale)
+    assert scaled.elbo_ + shift == pytest.approx(plain.elbo_, abs=1e-9 * abs(shift))
+    log_density = scaled.log_predictive(scale * X) + 2 * np.log(scale)
+    np.testing.assert_allclose(log_density, plain.log_predictive(X), atol=1e-9)
+
+
+@all_types
+def test_offset(covariance_type):
+    X, offset = three_groups(), 2.0**30
+    X = np.round(X * 2**10) / 2**10  # the offset adds no rounding
+    labels = np.arange(len(X)) % 4
+    params = {"n_components": 4, "covariance_type": covariance_type, "reg_covar": 0, "max_iter": 500}
+    plain, moved = (
+        BayesianGaussianMixture(**params, init_params=lambda *_: labels).fit(data)
+        for data in (X, X + offset)
+    )
+    # the prior's mean and the means have errors of eps · offset = 2e-7
+    np.testing.assert_allclose(moved.means_ - offset, plain.means_, atol=1e-5)
+    np.testing.assert_allclose(moved.covariances_, plain.covariances_, atol=1e-5)
+    assert moved.elbo_ == pytest.approx(plain.elbo_, abs=1e-3)
+
+
+@all_types
+def test_constant_feature(covariance_type):
+    """The covariance of the data is singular then, and so is the prior, except for spherical ones."""
+    X = np.c_[three_groups(), np.full(300, 7.0)]
+    params = {"n_components": 3, "covariance_type": covariance_type, "random_state": 0}
+    model = BayesianGaussianMixture(**params, max_iter=500).fit(X)
+    assert finite(model)
+    np.testing.assert_allclose(model.means_[:, 2], 7.0)
+    assert np.isfinite(model.score_samples(X)).all()
+    assert np.isfinite(model.log_predictive(X)).all()
+    assert np.isfinite(model.elbo_) if covariance_type == "spherical" else model.elbo_ == -np.inf
+    exact = BayesianGaussianMixture(**params, posterior="conjugate", max_iter=500)
+    if covariance_type != "spherical":
+        with pytest.raises(ValueError, match="singular.*covariance_prior has to be given"):
+            exact.fit(X)
+        covariance = [1.0, 1.0, 1.0] if covariance_type == "diag" else np.eye(3)
+        exact.set_params(covariance_prior=covariance)
+    assert np.isfinite(exact.fit(X).elbo_)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag"])
+def test_constant_feature_without_regularisation_is_refused(covariance_type):
+    X = np.c_[three_groups(), np.full(300, 7.0)]
+    params = {"n_components": 2, "covariance_type": covariance_type, "random_state": 0}
+    model = BayesianGaussianMixture(**params, reg_covar=0)
+    with pytest.raises(IllDefinedCovarianceError, match="reg_covar"):
+        model.fit(X)
+    assert not hasattr(model, "means_")
+
+
+@ignore_no_convergence
+@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random_from_data", "random"])
+@both_posteriors
+@all_types
+@both_priors
+def test_one_sample_per_component(covariance_type, prior_type, posterior, init_params):
+    X = np.random.default_rng(0).normal(size=(5, 2))
+    model = BayesianGaussianMixture(
+        n_components=5, covariance_type=covariance_type, posterior=posterior, random_state=0,
+        weight_concentration_prior_type=prior_type, init_params=init_params,
+    ).fit(X)  # fmt: skip
+    assert finite(model) and np.isfinite(model.elbo_)
+    with pytest.raises(ValueError, match="n_components"):
+        model.set_params(n_components=6).fit(X)
+
+
+@all_types
+def test_more_components_than_distinct_samples(covariance_type):
+    X = np.repeat([[0.0, 1.0], [5.0, 2.0], [1.0, 7.0]], 10, axis=0)
+    labels = np.arange(30) % 6
+    params = {"n_components": 6, "covariance_type": covariance_type, "max_iter": 1000}
+    model = BayesianGaussianMixture(**params, init_params=lambda *_: labels).fit(X)
+    assert_follows(model, theirs(one_hot(labels, 6), **params).fit(X))
+
+
+@both_priors
+def test_one_sample_is_refused_or_needs_a_covariance_prior(prior_type):
+    params = {"weight_concentration_prior_type": prior_type, "random_state": 0}
+    with pytest.raises(ValueError, match="minimum of 2"):
+        BayesianGaussianMixture(**params).fit([[1.0, 2.0]])
+
+
+# --- grids of options -------------------------------------------------------------------------
+
+
+@all_types
+@both_posteriors
+def test_weights_are_repetitions(covariance_type, posterior):
+    X = DATA["simulated"][0]
+    weight = np.random.default_rng(0).integers(0, 4, size=len(X))
+    labels = np.arange(len(X)) % 3
+    params = {"n_components": 3, "covariance_type": covariance_type, "posterior": posterior}
+    weighted = BayesianGaussianMixture(**params, init_params=lambda *_: labels).fit(
+        X, sample_weight=weight
+    )
+    repeated = BayesianGaussianMixture(
+        **params, init_params=lambda *_: np.repeat(labels, weight)
+    ).fit(np.repeat(X, weight, axis=0))
+    assert_follows(weighted, repeated)
+    assert weighted.elbo_ == pytest.approx(repeated.elbo_, rel=1e-9)
+
+
+@all_types
+@both_posteriors
+def test_threads_and_batches_have_the_same_bits(covariance_type, posterior):
+    X = np.random.default_rng(0).normal(size=(20_000, 3)) + 4 * (np.arange(20_000) % 3)[:, None]
+    params = {
+        "n_components": 5, "covariance_type": covariance_type, "posterior": posterior,
+        "random_state": 0, "max_iter": 200, "tol": 0.1,
+    }
+    one = BayesianGaussianMixture(**params, n_threads=1).fit(X)
+    two = BayesianGaussianMixture(**params, n_threads=2).fit(X)
+    batches = BayesianGaussianMixture(**params).fit_batches(np.array_split(X, 7))
+    for other in (two, batches):
+        assert (one.n_iter_, one.lower_bound_, one.elbo_) == (
+            other.n_iter_, other.lower_bound_, other.elbo_
+        )
+        for name in PARAMETERS:
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_float32(covariance_type):
+    X = three_groups().astype(np.float32)
+    model = BayesianGaussianMixture(n_components=3, covariance_type=covariance_type, random_state=0)
+    labels = np.arange(300) % 3
+    model.set_params(init_params=lambda *_: labels).fit(X)
+    wide = BayesianGaussianMixture(**model.get_params()).fit(X.astype(np.float64))
+    for name in PARAMETERS:
+        assert np.asarray(getattr(model, name)).dtype == np.float32
+        assert_same(getattr(model, name), getattr(wide, name), rtol=1e-4)
+    assert model.score_samples(X).dtype == np.float32
+    assert model.log_predictive(X).dtype == np.float64
