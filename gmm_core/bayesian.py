@@ -351,7 +351,7 @@ covariance_prior_ : float or ndarray
         --------
         >>> from gmm_core import BayesianGaussianMixture
         >>> bgm = BayesianGaussianMixture(n_components=2, random_state=0)
-        >>> labels = bgm.fit_predict([[0.0], [1.0], [8.0], [9.0]])
+        >>> labels = bgm.fit_predict([[0.0], [1.0], [8.0], [9.0]] * 5)
         >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
         True
         """
@@ -587,9 +587,9 @@ covariance_prior_ : float or ndarray
         --------
         >>> from gmm_core import BayesianGaussianMixture
         >>> bgm = BayesianGaussianMixture(n_components=2, random_state=0)
-        >>> gm = bgm.fit([[0.0], [1.0], [8.0], [9.0]]).to_gaussian_mixture()
+        >>> gm = bgm.fit([[0.0], [1.0], [8.0], [9.0]] * 5).to_gaussian_mixture()
         >>> sorted(gm.means_.round(1).ravel().tolist())
-        [0.8, 8.2]
+        [0.9, 8.1]
         """
         held = self._counts() >= _HELD
         mixture = self._posterior().mixture

@@ -9,8 +9,8 @@ from typing import assert_type
 
 import numpy as np
 
-from gmm_core import GaussianMixture, kernels
-from gmm_core.core.types import FloatArray, Labels
+from gmm_core import BayesianGaussianMixture, GaussianMixture, kernels
+from gmm_core.core.types import Float64Array, FloatArray, Labels
 from gmm_core.fit.restarts import Restart
 
 gm = GaussianMixture(2, covariance_type="diag")
@@ -26,3 +26,14 @@ GaussianMixture(covariance_type="diagonal")  # type: ignore[arg-type]
 GaussianMixture(init_params="k-means")  # type: ignore[arg-type]
 gm.covariance_type = "diagonal"  # type: ignore[assignment]
 print(kernels.responsibilities)  # type: ignore[attr-defined]
+
+bgm = BayesianGaussianMixture(n_components=2, posterior="conjugate")
+assert_type(bgm.fit(np.zeros((9, 2))), BayesianGaussianMixture)
+assert_type(bgm.means_, FloatArray)
+assert_type(bgm.elbo_, float)
+assert_type(bgm.n_components_, int)
+assert_type(bgm.log_predictive([[0.0, 0.0]]), Float64Array)
+assert_type(bgm.to_gaussian_mixture(), GaussianMixture)
+print(bgm.bic)  # type: ignore[attr-defined]
+BayesianGaussianMixture(posterior="exact")  # type: ignore[arg-type]
+BayesianGaussianMixture(weight_concentration_prior_type="dirichlet")  # type: ignore[arg-type]
