@@ -601,8 +601,14 @@ covariance_prior_ : float or ndarray
         )  # fmt: skip
 
     def _counts(self) -> Float64Array:
-        """Return the counts N_k."""
-        return self._posterior().mean_precision - self.mean_precision_prior_
+        """Return the counts N_k, from the parameter whose prior takes the fewest digits."""
+        posterior = self._posterior()
+        concentration = posterior.weight_concentration
+        if concentration.ndim == 2:
+            return concentration[0] - 1.0
+        if self.weight_concentration_prior_ < self.mean_precision_prior_:
+            return concentration - self.weight_concentration_prior_
+        return posterior.mean_precision - self.mean_precision_prior_
 
     # --- checks that the methods make -------------------------------------------------------
 

@@ -320,6 +320,21 @@ def test_components_that_are_not_needed_become_empty(covariance_type, prior_type
     assert samples.shape == (10, 2) and labels.max() < 3
 
 
+@both_priors
+@pytest.mark.parametrize("huge", ["mean_precision_prior", "weight_concentration_prior"])
+def test_counts_do_not_drown_in_a_huge_prior(prior_type, huge):
+    """A count of 100 is lost in a parameter of 1e20."""
+    X = three_groups()
+    labels = np.arange(300) % 3
+    model = BayesianGaussianMixture(
+        n_components=3, weight_concentration_prior_type=prior_type, **{huge: 1e20},
+        init_params=lambda *_: labels, max_iter=500,
+    ).fit(X)  # fmt: skip
+    expected = (model.predict_proba(X).sum(axis=0) >= 0.5).sum()
+    assert model.n_components_ == expected >= 1
+    assert model.to_gaussian_mixture().n_components == expected
+
+
 def test_unfitted_model_has_no_count():
     model = BayesianGaussianMixture()
     for use in (lambda: model.n_components_, model.to_gaussian_mixture, lambda: model.predict(X2)):
@@ -455,11 +470,22 @@ def test_more_components_than_distinct_samples(covariance_type):
     assert_follows(model, theirs(one_hot(labels, 6), **params).fit(X))
 
 
-@both_priors
-def test_one_sample_is_refused_or_needs_a_covariance_prior(prior_type):
-    params = {"weight_concentration_prior_type": prior_type, "random_state": 0}
+def test_one_sample_is_refused():
     with pytest.raises(ValueError, match="minimum of 2"):
-        BayesianGaussianMixture(**params).fit([[1.0, 2.0]])
+        BayesianGaussianMixture().fit([[1.0, 2.0]])
+
+
+@all_types
+@pytest.mark.parametrize("total", [1.0, 0.5, 1e-300])
+def test_small_weights_need_a_covariance_prior(covariance_type, total):
+    """The default prior is the covariance of the data, which is divided by N - 1."""
+    X, weight = three_groups(), np.full(300, total / 300)
+    model = BayesianGaussianMixture(covariance_type=covariance_type)
+    with pytest.raises(ValueError, match="covariance_prior has to be given.*sample_weight"):
+        model.fit(X, sample_weight=weight)
+    prior = {"full": np.eye(2), "tied": np.eye(2), "diag": [1.0, 1.0], "spherical": 1.0}
+    model.set_params(covariance_prior=prior[covariance_type]).fit(X, sample_weight=weight)
+    assert finite(model) and np.isfinite(model.elbo_)
 
 
 # --- grids of options -------------------------------------------------------------------------

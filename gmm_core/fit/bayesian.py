@@ -184,6 +184,11 @@ def _prior(options: BayesianOptions, data: Pass, unit: float, rows_for_start: An
         mean = of_data.means[0] if mean is None else mean
         if covariance is None:
             n = float(of_data.counts[0])
+            if not n > 1:
+                raise ValueError(
+                    "covariance_prior has to be given if the sum of sample_weight is at most 1, as "
+                    f"it would be the unbiased covariance of the data. The sum is {n:.5g}."
+                )
             covariance = precision.prior_of(n / (n - 1) * of_data.covariances[0])
     try:
         factor = kind.factor_covariances(covariance.reshape(kind.shape(1, D)), D)
@@ -192,8 +197,8 @@ def _prior(options: BayesianOptions, data: Pass, unit: float, rows_for_start: An
         if options.posterior == "conjugate":
             raise ValueError(
                 "The covariance of the data is singular, for example because a feature is "
-                "constant. With posterior='conjugate', covariance_prior has to be given then, as "
-                "it would be this covariance."
+                "constant or there are fewer samples than features. With posterior='conjugate', "
+                "covariance_prior has to be given then, as it would be this covariance."
             ) from None
         log_det = -np.inf
     return Prior(
