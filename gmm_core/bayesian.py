@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -26,18 +27,21 @@ from gmm_core.fit import run
 from gmm_core.fit.bayesian import fit_bayesian
 from gmm_core.fit.options import BayesianOptions, InitCallable, options_of
 from gmm_core.fit.restarts import Restart
-from gmm_core.fit.result import Attributes, set_attributes
+from gmm_core.fit.result import Result, set_attributes
 from gmm_core.infer import score
 from gmm_core.infer.draw import draw
 from gmm_core.infer.predictive import log_predictive
 from gmm_core.infer.score import FittedMixture
+from gmm_core.io import bayesian_npz
+from gmm_core.io.sklearn import bayesian_to_sklearn
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.attributes import dtype_of, mixture_from
 from gmm_core.model.parameters import prepare
-from gmm_core.model.posterior import Posterior, assemble
+from gmm_core.model.posterior import Posterior, assemble, has_wishart_determinants
 from gmm_core.sklearn_api import Estimator
 
 if TYPE_CHECKING:
+    from sklearn.mixture import BayesianGaussianMixture as SklearnBayesianGaussianMixture
     from sklearn.utils import Tags
 
 
@@ -122,6 +126,12 @@ default='dirichlet_process'
         they are the same. For 'tied' it adds n / K to ν₀, and for 'diag' and 'spherical' it takes
         log-determinants from the Wishart distribution of a full matrix, so that there is no model
         of which its bound is one.
+    checkpoint : str, path or None, default=None
+        A file that holds the state of the fit until the fit has ended; see `GaussianMixture`. A fit
+        that was killed resumes from it, and the result is bit-identical to that of an uninterrupted
+        fit.
+    checkpoint_interval : int, default=10
+        Number of iterations between two checkpoints.
 
     Attributes
     ----------
@@ -227,6 +237,8 @@ covariance_prior_ : float or ndarray
         missing: MissingName = "error",
         init_size: int | None = None,
         posterior: PosteriorName = "scikit-learn",
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: int = 10,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -249,6 +261,8 @@ covariance_prior_ : float or ndarray
         self.missing = missing
         self.init_size = init_size
         self.posterior = posterior
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
 
     # --- fitting ----------------------------------------------------------------------------
 
@@ -288,7 +302,7 @@ covariance_prior_ : float or ndarray
         >>> bgm.fit([[0.0], [1.0], [8.0], [9.0]]).converged_
         True
         """
-        set_attributes(self, self._fit(X, sample_weight)[0])
+        self._fit(X, sample_weight)[0].keep_in(self)
         return self
 
     def fit_batches(self, batches: Any) -> Self:
@@ -320,7 +334,7 @@ covariance_prior_ : float or ndarray
         """
         options = self._options()
         data, totals, names = run.pass_over_batches(options, batches, options.verbose)
-        set_attributes(self, fit_bayesian(options, *self._warm(), data, totals, names))
+        fit_bayesian(options, *self._warm(), data, totals, names).keep_in(self)
         return self
 
     def fit_predict(
@@ -355,15 +369,15 @@ covariance_prior_ : float or ndarray
         >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
         True
         """
-        attributes, rows = self._fit(X, sample_weight)
+        result, rows = self._fit(X, sample_weight)
         fitted = type(self)(**self.get_params())
-        set_attributes(fitted, attributes)
+        set_attributes(fitted, result.attributes)
         labels = score.labels(rows, fitted._model())
-        set_attributes(self, attributes)
+        result.keep_in(self)
         return labels
 
-    def _fit(self, X: Any, sample_weight: Any) -> tuple[Attributes, FloatArray | ForeignRows]:
-        """Return the fitted attributes and the checked samples."""
+    def _fit(self, X: Any, sample_weight: Any) -> tuple[Result, FloatArray | ForeignRows]:
+        """Return the result of the fit and the checked samples."""
         options = self._options()
         data, totals, names, rows = run.pass_over_array(options, X, sample_weight)
         return fit_bayesian(options, *self._warm(), data, totals, names), rows
@@ -599,6 +613,109 @@ covariance_prior_ : float or ndarray
             covariances=mixture.kind.take(mixture.covariances, np.flatnonzero(held)),
             covariance_type=self.covariance_type, n_threads=self.n_threads, missing=self.missing,
         )  # fmt: skip
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a NumPy .npz file, which `load` reads.
+
+        A `random_state` that is not an int, and an `init_params` that is a callable, are not saved.
+
+        Parameters
+        ----------
+        path : str or path
+            The name of the file; no suffix is added.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ValueError, TypeError, OSError
+            As from `GaussianMixture.save`.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(random_state=0).fit([[0.0], [1.0], [8.0]])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     bgm.save(f"{folder}/model.npz")
+        ...     os.listdir(folder)
+        ['model.npz']
+        """
+        self._model()
+        bayesian_npz.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model that `save` wrote, without executing anything in the file.
+
+        Parameters
+        ----------
+        path : str or path
+            The name of the file.
+
+        Returns
+        -------
+        model : BayesianGaussianMixture
+            The model with the parameters and the fitted attributes that were saved.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        TypeError
+            If `path` is not a path.
+        ValueError
+            If the file was not written by `save`, was written by `GaussianMixture.save`, is
+            damaged, or has a later format version.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(random_state=0).fit([[0.0], [1.0], [8.0]])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     bgm.save(f"{folder}/model.npz")
+        ...     loaded = BayesianGaussianMixture.load(f"{folder}/model.npz")
+        >>> loaded.elbo_ == bgm.elbo_
+        True
+        """
+        return bayesian_npz.load(cls, path)
+
+    def to_sklearn(self) -> SklearnBayesianGaussianMixture:
+        """Convert the model to scikit-learn's own class.
+
+        Returns
+        -------
+        model : sklearn.mixture.BayesianGaussianMixture
+            A fitted model with copies of the arrays, whose methods return the same. Parameters that
+            scikit-learn's class does not have, and an `init_params` that is a callable or
+            'hierarchical', are left out.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ValueError
+            If the posterior is the conjugate one and not that of scikit-learn's class, so that its
+            predictions would differ. This concerns 'diag' and 'spherical' covariances of several
+            features.
+        ImportError
+            If scikit-learn is not installed.
+
+        Examples
+        --------
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(random_state=0).fit([[0.0], [1.0], [8.0]])
+        >>> bgm.to_sklearn().predict([[3.0]]).tolist()
+        [0]
+        """
+        if not has_wishart_determinants(self._posterior()):
+            raise ValueError(
+                f"posterior={self.posterior!r} with covariance_type={self.covariance_type!r} is "
+                "not a posterior that scikit-learn's class has: its predictions would differ. Fit "
+                "with posterior='scikit-learn'"
+            )
+        return bayesian_to_sklearn(self)
 
     def _counts(self) -> Float64Array:
         """Return the counts N_k, from the parameter whose prior takes the fewest digits."""

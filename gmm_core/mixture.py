@@ -1153,15 +1153,7 @@ callable, default='kmeans'
         >>> loaded.covariances_.tolist()
         [4.0]
         """
-        params, attributes = npz.load(path)
-        try:
-            model = cls(**params)
-            model._options()
-            vars(model).update(attributes)
-            model._model()
-        except (TypeError, ValueError, OverflowError) as error:
-            raise npz.not_a_model(path, error) from error
-        return model
+        return npz.load(cls, path)
 
     def to_sklearn(self) -> SklearnGaussianMixture:
         """Convert the model to scikit-learn's own class.

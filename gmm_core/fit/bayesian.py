@@ -18,11 +18,13 @@ from gmm_core.data.missing import MissingPass
 from gmm_core.data.parameter_validation import check_reg_covar
 from gmm_core.data.passes import Pass
 from gmm_core.data.subset import Totals
+from gmm_core.fit.bayesian_checkpoints import bayesian_identity, form_of_inferred
+from gmm_core.fit.checkpoints import Checkpoint
 from gmm_core.fit.clusters import Clusters
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.options import BayesianOptions
 from gmm_core.fit.restarts import Begun, Schedule, best_of_starts
-from gmm_core.fit.result import Attributes
+from gmm_core.fit.result import Attributes, Result
 from gmm_core.fit.starts import find, rows_of_start
 from gmm_core.fit.variational import (
     Inferred,
@@ -46,8 +48,8 @@ def fit_bayesian(
     data: Pass,
     totals: Totals,
     names: Names | None,
-) -> Attributes:
-    """Fit a Bayesian mixture to the data of a pass, and return the fitted attributes.
+) -> Result:
+    """Fit a Bayesian mixture to the data of a pass.
 
     Parameters
     ----------
@@ -68,12 +70,31 @@ def fit_bayesian(
         If a parameter is invalid, or all starts fail.
     """
     K, D, conjugate = options.n_components, data.n_features, options.posterior == "conjugate"
+    if warm is not None and warm.mixture.means.shape != (K, D):
+        raise ValueError(
+            f"warm_start continues a mixture of {len(warm.mixture.means)} components and "
+            f"{warm.mixture.means.shape[1]} features, but n_components is {K} and X has {D} "
+            "features; set warm_start=False"
+        )
     reg_covar = np.full(D, check_reg_covar(options.reg_covar, D), np.float64)
     random_state = check_random_state(options.random_state)
+    if options.checkpoint is not None and options.random_state is None:
+        # A resumed fit sets the state of its generator, which must not be NumPy's global one.
+        random_state = np.random.RandomState(random_state.randint(2**31))
     # The pass has weights of at most 1, but here their size matters.
     unit = 2.0**totals.exponent if totals.weighted else 1.0
     size = rows_of_start(options.init_size, options.init_params, K, D)
     subset_seed = random_state.randint(2**31) if totals.n_present > size else None
+    schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
+    checkpoint, state, save = None, None, None
+    if options.checkpoint is not None:
+        checkpoint = Checkpoint(
+            options.checkpoint, options.checkpoint_interval,
+            bayesian_identity(options, data, totals, warm), schedule, random_state, subset_seed,
+            form_of_inferred(options, D),
+        )  # fmt: skip
+        state = checkpoint.load(previous)
+        subset_seed, save = checkpoint.subset_seed, checkpoint.save
 
     @functools.cache
     def rows_for_start() -> tuple[ArrayPass, float | Float64Array]:
@@ -86,7 +107,7 @@ def fit_bayesian(
     def start() -> Begun[Inferred]:
         if warm is not None:
             nothing = Moments(np.zeros(K), warm.mixture.means, warm.covariances)
-            return Begun(Inferred(warm, nothing, np.nan, np.nan), [])
+            return Begun(Inferred(warm, nothing, -np.inf, -np.inf), [])
         rows, lacking = rows_for_start()
         found = find(rows, options.init_params, random_state, clusters)
         if found.statistics is None:  # each mean is a sample, and the only one of its component
@@ -100,12 +121,11 @@ def fit_bayesian(
         posterior = update(
             moments, prior, reg_covar + lacking, options.covariance_type, conjugate
         )
-        return Begun(Inferred(posterior, moments, np.nan, np.nan), [])
+        return Begun(Inferred(posterior, moments, -np.inf, -np.inf), [])
 
-    schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
     best, restarts = best_of_starts(
         variational_inference(data, prior, reg_covar, conjugate, unit), start,
-        options.n_init if warm is None else 1, schedule, previous,
+        options.n_init if warm is None else 1, schedule, previous, state, save,
     )  # fmt: skip
     if not best.converged and options.max_iter > 0:
         warn(
@@ -116,7 +136,7 @@ def fit_bayesian(
     attributes = _attributes_of(
         best, prior, data.dtype, names, effective_n_threads(options.n_threads)
     )
-    return {**attributes, "restarts_": restarts}
+    return Result({**attributes, "restarts_": restarts}, checkpoint)
 
 
 def _attributes_of(

@@ -7,36 +7,100 @@ is refused.
 from __future__ import annotations
 
 import json
+import numbers
 import os
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 
-from gmm_core.core.types import AnyArray
+from gmm_core.core.types import AnyArray, Float64Array
 from gmm_core.core.warn import warn
+from gmm_core.data.passes import Pass
 from gmm_core.fit.loop import Fit, has_converged
-from gmm_core.fit.restarts import Restart, Schedule, State, restarts_from
-from gmm_core.model.archive import Archive, plain, write
+from gmm_core.fit.options import BayesianOptions, Options
+from gmm_core.fit.restarts import P, Restart, Schedule, State, restarts_from
+from gmm_core.model.archive import Archive, Members, plain, write
 from gmm_core.model.archive_entries import (
     are_log_likelihoods,
-    arrays_for_file,
     field,
     is_count,
     is_flag,
     is_log_likelihood,
     is_size,
-    mixture_from_file,
 )
-from gmm_core.model.parameters import Mixture
 
 FORMAT = "gmm_core.checkpoint"
 FORMAT_VERSION = 2  # the checksum of version 1 was the same for some different data
 _GENERATOR = "MT19937"
 
 
-class Checkpoint:
+def identity_of(
+    options: Options | BayesianOptions,
+    data: Pass,
+    warm: Iterable[AnyArray] | None,
+    **others: Any,
+) -> dict[str, Any]:
+    """Return the options and the properties of the data that identify a fit.
+
+    Parameters
+    ----------
+    options : Options or BayesianOptions
+    data : Pass
+    warm : iterable of ndarray, or None
+        The arrays of the parameters that a warm start begins with.
+    **others
+        The options that fits of one class alone have.
+    """
+    seed = options.random_state
+    init: Any = options.init_params
+    if callable(init):
+        init = f"{init.__module__}.{getattr(init, '__qualname__', type(init).__name__)}"
+    return {
+        "n_components": options.n_components,
+        "covariance_type": options.covariance_type,
+        "reg_covar": np.asarray(options.reg_covar, np.float64),
+        "n_init": options.n_init,
+        "init_params": init,
+        "init_size": options.init_size,
+        **others,
+        "random_state": seed if isinstance(seed, numbers.Integral) else None,
+        "warm start": None if warm is None else digest_of_arrays(*warm),
+        "n_samples": data.n_samples,
+        "n_features": data.n_features,
+        "dtype": data.dtype.name,
+        "checksum of the data": data.checksum(),
+    }
+
+
+def digest_of_arrays(*arrays: AnyArray) -> str:
+    """Return a digest of arrays."""
+    import hashlib  # here, as it loads OpenSSL
+
+    content = b"".join(array.tobytes() for array in arrays)
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+class Form(NamedTuple, Generic[P]):
+    """The form that parameters have in a file.
+
+    Attributes
+    ----------
+    write : callable
+        Takes a prefix and parameters, and returns arrays by names that begin with the prefix. One
+        of these names is the prefix with '_means'.
+    read : callable
+        Takes a file and a prefix, and returns the parameters that were written. It raises
+        ValueError if an array is missing or has values that it cannot have.
+    """
+
+    write: Callable[[str, P], dict[str, Float64Array]]
+    read: Callable[[Members, str], P]
+
+
+class Checkpoint(Generic[P]):
     """A file that holds the state of one fit until the fit has ended.
 
     Parameters
@@ -45,8 +109,7 @@ class Checkpoint:
     interval : int
         Number of iterations between two writings.
     identity : dict
-        The options and the properties of the data that identify the fit, by name. Only a fit with
-        the same identity can use the state.
+        The result of `identity_of`. Only a fit with the same identity can use the state.
     schedule : Schedule
         Its `tol` and `max_iter` may differ from those that the file was written with, as long as
         the fit still passes through the state in the file.
@@ -54,6 +117,8 @@ class Checkpoint:
         The generator that the starts are drawn with.
     subset_seed : int or None
         The seed of the subset of rows that the starts are found from; None without a subset.
+    form : Form
+        The form that the parameters have in the file.
 
     Raises
     ------
@@ -69,6 +134,7 @@ class Checkpoint:
         schedule: Schedule,
         random_state: np.random.RandomState,
         subset_seed: int | None,
+        form: Form[P],
     ) -> None:
         self.path = Path(os.path.realpath(path))
         # Check the path now, because a failed write would end the fit midway.
@@ -92,8 +158,9 @@ class Checkpoint:
         self._n_unsaved = 0
         self.random_state = random_state
         self.subset_seed = subset_seed
+        self._form = form
 
-    def save(self, state: State[Mixture]) -> None:
+    def save(self, state: State[P]) -> None:
         """Replace the file in one step, at every `interval`-th call.
 
         At any moment the file is either the complete old one or the complete new one.
@@ -123,13 +190,13 @@ class Checkpoint:
         }
         arrays: dict[str, AnyArray] = {"random_keys": np.asarray(keys)}
         if state.parameters is not None:
-            arrays |= arrays_for_file("current", state.parameters)
+            arrays |= self._form.write("current", state.parameters)
         if best is not None:
-            arrays |= arrays_for_file("best", best.parameters)
+            arrays |= self._form.write("best", best.parameters)
         write(self.path, "checkpoint", header, arrays, f"{self.path.name}.new")
         self._n_unsaved = 0
 
-    def load(self, previous: float) -> State[Mixture] | None:
+    def load(self, previous: float) -> State[P] | None:
         """Return the state of the fit in the file, and restore the generator from the file.
 
         Parameters
@@ -183,11 +250,9 @@ class Checkpoint:
 
     def _read(
         self, archive: Archive
-    ) -> tuple[State[Mixture], Schedule, tuple[Any, ...], int | None]:
+    ) -> tuple[State[P], Schedule, tuple[Any, ...], int | None]:
         """Read the state of the fit, its schedule, the state of the generator and the seed."""
         header = archive.header
-        K, D = self.identity["n_components"], self.identity["n_features"]
-        kind = self.identity["covariance_type"]
         schedule = self._schedule._replace(
             tol=field(header, "tol", is_size, "a number from 0 up"),
             max_iter=field(header, "max_iter", is_count, "an int from 0 up"),
@@ -204,7 +269,7 @@ class Checkpoint:
             raise ValueError("it has lower bounds or parameters of the present start, but not both")
         current = None
         if lower_bounds:
-            current = mixture_from_file(archive, "current", K, D, kind)
+            current = self._form.read(archive, "current")
         best = None
         bounds = [restart.log_likelihood for restart in restarts if restart.failure is None]
         row = field(
@@ -217,7 +282,7 @@ class Checkpoint:
                     f"its best fit has the log-likelihood {row[1]}, but the largest among its "
                     f"restarts is {max(bounds)}"
                 )
-            best = Fit(mixture_from_file(archive, "best", K, D, kind), *row)
+            best = Fit(self._form.read(archive, "best"), *row)
         subset_seed = field(
             header,
             "sample_seed",
@@ -277,7 +342,7 @@ def _is_generator(value: Any) -> bool:
     )
 
 
-def _overtaken(state: State[Mixture], then: Schedule, now: Schedule, previous: float) -> str | None:
+def _overtaken(state: State[P], then: Schedule, now: Schedule, previous: float) -> str | None:
     """Return why a fit with the schedule `now` would not reach a state, or None if it would.
 
     `then` is the schedule of the fit that reached the state, and `previous` the bound that its

@@ -90,6 +90,8 @@ class BayesianOptions(NamedTuple):
     missing: MissingName
     init_size: int | None
     posterior: PosteriorName
+    checkpoint: str | os.PathLike[str] | None
+    checkpoint_interval: int
 
 
 AnyOptions = TypeVar("AnyOptions", Options, BayesianOptions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import numbers
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Protocol
 
@@ -17,7 +16,6 @@ from gmm_core.core.errors import (
 from gmm_core.core.random import check_random_state
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import (
-    AnyArray,
     CovarianceName,
     FloatArray,
     Labels,
@@ -41,7 +39,7 @@ from gmm_core.data.passes import KernelPass, Pass
 from gmm_core.data.patterns import has_missing
 from gmm_core.data.subset import NO_ROWS, Totals
 from gmm_core.data.validation import check_enough_samples, check_sample_weight
-from gmm_core.fit.checkpoints import Checkpoint
+from gmm_core.fit.checkpoints import Checkpoint, Form, digest_of_arrays, identity_of
 from gmm_core.fit.clusters import Clusters
 from gmm_core.fit.fixed import Fixed, check_fixed
 from gmm_core.fit.labelled import start_from_labels
@@ -60,6 +58,7 @@ from gmm_core.fit.starts import (
     with_given,
 )
 from gmm_core.fit.swaps import swap_components
+from gmm_core.model.archive_entries import arrays_for_file, mixture_from_file
 from gmm_core.model.attributes import mixture_from
 from gmm_core.model.collapse import collapsed_components
 from gmm_core.model.covariance import COVARIANCE_TYPES, check_features
@@ -239,10 +238,17 @@ def fit_pass(
     checkpoint, state = None, None
     clusters = clusters or Clusters()
     if options.checkpoint is not None:
-        identity = _identity_of(options, data, given, warm, labels, fixed)
+        of_warm = None if warm is None else (*warm[:3], warm.prepared.precisions_cholesky)
+        identity = identity_of(
+            options, data, of_warm, noise=repr(options.noise) if options.noise else None,
+            **{f"{name}_init": array for name, array in given._asdict().items()},
+            labels_init=None if labels is None else digest_of_arrays(labels), fixed=fixed,
+            posterior=None,
+        )  # fmt: skip
+        read = functools.partial(mixture_from_file, K=K, D=D, kind=options.covariance_type)
         checkpoint = Checkpoint(
             options.checkpoint, options.checkpoint_interval, identity, schedule, random_state,
-            subset_seed,
+            subset_seed, Form(arrays_for_file, read),
         )  # fmt: skip
         state = checkpoint.load(previous)
         subset_seed, watch = checkpoint.subset_seed, checkpoint.save
@@ -432,49 +438,6 @@ def _check_short_runs(options: Options) -> None:
             "checkpoint cannot be combined with n_short and n_swaps; got "
             f"n_short={options.n_short} and n_swaps={options.n_swaps}, expected 0"
         )
-
-
-def _identity_of(
-    options: Options,
-    data: Pass,
-    given: GivenParameters,
-    warm: Mixture | None,
-    labels: Labels | None,
-    fixed: Fixed | None,
-) -> dict[str, Any]:
-    """Return the options and the properties of the data that identify the fit in a checkpoint."""
-    seed = options.random_state
-    init: Any = options.init_params
-    if callable(init):
-        init = f"{init.__module__}.{getattr(init, '__qualname__', type(init).__name__)}"
-    return {
-        "n_components": options.n_components,
-        "covariance_type": options.covariance_type,
-        "reg_covar": np.asarray(options.reg_covar, np.float64),
-        "noise": None if not options.noise else repr(options.noise),
-        "n_init": options.n_init,
-        "init_params": init,
-        "init_size": options.init_size,
-        **{f"{name}_init": array for name, array in given._asdict().items()},
-        "labels_init": None if labels is None else _digest(labels),
-        "fixed": fixed,
-        "random_state": seed if isinstance(seed, numbers.Integral) else None,
-        "warm start": (
-            None if warm is None else _digest(*warm[:3], warm.prepared.precisions_cholesky)
-        ),
-        "n_samples": data.n_samples,
-        "n_features": data.n_features,
-        "dtype": data.dtype.name,
-        "checksum of the data": data.checksum(),
-    }
-
-
-def _digest(*arrays: AnyArray) -> str:
-    """Return a digest of arrays."""
-    import hashlib  # here, as it loads OpenSSL
-
-    content = b"".join(array.tobytes() for array in arrays)
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 # --- warnings -----------------------------------------------------------------------------------

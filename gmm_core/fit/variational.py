@@ -33,9 +33,9 @@ class Inferred(NamedTuple):
     moments : Moments
         The moments under the responsibilities that led to the posterior.
     entropy : float
-        The entropy of these responsibilities, in nats.
+        The entropy of these responsibilities, in nats; −inf before the first iteration.
     bound : float
-        The bound that was reached; NaN before the first iteration.
+        The bound that was reached; −inf before the first iteration.
     """
 
     posterior: Posterior
@@ -136,5 +136,7 @@ def evidence_lower_bound(
     A posterior of scikit-learn is read as the conjugate one with the same parameters, and the bound
     is then that of this posterior with the given responsibilities.
     """
+    if entropy == -np.inf:
+        return entropy
     conjugate = read_as_conjugate(posterior)
     return entropy + expected_log_joint(moments, conjugate) - divergence(conjugate, prior)

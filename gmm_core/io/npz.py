@@ -1,47 +1,36 @@
-"""Models as .npz files: arrays are members of the archive, everything else is in the header."""
+"""Models of GaussianMixture as .npz files; see `files.py`."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from gmm_core.core.types import AnyArray, Names
-from gmm_core.fit.options import check_options
-from gmm_core.fit.restarts import Restart, restarts_from
+from gmm_core.core.types import Names
 from gmm_core.fit.stream import Collected, Position
-from gmm_core.model.archive import FLOATS, Archive, Members, plain, write
+from gmm_core.io import files
+from gmm_core.io.files import Content, Model
+from gmm_core.model.archive import FLOATS, Members
 from gmm_core.model.archive_entries import (
-    are_log_likelihoods,
     arrays_for_file,
-    check_values,
     field,
     is_count,
     is_covariance_type,
-    is_flag,
-    is_log_likelihood,
     is_number,
     is_size,
     is_weight,
     mixture_from_file,
 )
 from gmm_core.model.attributes import ARRAYS
-from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.noise import Box
 from gmm_core.model.statistics import Statistics, n_sums
 
-FORMAT = "gmm_core.GaussianMixture"
+CLASS = "GaussianMixture"
 FORMAT_VERSION = 2      # version 1 had no position of a stream
-SCALARS = {
-    "converged_": (is_flag, "true or false"),
-    "n_iter_": (is_count, "an int from 0 up"),
-    "lower_bound_": (lambda v: is_log_likelihood(v) or v != v, "a number"),
-    "lower_bounds_": (are_log_likelihoods, "a list of numbers"),
-    "n_features_in_": (is_count, "an int from 0 up"),
+SCALARS: files.Scalars = {
+    **files.SCALARS,
     "n_samples_seen_": (is_size, "a finite number from 0 up"),
     "noise_log_density_": (is_number, "a number"),
     "noise_weight_": (lambda v: is_number(v) and 0 <= v < 1, "a number in [0, 1)"),
@@ -51,38 +40,12 @@ _INITS = ("weights_init", "means_init", "precisions_init")
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
-    """Write a fitted model to a file; see `GaussianMixture.save`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the model has a parameter or an attribute that `load` would not accept. In this case no
-        file is written.
-    OSError
-        If the file cannot be written. An older file is unchanged, unless it had to be written in
-        place.
-    """
-    params = model.get_params()
-    arrays = {name: _floats(getattr(model, name)) for name in ARRAYS}
-    for name in _INITS:
-        if params[name] is not None and not isinstance(params[name], str):
-            arrays[name] = np.asarray(params.pop(name), dtype=np.float64)
+    """Write a fitted model to a file; see `GaussianMixture.save` and `files.write_model`."""
+    header, arrays = files.content_for_file(model, CLASS, FORMAT_VERSION, SCALARS, _INITS)
+    params = header["params"]
     params["labels_init"] = None
     if params["fixed"] is not None and not isinstance(params["fixed"], Mapping):
         params["fixed"] = sorted(params["fixed"])
-    if not isinstance(params["random_state"], (int, np.integer)):
-        params["random_state"] = None
-    if callable(params["init_params"]):
-        del params["init_params"]
-    names = getattr(model, "feature_names_in_", None)
-    header = {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "params": params,
-        "attributes": {name: getattr(model, name) for name in SCALARS if hasattr(model, name)},
-        "restarts_": getattr(model, "restarts_", []),
-        "feature_names_in_": None if names is None else list(names),
-    }
     box: Box | None = vars(model).get("noise_box_")
     if box is not None:
         arrays |= {f"noise_box_{name}": array for name, array in box._asdict().items()}
@@ -99,88 +62,18 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         header["position"] = {"covariance_type": kind, "memory": position.memory}
         arrays |= arrays_for_file("position", position.mixture)
         arrays["position_statistics"] = position.statistics.values
-    header = json.loads(json.dumps(header, default=_plain))
-    try:
-        check_options(_read(Members(header, arrays))[0], type(model).__name__)
-    except ValueError as error:
-        raise ValueError(f"the model cannot be saved: {error}") from error
-    write(path, "model", header, arrays, f".gmm_core-{os.urandom(4).hex()}.new")
+    files.write_model(model, path, header, arrays, _read)
 
 
-def _plain(value: object) -> object:
-    """Convert a restart, a value of NumPy or a path to a type that JSON has."""
-    return list(value) if isinstance(value, Restart) else plain(value)
+def load(cls: type[Model], path: str | os.PathLike[str]) -> Model:
+    """Read a model; see `GaussianMixture.load` and `files.read_model`."""
+    return files.read_model(cls, path, _read)
 
 
-def _floats(value: npt.ArrayLike) -> AnyArray:
-    """Return an attribute as an array, of float32 if it has that dtype, else of float64."""
-    array = np.asarray(value)
-    return array.astype(np.float32 if array.dtype == np.float32 else np.float64, copy=False)
-
-
-def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the parameters and the fitted attributes of a model.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened.
-    ValueError
-        If the file is not that of a model, or is damaged.
-    """
-    with open(path, "rb") as file:
-        try:
-            return _read(Archive(file))
-        except Exception as error:  # a damaged archive raises whatever its bytes lead to
-            raise not_a_model(path, error) from error
-
-
-def not_a_model(path: str | os.PathLike[str], error: Exception) -> ValueError:
-    """Return the error for a file that is not that of a model, with the reason."""
-    return ValueError(f"{os.fspath(path)} is not a model saved by gmm_core: {error}")
-
-
-def _read(members: Members) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read(members: Members) -> Content:
     """Check the content of a file, and return parameters and attributes; see `load`."""
-    header = members.header
-    field(header, "format", lambda v: v == FORMAT, f"{FORMAT!r}")
-    version = field(header, "version", is_count, "an int")
-    if version > FORMAT_VERSION:
-        raise ValueError(
-            f"its format version is {version}, this gmm_core reads up to {FORMAT_VERSION}"
-        )
-    params = dict(field(header, "params", lambda v: isinstance(v, dict), "an object"))
-    for name in _INITS:
-        if name in members:
-            params[name] = members.array(name, None)    # `fit` checks its shape and its values
-    kind = field(params, "covariance_type", is_covariance_type, "the name of a type")
-    field(params, "reg_covar", _is_reg_covar, "a number or a list of numbers")
-
-    K, D = members.array("means_", (None, None), FLOATS).shape
-    if not (K and D):
-        raise ValueError(f"means_ has shape {(K, D)}")
-    shape = COVARIANCE_TYPES[kind].shape(K, D)
-    attributes: dict[str, Any] = {}
-    given = field(header, "attributes", lambda v: isinstance(v, dict), "an object")
-    of_noise = 0.0
-    if "noise_weight_" in given:
-        of_noise = field(given, "noise_weight_", *SCALARS["noise_weight_"])
-    for name in ARRAYS:
-        expected = {"weights_": (K,), "means_": (K, D)}.get(name, shape)
-        attributes[name] = members.array(name, expected, FLOATS)
-        check_values(attributes[name], name, COVARIANCE_TYPES[kind], of_noise)
-    if set(given) - set(SCALARS):
-        raise ValueError("it has unknown attributes")
-    for name in given:
-        attributes[name] = field(given, name, *SCALARS[name])
-    if attributes.get("n_features_in_", D) != D:
-        raise ValueError(f"n_features_in_ is {attributes['n_features_in_']}, but means_ has {D}")
-    attributes["restarts_"] = restarts_from(header, "restarts_")
-    names = field(
-        header, "feature_names_in_", lambda v: _are_names(v, D), f"null or a list of {D} names"
-    )
-    if names is not None:
-        attributes["feature_names_in_"] = np.array(names, dtype=object)
+    params, attributes, _ = files.read_content(members, CLASS, FORMAT_VERSION, SCALARS, _INITS)
+    header, D = members.header, attributes["means_"].shape[1]
     if "noise_box_origin" in members:
         attributes["noise_box_"] = _box(members, D)
     if "mean_weight" in header:
@@ -190,18 +83,6 @@ def _read(members: Members) -> tuple[dict[str, Any], dict[str, Any]]:
     if "position" in header:
         attributes["_position"] = _position(members)
     return params, attributes
-
-
-def _is_reg_covar(value: Any) -> bool:
-    return is_number(value) or (isinstance(value, list) and all(map(is_number, value)))
-
-
-def _are_names(value: Any, n_features: int) -> bool:
-    return value is None or (
-        isinstance(value, list)
-        and len(value) == n_features
-        and all(isinstance(name, str) for name in value)
-    )
 
 
 def _box(members: Members, n_features: int) -> Box:

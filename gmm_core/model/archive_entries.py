@@ -135,6 +135,14 @@ def check_values(
             )
 
 
+def check_above(array: FloatArray, name: str, low: float) -> None:
+    """Raise ValueError if a value of an array is not finite, or not above a limit."""
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} has values that are not finite")
+    if not (array > low).all():
+        raise ValueError(f"{name} should be above {low:g}, but the least is {array.min():.5g}")
+
+
 def arrays_for_file(prefix: str, mixture: Mixture) -> dict[str, Float64Array]:
     """Return the arrays of a mixture, by their names in a file, which begin with the prefix."""
     noise = mixture.prepared.noise

@@ -187,6 +187,13 @@ def read_as_conjugate(posterior: Posterior) -> Posterior:
     )  # fmt: skip
 
 
+def has_wishart_determinants(posterior: Posterior) -> bool:
+    """Return whether E log |Λ_k| is that of Wishart distributions, as scikit-learn takes it."""
+    D = posterior.mixture.means.shape[1]
+    expected = _WISHARTS.log_det_correction(posterior.degrees_of_freedom, D)
+    return np.allclose(posterior.log_det_correction, expected, rtol=1e-13, atol=0)
+
+
 # --- weights ------------------------------------------------------------------------------------
 
 
