@@ -37,7 +37,7 @@ from gmm_core.io.sklearn import bayesian_to_sklearn
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.attributes import dtype_of, mixture_from
 from gmm_core.model.parameters import prepare
-from gmm_core.model.posterior import Posterior, assemble, has_wishart_determinants
+from gmm_core.model.posterior import Posterior, has_wishart_determinants, posterior_from
 from gmm_core.sklearn_api import Estimator
 
 if TYPE_CHECKING:
@@ -738,13 +738,7 @@ covariance_prior_ : float or ndarray
         if "means_" not in vars(self) or "weights_" not in vars(self):
             raise not_fitted_error(type(self).__name__)
         mixture = mixture_from(vars(self), self.covariance_type, self.n_threads)
-        concentration = np.asarray(self.weight_concentration_, np.float64)
-        return assemble(
-            concentration, np.asarray(self.mean_precision_, np.float64),
-            np.asarray(self.degrees_of_freedom_, np.float64), mixture.means, mixture.covariances,
-            mixture.prepared.precisions_cholesky, self.covariance_type,
-            self.posterior == "conjugate",
-        )  # fmt: skip
+        return posterior_from(vars(self), mixture, self.posterior == "conjugate")
 
     def _model(self) -> FittedMixture:
         """Return the E-step of the fitted posterior with the options of this estimator."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gmm_core.core.errors import convergence_warning_class
+from gmm_core.core.errors import NumericalError, convergence_warning_class
 from gmm_core.core.random import check_random_state
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import Float64Array, Names
@@ -101,7 +101,7 @@ def fit_bayesian(
         X, weight, lacking = data.rows_for_start(totals, size, subset_seed)
         return ArrayPass(X, weight, K, options.covariance_type, data.n_threads), lacking
 
-    prior = _prior(options, data, unit, rows_for_start)
+    prior = _prior(options, data, totals, unit, rows_for_start)
     clusters = Clusters()
 
     def start() -> Begun[Inferred]:
@@ -147,17 +147,19 @@ def _attributes_of(
     n_threads: int,
 ) -> Attributes:
     posterior, moments, entropy, _ = fit.parameters
-    concentration: Any = posterior.weight_concentration.astype(dtype)
+    with np.errstate(over="ignore"):
+        concentration: Any = posterior.weight_concentration.astype(dtype)
+        mean_precision = posterior.mean_precision.astype(dtype)
+        degrees = posterior.degrees_of_freedom.astype(dtype)
     if prior.process:
         concentration = tuple(concentration)
-    degrees = posterior.degrees_of_freedom.astype(dtype)
-    return {
+    attributes = {
         **arrays_of(posterior.mixture, dtype, n_threads),
         "weight_concentration_prior_": prior.weight_concentration,
         "weight_concentration_": concentration,
         "mean_precision_prior_": prior.mean_precision,
         "mean_prior_": prior.mean.astype(dtype),
-        "mean_precision_": posterior.mean_precision.astype(dtype),
+        "mean_precision_": mean_precision,
         "degrees_of_freedom_prior_": prior.precision.degrees_of_freedom,
         "degrees_of_freedom_": degrees if degrees.ndim else degrees[()],
         "covariance_prior_": prior.precision.covariance.astype(dtype)[()],
@@ -169,12 +171,20 @@ def _attributes_of(
         "n_features_in_": posterior.mixture.means.shape[1],
         "feature_names_in_": names,
     }
+    for name in ("weight_concentration_", "mean_precision_", "degrees_of_freedom_"):
+        if not np.isfinite(attributes[name]).all():
+            raise NumericalError(
+                f"{name} would be beyond the range of {dtype}: scale sample_weight or use float64"
+            )
+    return attributes
 
 
 # --- the prior ----------------------------------------------------------------------------------
 
 
-def _prior(options: BayesianOptions, data: Pass, unit: float, rows_for_start: Any) -> Prior:
+def _prior(
+    options: BayesianOptions, data: Pass, totals: Totals, unit: float, rows_for_start: Any
+) -> Prior:
     """Check the parameters of the prior, and take the others from the data."""
     K, D = options.n_components, data.n_features
     kind = COVARIANCE_TYPES[options.covariance_type]
@@ -203,11 +213,11 @@ def _prior(options: BayesianOptions, data: Pass, unit: float, rows_for_start: An
         of_data = _moments_of_all(data, unit, rows_for_start)
         mean = of_data.means[0] if mean is None else mean
         if covariance is None:
-            n = float(of_data.counts[0])
-            if not n > 1:
+            n = totals.total
+            if not n - 1 > 1e-6:
                 raise ValueError(
-                    "covariance_prior has to be given if the sum of sample_weight is at most 1, as "
-                    f"it would be the unbiased covariance of the data. The sum is {n:.5g}."
+                    f"sample_weight has a sum of {n:g}, but the default of covariance_prior, the "
+                    "covariance of the data, needs a sum above 1: give covariance_prior"
                 )
             covariance = precision.prior_of(n / (n - 1) * of_data.covariances[0])
     try:

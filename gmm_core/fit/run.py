@@ -216,10 +216,6 @@ def fit_pass(
     given = _given(options, D)
     reg_covar = check_reg_covar(options.reg_covar, D)
     random_state = check_random_state(options.random_state)
-    if options.init_size is not None and options.init_size < K:
-        raise ValueError(
-            f"init_size={options.init_size}, expected at least n_components={K}"
-        )
     _check_short_runs(options)
     warm, previous = _warm_start(options, before, D)
     fixed = _fixed(options, given, warm is not None)

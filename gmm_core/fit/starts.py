@@ -41,7 +41,15 @@ class GivenParameters(NamedTuple):
 def rows_of_start(
     init_size: int | None, method: str | InitCallable, n_components: int, n_features: int
 ) -> int:
-    """Return the largest number of rows that a method finds a start from; see `subset_size`."""
+    """Return the largest number of rows that a method finds a start from; see `subset_size`.
+
+    Raises
+    ------
+    ValueError
+        If `init_size` is less than the number of components.
+    """
+    if init_size is not None and init_size < n_components:
+        raise ValueError(f"init_size={init_size}, expected at least n_components={n_components}")
     if init_size is None and method == "hierarchical":
         return max(N_ROWS, n_components)
     return subset_size(init_size, n_components, n_features)

@@ -7,7 +7,8 @@ distribution of `model/covariance/conjugate.py`. (Bishop 2006, section 10.2; Ble
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -173,6 +174,49 @@ def assemble(
     return Posterior(
         weight_concentration, mean_precision, degrees_of_freedom, mixture, correction, conjugate
     )
+
+
+def posterior_from(
+    attributes: Mapping[str, Any], mixture: Mixture, conjugate: bool
+) -> Posterior:
+    """Return the posterior that fitted attributes describe.
+
+    Parameters
+    ----------
+    attributes : dict
+        The attributes, with `weight_concentration_`, `mean_precision_` and `degrees_of_freedom_`.
+    mixture : Mixture
+        The mixture that the other attributes describe.
+    conjugate : bool
+
+    Raises
+    ------
+    AttributeError
+        If one of these attributes is missing.
+    ValueError
+        If one of them has a shape or values that it cannot have.
+    """
+    K, D = mixture.means.shape
+    shared = mixture.kind.conjugate.shared
+
+    def values(name: str, shapes: tuple[tuple[int, ...], ...], low: float) -> Float64Array:
+        if name not in attributes:
+            raise AttributeError(f"the model has no {name}")
+        array = np.asarray(attributes[name], np.float64)
+        if array.shape not in shapes:
+            expected = " or ".join(map(str, shapes))
+            raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
+        if not ((array > low) & (array < np.inf)).all():
+            raise ValueError(f"{name} must be finite and greater than {low:g}")
+        return array
+
+    return assemble(
+        values("weight_concentration_", ((K,), (2, K)), 0),
+        values("mean_precision_", ((K,),), 0),
+        values("degrees_of_freedom_", ((),) if shared else ((K,),), D - 1),
+        mixture.means, mixture.covariances, mixture.prepared.precisions_cholesky,
+        mixture.covariance_type, conjugate,
+    )  # fmt: skip
 
 
 def read_as_conjugate(posterior: Posterior) -> Posterior:
