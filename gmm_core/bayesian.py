@@ -379,7 +379,9 @@ covariance_prior_ : float or ndarray
     def _fit(self, X: Any, sample_weight: Any) -> tuple[Result, FloatArray | ForeignRows]:
         """Return the result of the fit and the checked samples."""
         options = self._options()
-        data, totals, names, rows = run.pass_over_array(options, X, sample_weight)
+        data, totals, names, rows = run.pass_over_array(
+            options, X, sample_weight, type(self).__name__
+        )
         return fit_bayesian(options, *self._warm(), data, totals, names), rows
 
     def _warm(self) -> tuple[Posterior | None, float]:
@@ -758,6 +760,7 @@ covariance_prior_ : float or ndarray
             feature_names=attributes.get("feature_names_in_"),
             allow_nan=allow_nan and self.missing == "marginalize",
             once=True,
+            estimator_name=type(self).__name__,
         )
         return rows
 

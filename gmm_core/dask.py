@@ -3,48 +3,35 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import MutableMapping, Sequence
-from typing import Any, Literal, NamedTuple, Self
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-try:
-    import dask
-    import distributed
-    from dask import array as da
-except ImportError as error:
-    raise ImportError(
-        'gmm_core.dask needs dask and distributed: run pip install ".[dask]" in a clone of '
-        f"gmm_core ({error})"
-    ) from error
-
 from gmm_core import mixture
-from gmm_core.core.errors import not_fitted_error
-from gmm_core.core.info import build_info
-from gmm_core.core.threads import effective_n_threads
-from gmm_core.core.types import AnyArray, FloatArray, Names
-from gmm_core.core.warn import warn
-from gmm_core.data.dask_pass import (
-    DaskChunks,
-    DaskPass,
-    as_dask_array,
-    check_total_weight,
-    check_weight_shape,
-    gather,
-    has_unknown_chunks,
-    known_chunks,
-    naming_chunk,
-    weights_array,
+from gmm_core.core.types import Names
+from gmm_core.dask_bayesian import BayesianGaussianMixture
+from gmm_core.dask_collections import (
+    as_rows,
+    chunks_on_workers,
+    is_collection,
+    lazy,
+    lazy_by_row,
+    pass_over_chunks,
+    result_dtype,
+    score_of_collection,
 )
-from gmm_core.data.validation import check_enough_samples, check_sample_weight, check_X
+from gmm_core.data.dask_pass import DaskChunks
 from gmm_core.fit import run
 from gmm_core.fit.clusters import Clusters
 from gmm_core.fit.options import Options
 from gmm_core.fit.result import Result, set_attributes
-from gmm_core.infer import score
 from gmm_core.infer.score import Certainty, Score
 
-_Method = Literal["predict", "predict_proba", "noise_proba", "score_samples", "impute"]
+if TYPE_CHECKING:
+    from dask import array as da
+
+__all__ = ["BayesianGaussianMixture", "GaussianMixture"]
 
 
 class GaussianMixture(mixture.GaussianMixture):
@@ -175,7 +162,7 @@ chunktype=numpy.ndarray>
         >>> GaussianMixture().fit(np.array([[1.0], [3.0]])).means_.tolist()
         [[2.0]]
         """
-        if not dask.is_dask_collection(X):
+        if not is_collection(X):
             return super().fit(X, y, sample_weight)
         self._fit_collection(X, sample_weight)[0].keep_in(self)
         return self
@@ -209,12 +196,12 @@ chunktype=numpy.ndarray>
         >>> GaussianMixture().fit_predict(np.array([[1.0], [3.0]])).tolist()
         [0, 0]
         """
-        if not dask.is_dask_collection(X):
+        if not is_collection(X):
             return super().fit_predict(X, y, sample_weight)
         result, array = self._fit_collection(X, sample_weight)
         fitted = copy.copy(self)
         set_attributes(fitted, result.attributes)
-        labels = fitted._lazy(array, "predict", np.empty(0, np.int64))
+        labels = lazy(fitted, array, "predict", np.empty(0, np.int64))
         result.keep_in(self)
         return labels
 
@@ -254,9 +241,9 @@ chunktype=numpy.ndarray>
         >>> gm.predict(collection).compute().tolist()
         [0, 0, 1, 1]
         """
-        if not dask.is_dask_collection(X):
+        if not is_collection(X):
             return super().predict(X)
-        return self._lazy(self._collection(X), "predict", np.empty(0, np.int64))
+        return lazy(self, as_rows(self, X), "predict", np.empty(0, np.int64))
 
     def predict_proba(self, X: Any) -> Any:
         """Return the responsibilities r_nk = π_k N(x_n | μ_k, Σ_k) / Σ_j π_j N(x_n | μ_j, Σ_j).
@@ -293,11 +280,11 @@ chunktype=numpy.ndarray>
         >>> gm.predict_proba(collection).compute().round(3).tolist()[0]
         [1.0, 0.0]
         """
-        if not dask.is_dask_collection(X):
+        if not is_collection(X):
             return super().predict_proba(X)
-        array = self._collection(X)
-        empty = np.empty((0, len(self.weights_)), self._result_dtype(array))
-        return self._lazy(array, "predict_proba", empty)
+        array = as_rows(self, X)
+        empty = np.empty((0, len(self.weights_)), result_dtype(self, array))
+        return lazy(self, array, "predict_proba", empty)
 
     def noise_proba(self, X: Any) -> Any:
         """Return the probability that a sample is noise; see `gmm_core.GaussianMixture`.
@@ -319,10 +306,9 @@ chunktype=numpy.ndarray>
         >>> gm.noise_proba([[0.0], [9.0]]).round(3).tolist()
         [0.003, 1.0]
         """
-        if not dask.is_dask_collection(X):
+        if not is_collection(X):
             return super().noise_proba(X)
-        array = self._collection(X)
-        return self._lazy(array, "noise_proba", np.empty(0, self._result_dtype(array)))
+        return lazy_by_row(self, as_rows(self, X), "noise_proba")
 
     def score_samples(self, X: Any) -> Any:
         """Return the log-likelihood of each sample: log p(x_n) = log Σ_k π_k N(x_n | μ_k, Σ_k).
@@ -359,9 +345,9 @@ chunktype=numpy.ndarray>
         >>> gm.score_samples(collection).compute().shape
         (4,)
         """
-        if not dask.is_dask_collection(X):
+        if not is_collection(X):
             return super().score_samples(X)
-        return self._log_likelihood(self._collection(X))
+        return lazy_by_row(self, as_rows(self, X), "score_samples")
 
     def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:
         """Return the mean log-likelihood of the samples: Σ_n w_n log p(x_n) / Σ_n w_n.
@@ -553,12 +539,12 @@ chunktype=numpy.ndarray>
         >>> gm.impute(da.from_array(np.array([[3.0, np.nan]]))).compute().round(3).tolist()
         [[3.0, 4.0]]
         """
-        if not dask.is_dask_collection(X):
+        if not is_collection(X):
             return super().impute(X, sample)
         if sample:
             raise ValueError("sample=True is for arrays only, but X is a Dask collection")
-        array = self._collection(X)
-        return self._lazy(array, "impute", np.empty((0, X.shape[1]), self._result_dtype(array)))
+        array = as_rows(self, X)
+        return lazy(self, array, "impute", np.empty((0, X.shape[1]), result_dtype(self, array)))
 
     # --- parts of these methods ---------------------------------------------------------------
 
@@ -568,80 +554,13 @@ chunktype=numpy.ndarray>
         chunks, names, array = chunks_on_workers(X, sample_weight)
         return fit_chunks(options, vars(self), chunks, names), array
 
-    def _collection(self, X: Any) -> da.Array:
-        """Return a collection as a Dask array, checked against the fitted features."""
-        if "means_" not in vars(self):
-            raise not_fitted_error(type(self).__name__)
-        names = vars(self).get("feature_names_in_")
-        return _checked_collection(X, self._model().prepared.means.shape[1], names)[0]
-
     def _scored(
         self, X: Any, sample_weight: Any, certainty: Certainty | None = None
     ) -> Score:
         """Return the score of samples or batches; see `infer.score.score`."""
-        if not dask.is_dask_collection(X):
+        if not is_collection(X):
             return super()._scored(X, sample_weight, certainty)
-        X = self._collection(X)
-        if sample_weight is not None:
-            if dask.is_dask_collection(sample_weight):
-                sample_weight = weights_array(sample_weight)
-                unknown = has_unknown_chunks(X) or has_unknown_chunks(sample_weight)
-            else:
-                unknown = has_unknown_chunks(X) and np.ndim(sample_weight) > 0
-            if unknown:
-                if certainty is None:
-                    rows = self._log_likelihood(X)
-                else:
-                    rows = X.map_blocks(
-                        _with_certainty, model=dask.delayed(self._plain()), certainty=certainty,
-                        chunks=(X.chunks[0], (2,)), meta=np.empty((0, 2)),
-                    )  # fmt: skip
-                return self._score_by_rows(rows, sample_weight)
-        n_chunks = X.numblocks[0]
-        weights: Any = [sample_weight] * n_chunks  # None, or the weight of every row
-        if np.ndim(sample_weight) > 0:
-            weights = _delayed_chunks(_weights_like(X, sample_weight))
-        model = dask.delayed(self._plain())
-        score_chunk = dask.delayed(_score, pure=False)
-        rows = _delayed_chunks(X)
-        tasks = (
-            score_chunk(model, i, x, w, certainty)
-            for i, (x, w) in enumerate(zip(rows, weights, strict=True))
-        )
-        return _combined(dask.compute(*tasks))
-
-    def _score_by_rows(self, values: da.Array, sample_weight: Any) -> Score:
-        """Return the score of the samples if lengths of chunks are unknown.
-
-        The chunks of X and of the weights can be aligned only when their lengths are known. The
-        log-likelihood of each row, or what `_with_certainty` returns, is kept until then, so that
-        the rows are computed only once.
-        """
-        if dask.is_dask_collection(sample_weight):
-            values, sample_weight = dask.persist(values, sample_weight)
-        else:
-            (values,) = dask.persist(values)
-        values = known_chunks(values)
-        parts = _delayed_chunks(values)
-        weights = _delayed_chunks(_weights_like(values, sample_weight))
-        score_values = dask.delayed(_score_of_values, pure=False)
-        pairs = enumerate(zip(parts, weights, strict=True))
-        return _combined(dask.compute(*(score_values(i, x, w) for i, (x, w) in pairs)))
-
-    def _log_likelihood(self, X: da.Array) -> da.Array:
-        """Return the lazy log-likelihoods of a Dask array."""
-        return self._lazy(X, "score_samples", np.empty(0, self._result_dtype(X)))
-
-    def _lazy(self, X: da.Array, method: _Method, meta: AnyArray) -> da.Array:
-        """Return a lazy array of the results of a method for the chunks.
-
-        `meta` is the result for a chunk without rows.
-        """
-        columns = {"drop_axis": 1} if meta.ndim == 1 else {"chunks": (X.chunks[0], meta.shape[1:])}
-        return X.map_blocks(
-            _apply, model=dask.delayed(self._plain()), method=method, empty=meta,
-            name=f"gmm_core-{method}-{dask.base.tokenize(object())}", meta=meta, **columns,
-        )  # fmt: skip
+        return score_of_collection(self, X, sample_weight, certainty)
 
     def _plain(self) -> mixture.GaussianMixture:
         """Return the model for the workers, with the attributes that their tasks read."""
@@ -656,33 +575,6 @@ chunktype=numpy.ndarray>
         vars(model).update({name: getattr(self, name) for name in names if hasattr(self, name)})
         return model
 
-    def _result_dtype(self, X: da.Array) -> np.dtype[Any]:
-        """Return the dtype of the methods' results: float32 if X and the means have it."""
-        both_float32 = X.dtype == np.float32 == np.asarray(self.means_).dtype
-        return np.dtype(np.float32 if both_float32 else np.float64)
-
-
-def chunks_on_workers(
-    X: Any, sample_weight: Any
-) -> tuple[DaskChunks, Names | None, da.Array]:
-    """Compute the chunks of a collection on the cluster of the current client, and check them.
-
-    Returns
-    -------
-    chunks : DaskChunks
-    names : ndarray of shape (n_features,), object, or None
-        The names of the features.
-    array : dask.array.Array of shape (n_samples, n_features)
-        The collection, chunked by rows only.
-    """
-    client = _current_client()
-    array, dtype, names = _checked_collection(X)
-    _check_workers(client)
-    chunks = DaskChunks(client, array, sample_weight, dtype)
-    if chunks.totals.n_samples < 2:
-        raise ValueError(f"X has {chunks.totals.n_samples} rows, at least 2 are needed")
-    return chunks, names, array
-
 
 def fit_chunks(
     options: Options,
@@ -693,197 +585,7 @@ def fit_chunks(
     quiet: bool = False,
 ) -> Result:
     """Fit a mixture to the chunks of a collection; see `run.fit_array`."""
-    check_enough_samples(chunks.totals.n_present, options.n_components)
-    data = DaskPass(chunks, effective_n_threads(options.n_threads))
+    data = pass_over_chunks(chunks, options.n_components, options.n_threads)
     return run.fit_pass(
         options, before, data, chunks.totals, names, clusters=clusters, quiet=quiet
     )
-
-
-def _checked_collection(
-    X: Any, n_features: int | None = None, feature_names: Names | None = None
-) -> tuple[Any, np.dtype[Any], Names | None]:
-    """Check a Dask collection.
-
-    Returns
-    -------
-    array : dask.array.Array of shape (n_samples, n_features)
-        The collection, chunked by rows only.
-    dtype : dtype
-        float32 or float64: the dtype of the rows in a fit.
-    names : ndarray of shape (n_features,), object, or None
-        The names of the features.
-    """
-    if isinstance(X, da.Array):
-        if X.ndim == 2 and np.isnan(X.shape[1]):
-            raise ValueError("X has an unknown number of features: call X.compute_chunk_sizes()")
-        example: Any = np.empty((0, *X.shape[1:]), X.dtype)
-    # The class is asked, because `hasattr` is true for every name on a Delayed object.
-    elif hasattr(type(X), "to_dask_array"):
-        example = X._meta
-    else:  # Delayed, Bag
-        raise TypeError(f"X is a {type(X).__name__}, expected a Dask array or data frame")
-    like, names = check_X(
-        example, n_features=n_features, feature_names=feature_names, min_samples=0
-    )
-    array = as_dask_array(X)
-    if array.numblocks[1] > 1:
-        warn(
-            f"X is chunked along the features, in {array.numblocks[1]} parts. It is rechunked, so "
-            "that each chunk has whole rows."
-        )
-        array = array.rechunk({1: -1})
-    return array, like.dtype, names
-
-
-def _current_client() -> distributed.Client:
-    """Return the client that a fit uses, or raise RuntimeError if no usable client runs."""
-    advice = (
-        "start one with distributed.Client(), for this machine, or with "
-        "distributed.Client(scheduler_address)"
-    )
-    try:
-        client = distributed.get_client()
-    except ValueError as error:
-        raise RuntimeError(
-            f"fit of a Dask collection needs a client of distributed, and none is running: {advice}"
-        ) from error
-    if client.asynchronous:
-        raise RuntimeError(
-            "fit of a Dask collection cannot use an asynchronous client: call it in a thread "
-            f"without an event loop, and {advice}"
-        )
-    if client.status != "running":
-        raise RuntimeError(
-            "fit of a Dask collection needs a running client, but the status of the current one is "
-            f"{client.status!r}: {advice}"
-        )
-    return client
-
-
-def _check_workers(client: distributed.Client) -> None:
-    """Raise RuntimeError if a worker cannot import this version of gmm_core."""
-    # Built-in functions are sent, as a worker without gmm_core could not unpickle one of gmm_core.
-    code = "__import__('gmm_core').__version__"
-    versions = client.run(eval, code, on_error="return")
-    if not versions:  # an adaptive cluster starts a worker when there is a task
-        gather(client, [client.submit(int, pure=False)])
-        versions = client.run(eval, code, on_error="return")
-    expected = build_info()["version"]
-    for worker, version in versions.items():
-        if isinstance(version, Exception):
-            raise RuntimeError(f"worker {worker} cannot import gmm_core: {version}") from version
-        if version != expected:
-            raise RuntimeError(
-                f"worker {worker} has gmm_core {version}, but the client has {expected}"
-            )
-
-
-class _ChunkScore(NamedTuple):
-    """The score of a chunk and its number of rows.
-
-    Attributes
-    ----------
-    score : Score
-        Its weight is 0 if all rows of the chunk have the weight 0.
-    n_samples : int
-    """
-
-    score: Score
-    n_samples: int
-
-
-def _combined(parts: Sequence[_ChunkScore]) -> Score:
-    """Combine the scores of all chunks into that of X."""
-    if not sum(part.n_samples for part in parts):
-        raise ValueError("X has 0 rows, at least 1 is needed")
-    scores = [part.score for part in parts]
-    total = sum(part.weight for part in scores)
-    check_total_weight(total)
-    mean = sum(s.mean * (s.weight / total) for s in scores if s.weight)
-    return Score(mean, float(total), sum(s.uncertainty for s in scores))
-
-
-def _delayed_chunks(array: da.Array) -> Any:
-    """Return the chunks of an array as delayed values.
-
-    The graph is not optimised: that would give different names to tasks which two arrays have in
-    common, so that these tasks would run twice.
-    """
-    return array.to_delayed(optimize_graph=False).ravel()
-
-
-def _weights_like(X: da.Array, sample_weight: Any) -> da.Array:
-    """Return the weights as a Dask array with the chunks of X, whose lengths are known."""
-    n = sum(X.chunks[0])
-    if dask.is_dask_collection(sample_weight):
-        weights = known_chunks(sample_weight)
-        check_weight_shape(weights, n)
-        return weights.rechunk((X.chunks[0],))
-    return da.from_array(check_sample_weight(sample_weight, n), chunks=(X.chunks[0],))
-
-
-# --- tasks of the workers ---------------------------------------------------------------------
-
-
-def _apply(
-    chunk: Any,
-    model: mixture.GaussianMixture,
-    method: _Method,
-    empty: AnyArray,
-    block_id: tuple[int, ...] = (0,),
-) -> AnyArray:
-    """Return the result of a method of the model for a chunk, and `empty` for one without rows.
-
-    Dask passes the indices of the chunk as `block_id`.
-    """
-    if not len(chunk):
-        return empty
-    with naming_chunk(block_id[0]):
-        result: AnyArray = getattr(model, method)(chunk)
-        return result
-
-
-def _with_certainty(
-    chunk: Any,
-    model: mixture.GaussianMixture,
-    certainty: Certainty,
-    block_id: tuple[int, ...] = (0,),
-) -> AnyArray:
-    """Return, for each row of a chunk, its log-likelihood and its term of `log_certainties`."""
-    if not len(chunk):
-        return np.empty((0, 2))
-    with naming_chunk(block_id[0]):
-        values = score.with_certainty(model._rows(chunk), model._model(), certainty)
-    return np.stack(values, axis=1)
-
-
-def _score(
-    model: mixture.GaussianMixture,
-    i: int,
-    chunk: Any,
-    sample_weight: Any,
-    certainty: Certainty | None,
-) -> _ChunkScore:
-    """Return the score of chunk i."""
-    with naming_chunk(i):
-        weight = check_sample_weight(sample_weight, len(chunk), may_be_zero=True)
-        if not len(chunk) or (weight is not None and not weight.any()):
-            return _ChunkScore(Score(0.0, 0.0), len(chunk))
-        scored = score.score(model._rows(chunk), model._model(), weight, certainty)
-        return _ChunkScore(scored, len(chunk))
-
-
-def _score_of_values(i: int, values: FloatArray, sample_weight: Any) -> _ChunkScore:
-    """Return the score of chunk i from the values of its rows; see `_score_by_rows`."""
-    with naming_chunk(i):
-        weight = check_sample_weight(sample_weight, len(values), may_be_zero=True)
-    assert weight is not None
-    if not weight.any():
-        return _ChunkScore(Score(0.0, 0.0), len(values))
-    uncertainty = 0.0
-    if values.ndim == 2:
-        uncertainty = -2 * float(weight @ values[:, 1])
-        values = values[:, 0]
-    mean = score.weighted_mean(values, weight)
-    return _ChunkScore(Score(mean, float(weight.sum()), uncertainty), len(values))

@@ -370,8 +370,9 @@ def _checked(X: Any, sample_weight: Any, options: Options) -> _Data:
     """Check the samples and their weights."""
     if is_dask_collection(X):
         from gmm_core import dask
+        from gmm_core.dask_collections import chunks_on_workers
 
-        chunks, names, array = dask.chunks_on_workers(X, sample_weight)
+        chunks, names, array = chunks_on_workers(X, sample_weight)
         rows = array if names is None else X  # the array is rechunked only once, with one warning
         return _Data(
             rows, sample_weight, chunks.n_features, chunks.totals, False, dask.GaussianMixture,

@@ -120,6 +120,7 @@ def check_rows(
     min_samples: int = 1,
     allow_nan: bool = False,
     once: bool = False,
+    estimator_name: str = "GaussianMixture",
 ) -> tuple[FloatArray | ForeignRows, Names | None]:
     """Check the samples given to a method, as `check_X` does, without a large copy of them.
 
@@ -134,6 +135,8 @@ def check_rows(
     once : bool, default=False
         Whether the rows are read only once. Then their values may be checked when they are
         converted, as a check here would need a conversion of its own.
+    estimator_name : str, default="GaussianMixture"
+        See `check_X`.
 
     Returns
     -------
@@ -149,18 +152,18 @@ def check_rows(
     if not _needs_large_copy(X, dtype, allow_nan):
         array, names = check_X(
             X, n_features=n_features, feature_names=feature_names, min_samples=min_samples,
-            allow_nan=allow_nan,
+            allow_nan=allow_nan, estimator_name=estimator_name,
         )  # fmt: skip
         return array if dtype is None else array.astype(dtype, copy=False), names
     source: Any = X
     _, names = check_X(
         _select(source, slice(0, 1)), n_features=n_features, feature_names=feature_names,
-        allow_nan=allow_nan,
+        allow_nan=allow_nan, estimator_name=estimator_name,
     )  # fmt: skip
     if once and (dtype is not None or isinstance(source, np.ndarray)):
         return ForeignRows(source, dtype or _natural(source), allow_nan, checked=False), names
     n_samples, D = source.shape
-    check_n_rows(source.shape, min_samples)
+    check_n_rows(source.shape, min_samples, estimator_name)
     size = _n_rows(_PART_BYTES, D)
     natural: np.dtype[Any] = np.dtype(np.float32)
     has_nan = False

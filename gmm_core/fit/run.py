@@ -123,7 +123,7 @@ class FitSize(Protocol):
 
 
 def pass_over_array(
-    options: FitSize, X: Any, sample_weight: Any
+    options: FitSize, X: Any, sample_weight: Any, estimator_name: str = "GaussianMixture"
 ) -> tuple[Pass, Totals, Names | None, FloatArray | ForeignRows]:
     """Check an array and its weights, and return a pass over it; see `fit_array`.
 
@@ -139,7 +139,9 @@ def pass_over_array(
         The checked samples.
     """
     allow_nan = options.missing == "marginalize"
-    rows, names = check_rows(X, min_samples=2, allow_nan=allow_nan)
+    rows, names = check_rows(
+        X, min_samples=2, allow_nan=allow_nan, estimator_name=estimator_name
+    )
     weight = check_sample_weight(sample_weight, len(rows))
     totals = NO_ROWS.and_rows(len(rows), np.empty(0) if weight is None else weight)
     check_enough_samples(totals.n_present, options.n_components)  # before memory is taken

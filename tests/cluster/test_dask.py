@@ -615,7 +615,7 @@ def test_fit_predict_that_fails_leaves_the_model_as_it_was(
     def interrupted(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(GaussianMixture, "_lazy", interrupted)
+    monkeypatch.setattr("gmm_core.dask.lazy", interrupted)
     model = GaussianMixture(2, random_state=0)
     with pytest.raises(KeyboardInterrupt):
         model.fit_predict(da.from_array(X, chunks=(5000, D)))

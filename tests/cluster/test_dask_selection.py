@@ -58,7 +58,7 @@ def test_the_chunks_and_the_clusters_are_made_once(
     monkeypatch.setattr(
         client, "persist", lambda *args, **kw: (persisted.append(1), persist(*args, **kw))[1]
     )
-    monkeypatch.setattr("gmm_core.dask._current_client", lambda: client)
+    monkeypatch.setattr("gmm_core.dask_collections._current_client", lambda: client)
     select(da.from_array(X, chunks=(2_500, -1)), [2, 3], ["full", "diag"])
     assert calls == [2, 3] and len(persisted) == 1
 
