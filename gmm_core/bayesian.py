@@ -37,16 +37,17 @@ from gmm_core.io.sklearn import bayesian_to_sklearn
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.attributes import dtype_of, mixture_from
 from gmm_core.model.parameters import prepare
-from gmm_core.model.posterior import Posterior, has_wishart_determinants, posterior_from
+from gmm_core.model.posterior import (
+    HELD,
+    Posterior,
+    has_wishart_determinants,
+    posterior_from,
+)
 from gmm_core.sklearn_api import Estimator
 
 if TYPE_CHECKING:
     from sklearn.mixture import BayesianGaussianMixture as SklearnBayesianGaussianMixture
     from sklearn.utils import Tags
-
-
-# A component holds samples if their responsibilities sum to at least this.
-_HELD = 0.5
 
 
 class BayesianGaussianMixture(Estimator):
@@ -132,6 +133,14 @@ default='dirichlet_process'
         fit.
     checkpoint_interval : int, default=10
         Number of iterations between two checkpoints.
+    moves : bool, default=False
+        Whether components are merged and deleted (Hughes & Sudderth 2013) when the fit from a start
+        has ended. Iterations follow each move, at most `max_iter`. They are given up early if they
+        are unlikely to reach the bound before the move, and a move is kept if it raises the bound
+        by more than `tol`. For a Dirichlet process, sorting the components by their counts is tried
+        first. Then merges of the 8 closest pairs of components and deletions of the 4 smallest
+        components are tried, until one is kept, and all again after that. The fit ends when none
+        is kept, or `n_components` have been. It does not go together with `checkpoint`.
 
     Attributes
     ----------
@@ -153,12 +162,13 @@ covariance_prior_ : float or ndarray
     converged_ : bool
         Whether the bound converged within `max_iter` iterations.
     n_iter_ : int
-        Number of iterations of the start that was kept.
+        Number of iterations of the start that was kept. If a move was kept, it is the number of
+        iterations since the last such move.
     lower_bound_ : float
         The lower bound after the last iteration, in nats. With ``posterior='conjugate'`` it is
         `elbo_`; otherwise it is scikit-learn's, which leaves out constants.
     lower_bounds_ : list of float
-        The bounds after all iterations.
+        The bounds after each of these iterations.
     elbo_ : float
         The lower bound of log p(X) with all its constants, in nats, which can be compared between
         numbers of components, covariance types and priors. For one component with a Dirichlet
@@ -177,6 +187,8 @@ covariance_prior_ : float or ndarray
     ----------
     C. M. Bishop, Pattern Recognition and Machine Learning (2006), section 10.2. D. M. Blei,
     M. I. Jordan, Variational inference for Dirichlet process mixtures, Bayesian Analysis 1 (2006).
+    M. C. Hughes, E. B. Sudderth, Memoized online variational inference for Dirichlet process
+    mixture models, NIPS (2013), for moves.
 
     Examples
     --------
@@ -239,6 +251,7 @@ covariance_prior_ : float or ndarray
         posterior: PosteriorName = "scikit-learn",
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_interval: int = 10,
+        moves: bool = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -263,6 +276,7 @@ covariance_prior_ : float or ndarray
         self.posterior = posterior
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
+        self.moves = moves
 
     # --- fitting ----------------------------------------------------------------------------
 
@@ -584,7 +598,7 @@ covariance_prior_ : float or ndarray
     @property
     def n_components_(self) -> int:
         """Number of components that hold samples: those with N_k of at least ½."""
-        return int(np.count_nonzero(self._counts() >= _HELD))
+        return int(np.count_nonzero(self._counts() >= HELD))
 
     def to_gaussian_mixture(self) -> GaussianMixture:
         """Return the mixture of the expected parameters, without the empty components.
@@ -607,7 +621,7 @@ covariance_prior_ : float or ndarray
         >>> sorted(gm.means_.round(1).ravel().tolist())
         [0.9, 8.1]
         """
-        held = self._counts() >= _HELD
+        held = self._counts() >= HELD
         mixture = self._posterior().mixture
         weights = mixture.weights[held]
         return GaussianMixture.from_parameters(
@@ -724,7 +738,8 @@ covariance_prior_ : float or ndarray
         posterior = self._posterior()
         concentration = posterior.weight_concentration
         if concentration.ndim == 2:
-            return concentration[0] - 1.0
+            counts: Float64Array = concentration[0] - 1.0
+            return counts
         if self.weight_concentration_prior_ < self.mean_precision_prior_:
             return concentration - self.weight_concentration_prior_
         return posterior.mean_precision - self.mean_precision_prior_

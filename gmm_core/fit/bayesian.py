@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from gmm_core.fit.bayesian_checkpoints import bayesian_identity, form_of_inferre
 from gmm_core.fit.checkpoints import Checkpoint
 from gmm_core.fit.clusters import Clusters
 from gmm_core.fit.loop import Fit
+from gmm_core.fit.moves import merge_and_delete
 from gmm_core.fit.options import BayesianOptions
 from gmm_core.fit.restarts import Begun, Schedule, best_of_starts
 from gmm_core.fit.result import Attributes, Result
@@ -88,6 +90,8 @@ def fit_bayesian(
     schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
     checkpoint, state, save = None, None, None
     if options.checkpoint is not None:
+        if options.moves:
+            raise ValueError("checkpoint cannot be combined with moves=True, expected moves=False")
         checkpoint = Checkpoint(
             options.checkpoint, options.checkpoint_interval,
             bayesian_identity(options, data, totals, warm), schedule, random_state, subset_seed,
@@ -123,9 +127,22 @@ def fit_bayesian(
         )
         return Begun(Inferred(posterior, moments, -np.inf, -np.inf), [])
 
+    def posterior_of(moments: Moments) -> Posterior:
+        return update(moments, prior, reg_covar, options.covariance_type, conjugate)
+
+    algorithm = variational_inference(data, prior, reg_covar, conjugate, unit)
+
+    def improve(fit: Fit[Inferred], save: Callable[..., None]) -> Fit[Inferred]:
+        if not options.moves:
+            return fit
+        return merge_and_delete(
+            fit, save, algorithm=algorithm, posterior_of=posterior_of, process=prior.process,
+            schedule=schedule,
+        )  # fmt: skip
+
     best, restarts = best_of_starts(
-        variational_inference(data, prior, reg_covar, conjugate, unit), start,
-        options.n_init if warm is None else 1, schedule, previous, state, save,
+        algorithm, start, options.n_init if warm is None else 1, schedule, previous, state, save,
+        improve,
     )  # fmt: skip
     if not best.converged and options.max_iter > 0:
         warn(

@@ -92,6 +92,7 @@ class BayesianOptions(NamedTuple):
     posterior: PosteriorName
     checkpoint: str | os.PathLike[str] | None
     checkpoint_interval: int
+    moves: bool
 
 
 AnyOptions = TypeVar("AnyOptions", Options, BayesianOptions)
@@ -272,6 +273,7 @@ _RULES: dict[str, _Rule] = {
         _ARRAY_LIKE_OR_NONE, _POSITIVE_FLOAT[0], _is_positive_float
     ),
     "posterior": _one_of(get_args(PosteriorName)),
+    "moves": _BOOL,
     "labels_init": _ARRAY_LIKE_OR_NONE,
     "fixed": _or_none(
         ("a set of names, or a dict of masks by name", lambda v: isinstance(v, _COLLECTIONS))

@@ -73,7 +73,7 @@ class Result(NamedTuple):
     """
 
     attributes: Attributes
-    checkpoint: Checkpoint | None = None
+    checkpoint: Checkpoint[Any] | None = None
     collapsed: tuple[int, ...] = ()
 
     def keep_in(self, model: object) -> None:

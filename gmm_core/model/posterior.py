@@ -19,6 +19,9 @@ from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType
 from gmm_core.model.covariance.conjugate import PrecisionPrior, Wisharts
 from gmm_core.model.parameters import Mixture, prepare_log_weights
 
+# A component holds samples if their responsibilities sum to at least this.
+HELD = 0.5
+
 _WISHARTS = Wisharts()
 
 
