@@ -233,8 +233,8 @@ def _prior(
             n = totals.total
             if not n - 1 > 1e-6:
                 raise ValueError(
-                    f"sample_weight has a sum of {n:g}, but the default of covariance_prior, the "
-                    "covariance of the data, needs a sum above 1: give covariance_prior"
+                    "covariance_prior has to be given if the sum of sample_weight is at most 1, as "
+                    f"it would be the unbiased covariance of the data. The sum is {n:.5g}."
                 )
             covariance = precision.prior_of(n / (n - 1) * of_data.covariances[0])
     try:
