@@ -5,8 +5,8 @@
 Each row is first fitted from the same labels by both classes. It is timed only if their lower
 bounds after the same number of iterations differ by at most 1e-8, relative to the bound. All
 libraries have one thread, the repeats are interleaved, and medians are printed. Times are CPU times
-of the process, which depend less on what else the machine does. Those of many columns are by the
-clock.
+of the process, which depend less on what else the machine does. Those of a pool of threads are by
+the clock.
 
 1. ms per iteration = (fit of 1 + m iterations - fit of 1 iteration) / m, from the same labels.
 2. Seconds of 100 iterations for a column, from the same labels, and with each class's own k-means.
@@ -175,7 +175,7 @@ def column(n: int, seed: int) -> Array:
 
 
 def compare_columns(by_class: dict[str, Fit], n: int, repeats: int) -> None:
-    """Time the fits of many columns by the clock, one by one and by a pool of two threads."""
+    """Time the fits of many columns, one by one and by a pool of two threads."""
     columns = [column(n, seed) for seed in range(N_COLUMNS)]
     few, part = columns[:COLUMNS_OF_SKLEARN], N_COLUMNS / COLUMNS_OF_SKLEARN
     bounds = [check(X, labels_of(X, 10), by_class, 10, **COLUMN) for X in few]
@@ -185,17 +185,17 @@ def compare_columns(by_class: dict[str, Fit], n: int, repeats: int) -> None:
         list(map(each, some) if pool is None else pool.map(each, some))
 
     with ThreadPoolExecutor(2) as two:
-        for text, pool in (("one after another", None), ("by two threads", two)):
-            tasks = {
-                name: lambda name=name, pool=pool: seconds(
-                    lambda: fit_all(name, columns, pool), time.perf_counter
-                )
-                for name in ("gmm_core", "GaussianMixture")
-            }
-            tasks["scikit-learn"] = lambda pool=pool: part * seconds(
-                lambda: fit_all("scikit-learn", few, pool), time.perf_counter
-            )
-            runs = interleave(tasks, repeats, CAP)
+        for text, pool, clock in (
+            ("one by one", None, time.process_time),
+            ("one by one, by the clock", None, time.perf_counter),
+            ("by two threads, by the clock", two, time.perf_counter),
+        ):
+
+            def task(name: str, pool: Any = pool, clock: Any = clock) -> Callable[[], float]:
+                some, times = (few, part) if name == "scikit-learn" else (columns, 1)
+                return lambda: times * seconds(lambda: fit_all(name, some, pool), clock)
+
+            runs = interleave({name: task(name) for name in by_class}, repeats, CAP)
             row(f"s, {N_COLUMNS} columns of {n:,} {text}",
                 {c: median(r) for c, r in runs.items()}, max(bounds, key=float))  # fmt: skip
 
