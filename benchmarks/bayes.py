@@ -110,7 +110,7 @@ def seconds(call: Callable[[], object], clock: Callable[[], float] = time.proces
 
 
 def row(name: str, times: dict[str, float], bounds: str, digits: int = 2) -> None:
-    """Print a row of the table. Times are ratios to ours, too."""
+    """Print a row of the table: our time, and the others with their ratios to ours."""
     ours = times["gmm_core"]
     cells = [f"{times[c]:.{digits}f} ({times[c] / ours:.2f})" if c in times else ""
              for c in ("GaussianMixture", "scikit-learn")]  # fmt: skip
