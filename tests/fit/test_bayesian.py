@@ -208,7 +208,7 @@ def test_small_weights_need_a_covariance_prior(covariance_type, total):
     """The default prior is the covariance of the data, which is divided by N - 1."""
     X, weight = three_groups(), np.full(300, total / 300)
     model = BayesianGaussianMixture(covariance_type=covariance_type)
-    with pytest.raises(ValueError, match="sample_weight.*give covariance_prior"):
+    with pytest.raises(ValueError, match="covariance_prior has to be given.*sample_weight"):
         model.fit(X, sample_weight=weight)
     prior = {"full": np.eye(2), "tied": np.eye(2), "diag": [1.0, 1.0], "spherical": 1.0}
     model.set_params(covariance_prior=prior[covariance_type]).fit(X, sample_weight=weight)
