@@ -144,6 +144,7 @@ class MissingPass:
             sums = views(values, K, 0)
             sums.weight[:] = pattern.weight
             sums.counts[:] = pattern.weight * _prior(marginal)
+            sums.log_likelihood[:] = pattern.weight * marginal.log_total_weight
             return values
         origin = None if shift is None else np.ascontiguousarray(shift[:, pattern.observed])
         try:
@@ -162,7 +163,7 @@ class MissingPass:
                 if len(pattern.observed):
                     sums += self._over(pattern).log_likelihood(marginal)
                 else:
-                    sums[1] += pattern.weight
+                    sums += pattern.weight * marginal.log_total_weight, pattern.weight
         return float(sums[0] / sums[1])
 
     def evaluate(
@@ -175,7 +176,8 @@ class MissingPass:
     ) -> int:
         """Fill the arrays that are given; see `ArrayPass.evaluate`.
 
-        A row without any value has the log-likelihood 0 and the weights as responsibilities.
+        A row without any value has the weights as responsibilities. Its log-likelihood is the
+        logarithm of their sum, which is 0 for a mixture.
         """
         outputs = {
             "log_likelihood": log_likelihood,
@@ -185,8 +187,9 @@ class MissingPass:
         wanted = {name: array for name, array in outputs.items() if array is not None}
         prior = _prior(mixture.prepared)
         without_values: dict[str, Any] = {
-            "log_likelihood": 0.0, "responsibilities": prior, "labels": prior.argmax()
-        }
+            "log_likelihood": mixture.prepared.log_total_weight, "responsibilities": prior,
+            "labels": prior.argmax(),
+        }  # fmt: skip
         count = 0
         for patterns, (mixtures, _, _) in groups(self.patterns, mixture):
             for pattern, marginal in zip(patterns, mixtures, strict=True):

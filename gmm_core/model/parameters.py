@@ -54,6 +54,14 @@ class Prepared(NamedTuple):
         return n_parameters_of(self.kind, *self.means.shape) + of_noise
 
     @property
+    def log_total_weight(self) -> float:
+        """The logarithm of the sum of the weights; 0 if they are those of a mixture."""
+        if self.log_weights is None:
+            return 0.0
+        largest = float(self.log_weights.max())
+        return largest + math.log(math.fsum(np.exp(self.log_weights - largest).tolist()))
+
+    @property
     def log_noise(self) -> float:
         """The logarithm of the weighted density of the noise; −inf if there is none."""
         return -math.inf if self.noise is None else self.noise.log_prob

@@ -29,6 +29,8 @@ class Sums(NamedTuple):
     ----------
     head : ndarray of shape (..., 2 + K)
         The log-likelihood, the total weight and the counts together.
+    log_likelihood : ndarray of shape (..., 1)
+        The log-likelihood alone.
     weight : ndarray of shape (..., 1)
         The total weight alone.
     counts : ndarray of shape (..., K)
@@ -40,6 +42,7 @@ class Sums(NamedTuple):
     """
 
     head: Float64Array
+    log_likelihood: Float64Array
     weight: Float64Array
     counts: Float64Array
     first: Float64Array
@@ -52,6 +55,7 @@ def views(values: Float64Array, n_components: int, n_features: int) -> Sums:
     first = values[..., 2 + K : 2 + K + K * D]
     return Sums(
         values[..., : 2 + K],
+        values[..., :1],
         values[..., 1:2],
         values[..., 2 : 2 + K],
         first.reshape(*values.shape[:-1], K, D),
