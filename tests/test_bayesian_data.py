@@ -183,10 +183,10 @@ def test_the_bound_never_falls_with_missing_values(covariance_type, weights, sha
 @both_posteriors
 def test_the_score_without_values_is_the_integral_over_all_values(posterior):
     """It is below 0, as the exponential of `score_samples` is not a density."""
-    model = make(posterior=posterior, missing="marginalize", n_components=3).fit(data(60, 1))
+    model = make(posterior=posterior, missing="marginalize", n_components=3).fit(data(20, 1))
     grid = np.linspace(-60, 80, 70_001)
     mass = np.exp(model.score_samples(grid[:, None])).sum() * (grid[1] - grid[0])
-    assert mass < 0.99
+    assert mass < 0.95
     # The integrand is smooth and vanishes at both ends, so that the sum is exact up to rounding.
     assert model.score_samples([[np.nan]])[0] == pytest.approx(np.log(mass), abs=1e-12)
 
