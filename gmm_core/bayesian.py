@@ -22,8 +22,8 @@ from gmm_core.core.types import (
     PosteriorName,
     StartName,
 )
-from gmm_core.data.foreign import ForeignRows, check_rows
-from gmm_core.fit import run
+from gmm_core.data.foreign import ForeignRows, check_rows, whole
+from gmm_core.fit import bayesian_stream, run
 from gmm_core.fit.bayesian import fit_bayesian
 from gmm_core.fit.options import BayesianOptions, InitCallable, options_of
 from gmm_core.fit.restarts import Restart
@@ -141,6 +141,11 @@ default='dirichlet_process'
         first. Then merges of the 8 closest pairs of components and deletions of the 4 smallest
         components are tried, until one is kept, and all again after that. The fit ends when none
         is kept, or `n_components` have been. It does not go together with `checkpoint`.
+    learning_decay : float in (0.5, 1], default=0.7
+        The exponent κ of the step sizes of `partial_fit`, (t + τ)^(−κ).
+    learning_offset : float, default=10.0
+        The offset τ ≥ 0 of these step sizes. The larger it is, the slower the first samples are
+        forgotten.
 
     Attributes
     ----------
@@ -163,19 +168,22 @@ covariance_prior_ : float or ndarray
         Whether the bound converged within `max_iter` iterations.
     n_iter_ : int
         Number of iterations of the start that was kept. If a move was kept, it is the number of
-        iterations since the last such move.
+        iterations since the last such move. In a stream of `partial_fit`, it is the number of
+        steps so far.
     lower_bound_ : float
         The lower bound after the last iteration, in nats. With ``posterior='conjugate'`` it is
         `elbo_`; otherwise it is scikit-learn's, which leaves out constants.
     lower_bounds_ : list of float
-        The bounds after each of these iterations.
+        The bounds after each of these iterations. In a stream of `partial_fit`, the list is empty.
     elbo_ : float
         The lower bound of log p(X) with all its constants, in nats, which can be compared between
         numbers of components, covariance types and priors. For one component with a Dirichlet
         distribution of the weights, it equals log p(X). With scikit-learn's updates, it is the
         bound of the conjugate posterior that has the same parameters. For a Dirichlet process, it
         has a stick for each component, the last one too. If the prior is the covariance of the data
-        and that is singular, it is −inf.
+        and that is singular, it is −inf. In a stream of `partial_fit`, this and `lower_bound_` are
+        estimates for all samples seen, from the running means of the statistics and of the entropy
+        of the responsibilities.
     restarts_ : list of Restart
         Results of the starts; their `log_likelihood` is the lower bound.
     n_features_in_ : int
@@ -188,7 +196,8 @@ covariance_prior_ : float or ndarray
     C. M. Bishop, Pattern Recognition and Machine Learning (2006), section 10.2. D. M. Blei,
     M. I. Jordan, Variational inference for Dirichlet process mixtures, Bayesian Analysis 1 (2006).
     M. C. Hughes, E. B. Sudderth, Memoized online variational inference for Dirichlet process
-    mixture models, NIPS (2013), for moves.
+    mixture models, NIPS (2013), for moves. M. D. Hoffman, D. M. Blei, C. Wang, J. Paisley,
+    Stochastic variational inference, JMLR 14 (2013), for `partial_fit`.
 
     Examples
     --------
@@ -252,6 +261,8 @@ covariance_prior_ : float or ndarray
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_interval: int = 10,
         moves: bool = False,
+        learning_decay: float = 0.7,
+        learning_offset: float = 10.0,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -277,6 +288,8 @@ covariance_prior_ : float or ndarray
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.moves = moves
+        self.learning_decay = learning_decay
+        self.learning_offset = learning_offset
 
     # --- fitting ----------------------------------------------------------------------------
 
@@ -389,6 +402,70 @@ covariance_prior_ : float or ndarray
         labels = score.labels(rows, fitted._model())
         result.keep_in(self)
         return labels
+
+    def partial_fit(
+        self, X: Any, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> Self:
+        """Learn from further samples by stochastic variational inference, without keeping them.
+
+        A call processes its samples in batches of at most B = 20 · n_components · n_features rows.
+        Each batch makes a step of the size ρ_t = (t + τ)^(−κ), with τ = `learning_offset` and
+        κ = `learning_decay`: the natural parameters of the posterior move by the share ρ_t towards
+        those that the batch would lead to if it stood for all N samples (Hoffman et al. 2013). In
+        other words, the posterior is that of N times the running mean of the statistics of a
+        sample, s ← (1 − ρ_t) s + ρ_t s(batch). N is the total weight of the samples seen so far,
+        so that the posterior narrows as samples come in. The samples before a batch are t times B;
+        a batch of m B rows, with m < 1, makes a step of the size 1 − (1 − ρ_t)^m. So the division
+        into calls hardly matters.
+
+        The first samples are collected. The posterior is fitted to them as soon as there are as
+        many samples as components (but at least two), and again whenever their number has grown by
+        half. The last of these fits is made with 20 · n_components · max(n_features, 20) samples,
+        from at least ten starts. Whatever the prior takes from the data is taken from these
+        samples. No moves are made (see `moves`), because these samples may be too few for a
+        component of the stream. After `fit`, the stream begins with the present posterior. The
+        prior then stays as it is.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Any number of samples, without missing values. One call with many samples is faster than
+            many calls with few.
+        y : object, default=None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; None means a weight of 1 for each sample. As in `fit`, a row of
+            weight 2 is treated as two rows in N. In t, past samples count in units of the mean
+            weight of the batch.
+
+        Returns
+        -------
+        self : BayesianGaussianMixture
+            The model. It is not fitted yet if too few samples have been collected.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument or a parameter of the constructor is invalid, if a fit to the first
+            samples fails, or if a later step fails numerically. The estimator is then unchanged.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gmm_core import BayesianGaussianMixture
+        >>> bgm = BayesianGaussianMixture(n_components=2, random_state=0)
+        >>> rng = np.random.default_rng(0)
+        >>> for _ in range(20):
+        ...     bgm = bgm.partial_fit(rng.normal(size=(100, 1)) + rng.choice([-5, 5], (100, 1)))
+        >>> sorted(bgm.means_.round().ravel().tolist())
+        [-5.0, 5.0]
+        """
+        changes = bayesian_stream.learn(
+            self._options(), vars(self), X, sample_weight,
+            lambda X: whole(self._rows(X, allow_nan=False)),
+        )  # fmt: skip
+        set_attributes(self, changes)
+        return self
 
     def _fit(self, X: Any, sample_weight: Any) -> tuple[Result, FloatArray | ForeignRows]:
         """Return the result of the fit and the checked samples."""

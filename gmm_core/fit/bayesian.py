@@ -50,6 +50,7 @@ def fit_bayesian(
     data: Pass,
     totals: Totals,
     names: Names | None,
+    quiet: bool = False,
 ) -> Result:
     """Fit a Bayesian mixture to the data of a pass.
 
@@ -65,6 +66,8 @@ def fit_bayesian(
         The totals of the data, with the weights as the user gave them.
     names : ndarray of object, or None
         Names of the features.
+    quiet : bool, default=False
+        Whether no warning is issued.
 
     Raises
     ------
@@ -142,27 +145,28 @@ def fit_bayesian(
 
     best, restarts = best_of_starts(
         algorithm, start, options.n_init if warm is None else 1, schedule, previous, state, save,
-        improve,
+        improve, quiet,
     )  # fmt: skip
-    if not best.converged and options.max_iter > 0:
+    if not (best.converged or quiet) and options.max_iter > 0:
         warn(
             "Best performing initialization did not converge. Try different init parameters, "
             "or increase max_iter, tol, or check for degenerate data.",
             convergence_warning_class(),
         )
-    attributes = _attributes_of(
+    attributes = attributes_of(
         best, prior, data.dtype, names, effective_n_threads(options.n_threads)
     )
-    return Result({**attributes, "restarts_": restarts}, checkpoint)
+    return Result({**attributes, "restarts_": restarts, "_position": None}, checkpoint)
 
 
-def _attributes_of(
+def attributes_of(
     fit: Fit[Inferred],
     prior: Prior,
     dtype: np.dtype[Any],
     names: Names | None,
     n_threads: int,
 ) -> Attributes:
+    """Return the fitted attributes by name; see `attributes_of` of `result.py`."""
     posterior, moments, entropy, _ = fit.parameters
     with np.errstate(over="ignore"):
         concentration: Any = posterior.weight_concentration.astype(dtype)
@@ -237,23 +241,44 @@ def _prior(
                     f"it would be the unbiased covariance of the data. The sum is {n:.5g}."
                 )
             covariance = precision.prior_of(n / (n - 1) * of_data.covariances[0])
+    return Prior(
+        options.weight_concentration_prior_type == "dirichlet_process",
+        1.0 / K if concentration is None else float(concentration),
+        1.0 if mean_precision is None else float(mean_precision),
+        mean,
+        precision_prior(
+            float(degrees), covariance, kind.name, D, options.posterior == "conjugate"
+        ),
+    )  # fmt: skip
+
+
+def precision_prior(
+    degrees_of_freedom: float,
+    covariance: Float64Array,
+    covariance_type: str,
+    n_features: int,
+    conjugate: bool,
+) -> PrecisionPrior:
+    """Return the prior of the precisions with these parameters.
+
+    Raises
+    ------
+    NumericalError
+        If the covariance is singular, so that the prior is improper, and `conjugate`.
+    """
+    kind = COVARIANCE_TYPES[covariance_type]
     try:
-        factor = kind.factor_covariances(covariance.reshape(kind.shape(1, D)), D)
-        log_det = -float(kind.log_det_of_factor(factor, D).sum())
-    except ValueError:  # the covariance of the data is singular, and the prior improper
-        if options.posterior == "conjugate":
-            raise ValueError(
+        factor = kind.factor_covariances(covariance.reshape(kind.shape(1, n_features)), n_features)
+        log_det = -float(kind.log_det_of_factor(factor, n_features).sum())
+    except ValueError:
+        if conjugate:
+            raise NumericalError(
                 "The covariance of the data is singular, for example because a feature is "
                 "constant or there are fewer samples than features. With posterior='conjugate', "
                 "covariance_prior has to be given then, as it would be this covariance."
             ) from None
         log_det = -np.inf
-    return Prior(
-        options.weight_concentration_prior_type == "dirichlet_process",
-        1.0 / K if concentration is None else float(concentration),
-        1.0 if mean_precision is None else float(mean_precision),
-        mean, PrecisionPrior(float(degrees), covariance, log_det),
-    )  # fmt: skip
+    return PrecisionPrior(degrees_of_freedom, covariance, log_det)
 
 
 def _moments_of_all(data: Pass, unit: float, rows_for_start: Any) -> Moments:

@@ -93,6 +93,8 @@ class BayesianOptions(NamedTuple):
     checkpoint: str | os.PathLike[str] | None
     checkpoint_interval: int
     moves: bool
+    learning_decay: float
+    learning_offset: float
 
 
 AnyOptions = TypeVar("AnyOptions", Options, BayesianOptions)
@@ -262,6 +264,7 @@ _RULES: dict[str, _Rule] = {
     "n_swaps": _int_from(0),
     "checkpoint": _or_none(("a str or a path", lambda v: isinstance(v, (str, os.PathLike)))),
     "learning_decay": ("a float in the range (0.5, 1.0]", lambda v: _is_share(v) and v > 0.5),
+    "learning_offset": _NON_NEGATIVE_FLOAT,
     "forget_factor": _or_none(("a float in the range (0.0, 1.0]", _is_share)),
     "checkpoint_interval": (_int_from(1)[0], _is_component_count),
     "weight_concentration_prior_type": _one_of(get_args(ConcentrationName)),

@@ -26,7 +26,7 @@ from gmm_core.model.statistics import Statistics, statistics_of
 
 # A stream rarely leaves the local optimum in which it begins, so the first mixture is the best of
 # this many starts or more.
-_STARTS = 10
+STARTS = 10
 
 
 class Collected(NamedTuple):
@@ -116,7 +116,7 @@ def learn(
         array, names = check_X(X)
         dtype = array.dtype
     weight = check_sample_weight(sample_weight, len(array), may_be_zero=True)
-    array = _cast(array, dtype)
+    array = cast_rows(array, dtype)
     if collected is None and fitted:
         return _follow(options, before, array, weight)
     if collected is None:
@@ -157,7 +157,7 @@ def _collect(
         warm_start=False,
         n_short=0,
         n_swaps=0,
-        n_init=max(_STARTS, options.n_init) if is_enough else options.n_init,
+        n_init=max(STARTS, options.n_init) if is_enough else options.n_init,
     )
     try:
         # Warnings, for example of empty components, are expected for so few samples.
@@ -260,7 +260,7 @@ def _follow(
             weight = weight / unit * options.forget_factor ** np.arange(len(part))[::-1]
             memory = memory * options.forget_factor ** len(part) + float(weight.sum())
             size = float(weight.sum()) / memory
-        data = ArrayPass(part, _scaled(weight), K, options.covariance_type, n_threads)
+        data = ArrayPass(part, scaled_weight(weight), K, options.covariance_type, n_threads)
         try:
             batch = data.expectation(mixture)
         except NoDensityError as error:
@@ -284,12 +284,12 @@ def _follow(
     )  # fmt: skip
 
 
-def _scaled(weight: Float64Array) -> Float64Array:
+def scaled_weight(weight: Float64Array) -> Float64Array:
     """Scale weights by a power of 2 to at most 1, as some kernels read them in float32."""
     return np.ldexp(weight, -int(np.frexp(weight.max())[1]))
 
 
-def _cast(X: FloatArray, dtype: np.dtype[Any]) -> FloatArray:
+def cast_rows(X: FloatArray, dtype: np.dtype[Any]) -> FloatArray:
     """Convert samples to the dtype of the model; raise ValueError if a value overflows."""
     with np.errstate(over="ignore"):
         cast: FloatArray = X.astype(dtype, copy=False)

@@ -88,11 +88,7 @@ def variational_inference(
             moments = moments_of(again, data.n_threads)
             posterior = update(moments, prior, reg_covar, kind, conjugate)
         entropy = statistics.log_likelihood - expected_log_joint(moments, before.posterior)
-        bound = (
-            evidence_lower_bound(moments, entropy, posterior, prior)
-            if conjugate
-            else sklearn_bound(entropy, posterior)
-        )
+        bound = bound_of(moments, entropy, posterior, prior)
         return Inferred(posterior, moments, entropy, bound)
 
     return Algorithm(
@@ -126,6 +122,13 @@ def moments_of(statistics: Statistics, n_threads: int) -> Moments:
     """Return counts, means and covariances of the samples; see `moments_of_components`."""
     means, covariances = moments_of_components(statistics, n_threads)
     return Moments(statistics.counts.copy(), means, covariances)
+
+
+def bound_of(moments: Moments, entropy: float, posterior: Posterior, prior: Prior) -> float:
+    """Return the bound of the updates: the evidence lower bound, or scikit-learn's."""
+    if posterior.conjugate:
+        return evidence_lower_bound(moments, entropy, posterior, prior)
+    return sklearn_bound(entropy, posterior)
 
 
 def evidence_lower_bound(
