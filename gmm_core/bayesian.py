@@ -332,23 +332,36 @@ covariance_prior_ : float or ndarray
         self._fit(X, sample_weight)[0].keep_in(self)
         return self
 
-    def fit_batches(self, batches: Any) -> Self:
-        """Fit the posterior to data that come in batches; batch sizes do not affect the result.
+    def fit_batches(self, batches: Any, *, memoized: bool = False) -> Self:
+        """Fit the posterior to data that come in batches.
 
         Parameters
         ----------
         batches : iterable, callable or dataset of pyarrow
             See `GaussianMixture.fit_batches`.
+        memoized : bool, default=False
+            Whether the posterior is updated after every batch, and not only after all (memoised
+            variational inference). The statistics of each batch are kept, and its new ones replace
+            its old ones. This takes fewer passes, and memory for two sets of statistics (a few
+            n_components · n_features² numbers) per batch. An iteration is still a pass over all
+            batches. The first pass makes no updates on the way, so with one batch nothing changes.
 
         Returns
         -------
         self : BayesianGaussianMixture
-            The fitted model, bit-identical to that of `fit` on all batches together.
+            The fitted model. Batch sizes do not affect the result, which is bit-identical to that
+            of `fit` on all batches together. With `memoized`, they do affect it.
 
         Raises
         ------
         ValueError, TypeError
-            As from `GaussianMixture.fit_batches`.
+            As from `GaussianMixture.fit_batches`, and if `memoized` is not a bool.
+
+        References
+        ----------
+        M. C. Hughes, E. B. Sudderth, Memoized online variational inference for Dirichlet process
+        mixture models, NIPS (2013). R. M. Neal, G. E. Hinton, A view of the EM algorithm that
+        justifies incremental, sparse, and other variants (1998).
 
         Examples
         --------
@@ -359,9 +372,14 @@ covariance_prior_ : float or ndarray
         >>> bool((bgm.means_ == BayesianGaussianMixture(random_state=0).fit(X).means_).all())
         True
         """
+        if not isinstance(memoized, (bool, np.bool_)):
+            raise TypeError(f"memoized is {memoized!r}, expected a bool")
         options = self._options()
         data, totals, names = run.pass_over_batches(options, batches, options.verbose)
-        fit_bayesian(options, *self._warm(), data, totals, names).keep_in(self)
+        result = fit_bayesian(
+            options, *self._warm(), data, totals, names, memoized=bool(memoized)
+        )
+        result.keep_in(self)
         return self
 
     def fit_predict(

@@ -11,6 +11,7 @@ import numpy as np
 
 from gmm_core.core.errors import same_kind
 from gmm_core.core.types import Float64Array, FloatArray, Names
+from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.blocks import Block
 from gmm_core.data.conversion import refuse_dask_collection
 from gmm_core.data.passes import KernelPass
@@ -246,6 +247,16 @@ class BatchPass(KernelPass):
     def resized(self, n_components: int, covariance_type: str) -> BatchPass:
         """Return a pass for other mixtures; see `KernelPass.resized`."""
         return BatchPass(self._batches, n_components, covariance_type, self.n_threads)
+
+    def passes(self) -> Iterator[tuple[int, ArrayPass]]:
+        """Yield a pass over each batch alone, with the number of rows before it."""
+        start = 0
+        for X, sample_weight in self._batches.arrays():
+            weight = sample_weight if len(sample_weight) else None
+            yield start, ArrayPass(
+                X, weight, self.n_components, self.covariance_type, self.n_threads
+            )
+            start += len(X)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the rows in blocks of whole chunks.

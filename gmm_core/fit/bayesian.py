@@ -14,6 +14,7 @@ from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import Float64Array, Names
 from gmm_core.core.warn import warn
 from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.batches import BatchPass
 from gmm_core.data.conversion import as_float_array
 from gmm_core.data.missing import MissingPass
 from gmm_core.data.parameter_validation import check_reg_covar
@@ -23,6 +24,7 @@ from gmm_core.fit.bayesian_checkpoints import bayesian_identity, form_of_inferre
 from gmm_core.fit.checkpoints import Checkpoint
 from gmm_core.fit.clusters import Clusters
 from gmm_core.fit.loop import Fit
+from gmm_core.fit.memoized import memoized_inference
 from gmm_core.fit.moves import merge_and_delete
 from gmm_core.fit.options import BayesianOptions
 from gmm_core.fit.restarts import Begun, Schedule, best_of_starts
@@ -51,6 +53,7 @@ def fit_bayesian(
     totals: Totals,
     names: Names | None,
     quiet: bool = False,
+    memoized: bool = False,
 ) -> Result:
     """Fit a Bayesian mixture to the data of a pass.
 
@@ -68,6 +71,8 @@ def fit_bayesian(
         Names of the features.
     quiet : bool, default=False
         Whether no warning is issued.
+    memoized : bool, default=False
+        Whether the posterior is updated after every batch. The pass is then one over batches.
 
     Raises
     ------
@@ -133,7 +138,11 @@ def fit_bayesian(
     def posterior_of(moments: Moments) -> Posterior:
         return update(moments, prior, reg_covar, options.covariance_type, conjugate)
 
-    algorithm = variational_inference(data, prior, reg_covar, conjugate, unit)
+    if memoized:
+        assert isinstance(data, BatchPass)
+        algorithm = memoized_inference(data, prior, reg_covar, conjugate, unit)
+    else:
+        algorithm = variational_inference(data, prior, reg_covar, conjugate, unit)
 
     def improve(fit: Fit[Inferred], save: Callable[..., None]) -> Fit[Inferred]:
         if not options.moves:

@@ -83,7 +83,7 @@ def variational_inference(
         kind = statistics.covariance_type
         moments = moments_of(statistics, data.n_threads)
         posterior = update(moments, prior, reg_covar, kind, conjugate)
-        if _has_drifted(moments, statistics.shift, posterior):
+        if has_drifted(moments, statistics.shift, posterior):
             again = scaled(data.expectation(mixture, moments.means), unit)
             moments = moments_of(again, data.n_threads)
             posterior = update(moments, prior, reg_covar, kind, conjugate)
@@ -106,7 +106,7 @@ def scaled(statistics: Statistics, unit: float) -> Statistics:
     )
 
 
-def _has_drifted(moments: Moments, origins: Float64Array, posterior: Posterior) -> bool:
+def has_drifted(moments: Moments, origins: Float64Array, posterior: Posterior) -> bool:
     """Return whether the posterior has lost digits because means are far from the origins.
 
     It is the test of `maximization_step`, with the variances of the posterior times ν / N.
