@@ -98,8 +98,11 @@ def fit_bayesian(
     schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
     checkpoint, state, save = None, None, None
     if options.checkpoint is not None:
-        if options.moves:
-            raise ValueError("checkpoint cannot be combined with moves=True, expected moves=False")
+        for name, used in (("moves", options.moves), ("memoized", memoized)):
+            if used:
+                raise ValueError(
+                    f"checkpoint cannot be combined with {name}=True, expected {name}=False"
+                )
         checkpoint = Checkpoint(
             options.checkpoint, options.checkpoint_interval,
             bayesian_identity(options, data, totals, warm), schedule, random_state, subset_seed,

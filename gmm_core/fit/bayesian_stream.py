@@ -185,6 +185,8 @@ def _collect(
     if n_samples < max(fewest, min(enough, 1.5 * float(position.n_fitted))):
         return {"_position": position}
     is_enough = n_samples >= enough
+    if not is_enough and not position.sample_weight.sum() > 1:  # too little for the prior
+        return {"_position": position}
     n_init = max(STARTS, options.n_init) if is_enough else options.n_init
     once = options._replace(n_init=n_init, moves=False, checkpoint=None, warm_start=False)
     weight = None if (position.sample_weight == 1).all() else position.sample_weight

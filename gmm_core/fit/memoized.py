@@ -77,20 +77,20 @@ class _Memoized:
         """Read all batches, and update the posterior after each but the last."""
         old, posterior, shift = self.kept, before.posterior, self.kept[0].statistics.shift
         unread = _sums_from_each(old)
-        self.kept, read = [], None
+        self.kept, done = [], None
         for i, (start, batch) in enumerate(self.data.passes()):
             if i == len(old) or batch.n_samples != old[i].n_samples:
                 raise ValueError(
                     f"batches must be the same in every pass: batch {i}, not counting empty ones, "
                     f"has {batch.n_samples} rows in this pass, but not in the first"
                 )
-            if read is not None:
-                posterior, _ = self.posterior_of(read + unread[i])
+            if done is not None:
+                posterior, _ = self.posterior_of(done + unread[i])
             self.kept.append(self.read(start, batch, posterior, shift))
             new = self.kept[-1].statistics
-            read = new if read is None else read + new
-        assert read is not None  # there are samples
-        return read
+            done = new if done is None else done + new
+        assert done is not None  # there are samples
+        return done
 
     def read(
         self, start: int, batch: ArrayPass, posterior: Posterior, shift: Float64Array

@@ -15,9 +15,9 @@ from gmm_core.fit.variational import Inferred
 from gmm_core.model.covariance import CovarianceType
 from gmm_core.model.posterior import HELD, Moments, Posterior, log_determinant
 
-_N_MERGES = 8     # the closest pairs, whose merges are tried
-_N_DELETIONS = 4  # the smallest components, whose deletions are tried
-_N_NEAR = 4       # of each component, pairs with so many others are compared
+_N_MERGES = 8     # number of pairs whose merges are tried, the closest ones
+_N_DELETIONS = 4  # number of components whose deletions are tried, the smallest ones
+_N_NEAR = 4       # number of neighbours of each component with which pairs are considered
 # A move is given up after at least so many iterations, if so many further ones with the last gain
 # would not reach the bound before.
 _N_TRIED = 3

@@ -211,6 +211,28 @@ def test_the_size_of_weights_matters_as_in_fit():
     assert_same(some, kept, rtol=1e-9, atol=1e-12)
 
 
+def test_small_weights_are_collected_until_they_give_a_prior():
+    X = blobs(3_000)
+    model = BayesianGaussianMixture(n_components=5, random_state=0)
+    for total in (0.5, 1.0):
+        with pytest.raises(ValueError, match=f"the sum of sample_weight is {total}, expected more than 1"):
+            model.fit(X[:64], sample_weight=np.full(64, total / 64))
+    learn(model, X[:100], 10, np.full(100, 0.01))
+    assert "means_" not in vars(model)
+    learn(model, X[100:], 500, np.full(2_900, 0.01))
+    n = (model.mean_precision_ - model.mean_precision_prior_).sum()
+    assert n == pytest.approx(30, rel=1e-6)
+
+
+@all_types
+def test_first_samples_may_be_degenerate(covariance_type):
+    X = blobs(3_000)
+    X[:60] = X[0]
+    model = BayesianGaussianMixture(n_components=2, covariance_type=covariance_type, random_state=0)
+    learn(model, X, 30)
+    assert np.isfinite(model.log_predictive(X)).all()
+
+
 def test_results_are_bit_identical_for_any_number_of_threads():
     X = blobs(8_000)
     one = learn(BayesianGaussianMixture(n_components=5, random_state=0, n_threads=1), X, 3_000)
