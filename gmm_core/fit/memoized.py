@@ -100,6 +100,8 @@ class _Memoized:
             statistics = scaled(batch.expectation(posterior.mixture, shift), self.unit)
         except NoDensityError as error:
             raise NoDensityError(start + error.row) from error
+        if not statistics.weight:  # there are no moments
+            return _Kept(batch.n_samples, statistics, 0.0)
         joint = expected_log_joint(moments_of(statistics, self.data.n_threads), posterior)
         return _Kept(batch.n_samples, statistics, statistics.log_likelihood - joint)
 

@@ -150,3 +150,14 @@ def test_the_row_of_an_error_is_counted_over_all_batches():
 def test_the_argument_is_checked(value):
     with pytest.raises(TypeError, match="memoized is .*, expected a bool"):
         mixture().fit_batches([overlapping(100)], memoized=value)
+
+
+@all_types
+def test_a_batch_of_weight_0_changes_nothing(covariance_type):
+    X, batches = overlapping(1_000), []
+    for part in np.array_split(X, 4):
+        batches += [(part, np.ones(len(part))), (part + 1, np.zeros(len(part)))]
+    model = mixture(covariance_type).fit_batches(batches, memoized=True)
+    expected = mixture(covariance_type).fit_batches(batches[::2], memoized=True)
+    np.testing.assert_allclose(model.means_, expected.means_, rtol=1e-9, atol=1e-9)
+    assert model.n_iter_ == expected.n_iter_
