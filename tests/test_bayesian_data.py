@@ -155,7 +155,7 @@ def test_weights_of_any_scale(covariance_type, scale):
 
 
 def test_a_total_weight_that_leaves_the_covariance_prior_undefined():
-    with pytest.raises(ValueError, match=r"sample_weight has a sum of 0\.3, .* give covariance_prior"):
+    with pytest.raises(ValueError, match=r"covariance_prior has to be given .* The sum is 0\.3"):
         make().fit(data(), sample_weight=np.full(3_000, 1e-4))
     model = make(covariance_prior=np.eye(3)).fit(data(), sample_weight=np.full(3_000, 1e-4))
     assert np.isfinite(model.elbo_)
@@ -187,8 +187,9 @@ def test_the_score_without_values_is_the_integral_over_all_values(posterior):
     grid = np.linspace(-60, 80, 70_001)
     mass = np.exp(model.score_samples(grid[:, None])).sum() * (grid[1] - grid[0])
     assert mass < 0.95
-    # The integrand is smooth and vanishes at both ends, so that the sum is exact up to rounding.
-    assert model.score_samples([[np.nan]])[0] == pytest.approx(np.log(mass), abs=1e-12)
+    # The integrand is smooth and vanishes at both ends, so that the sum is exact up to rounding. A
+    # density has the error of its logarithm, which is up to 1e4 in size: 1e4 eps = 2e-12.
+    assert model.score_samples([[np.nan]])[0] == pytest.approx(np.log(mass), abs=5e-12)
 
 
 def test_missing_values_are_refused_where_they_cannot_be_used():

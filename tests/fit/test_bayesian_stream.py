@@ -96,7 +96,7 @@ def test_implied_moments_invert_the_update(covariance_type, posterior, process):
     covariance = np.full(kind.conjugate.prior_shape(D), 0.3)
     if covariance.ndim == 2:
         covariance = covariance + np.eye(D)
-    prior = Prior(process, 0.5, 2.0, rng.normal(size=D), precision_prior(5.0, covariance, covariance_type, D))
+    prior = Prior(process, 0.5, 2.0, rng.normal(size=D), precision_prior(5.0, covariance, covariance_type, D, False))
     args = prior, reg_covar, covariance_type, posterior == "conjugate"
     before = update(moments, *args)
     implied = implied_moments(before, prior, reg_covar)
@@ -215,7 +215,7 @@ def test_small_weights_are_collected_until_they_give_a_prior():
     X = blobs(3_000)
     model = BayesianGaussianMixture(n_components=5, random_state=0)
     for total in (0.5, 1.0):
-        with pytest.raises(ValueError, match=f"the sum of sample_weight is {total}, expected more than 1"):
+        with pytest.raises(ValueError, match=f"covariance_prior has to be given .* The sum is {total:g}"):
             model.fit(X[:64], sample_weight=np.full(64, total / 64))
     learn(model, X[:100], 10, np.full(100, 0.01))
     assert "means_" not in vars(model)
