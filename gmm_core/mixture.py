@@ -1041,8 +1041,8 @@ callable, default='kmeans'
         Raises
         ------
         ValueError
-            If an array has a wrong shape or invalid values, or if both or neither of `covariances`
-            and `precisions` are given.
+            If an array has a wrong shape or invalid values, if the covariances are not those of
+            `covariance_type`, or if both or neither of `covariances` and `precisions` are given.
         TypeError
             If an array does not consist of numbers, or if a name in `params` is not that of a
             parameter.

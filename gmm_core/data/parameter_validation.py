@@ -261,9 +261,16 @@ def mixture_of_arguments(
     means = check_means(means, K, D)
     if covariances is not None:
         factor = kind.factor_covariances(array, D, threads)
-        return mixture_of(prepare(checked, means, factor, kind.name, noise), array), None
-    factor = kind.factor_precisions(array, D, threads)
-    return mixture_of(prepare(checked, means, factor, kind.name, noise)), array
+        mixture = mixture_of(prepare(checked, means, factor, kind.name, noise), array)
+    else:
+        factor = kind.factor_precisions(array, D, threads)
+        mixture = mixture_of(prepare(checked, means, factor, kind.name, noise))
+    violated = kind.violation(mixture.covariances, K, D)
+    if violated:
+        raise ValueError(
+            f"the {noun}s do not have {violated}, as covariance_type={kind.name!r} has them"
+        )
+    return mixture, array if covariances is None else None
 
 
 def _tolerance(weights: object) -> float:

@@ -335,3 +335,52 @@ def test_the_volume_of_ill_conditioned_float32_covariances(name: str) -> None:
     np.testing.assert_allclose(single.volume_, model.volume_, rtol=eps)
     np.testing.assert_allclose(single.shape_.prod(axis=1), 1, rtol=1e-4)
     assert single.covariances_.dtype == np.float32
+
+
+@all_models
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.filterwarnings("ignore:Best performing initialization did not converge")
+def test_fitted_covariances_are_those_of_their_model(name: str, dtype: Any) -> None:
+    X = groups() * [1, 1e-3, 1e2]
+    model = fit(name, X.astype(dtype), reg_covar=0, max_iter=9)
+    for given in ("covariances", "precisions"):
+        again = GaussianMixture.from_parameters(
+            model.weights_, model.means_, covariance_type=name, **{given: getattr(model, f"{given}_")}
+        )
+        assert again.n_parameters == model.n_parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("EII", "equal volumes"), ("EEI", "equal volumes"), ("VEI", "equal shapes"),
+        ("EVI", "equal volumes"), ("VEE", "equal shapes"), ("EVE", "equal volumes"),
+        ("VVE", "equal orientations"), ("EEV", "equal volumes"), ("VEV", "equal shapes"),
+        ("EVV", "equal volumes"),
+    ],
+)  # fmt: skip
+def test_covariances_of_another_model_are_refused(name: str, message: str) -> None:
+    loose = {2: "VVI", 3: "VVV", 1: "VII"}[len(COVARIANCE_TYPES[name].shape(3, 3))]
+    with pytest.warns(UserWarning, match="did not converge"):
+        other = fit(loose, groups(), max_iter=3)
+    arguments = other.weights_, other.means_
+    with pytest.raises(ValueError, match=f"the covariances do not have {message}"):
+        GaussianMixture.from_parameters(
+            *arguments, covariances=other.covariances_, covariance_type=name
+        )
+    with pytest.raises(ValueError, match=f"the precisions do not have {message}"):
+        GaussianMixture.from_parameters(
+            *arguments, precisions=other.precisions_, covariance_type=name
+        )
+
+
+def test_axes_and_variances_of_another_model_are_refused() -> None:
+    turned = np.array([[[2.0, 0], [0, 0.5]], [[0.5, 0], [0, 2.0]]])
+    means = np.zeros((2, 2))
+    make = GaussianMixture.from_parameters
+    for name in ("VVE", "EVE", "EEV"):     # the axes of both are those of the features
+        make([0.5, 0.5], means, covariances=turned, covariance_type=name)
+    with pytest.raises(ValueError, match="equal shapes along equal axes"):
+        make([0.5, 0.5], means, covariances=turned, covariance_type="VEE")
+    with pytest.raises(ValueError, match="equal volumes, as covariance_type='E' has them"):
+        make([0.5, 0.5], [[0.0], [1.0]], covariances=[1.0, 2.0], covariance_type="E")

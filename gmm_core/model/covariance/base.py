@@ -112,6 +112,10 @@ class CovarianceType(ABC):
         itself.
         """
 
+    def violation(self, covariances: Float64Array, n_components: int, n_features: int) -> str:
+        """Return the constraint of the type that covariances violate, or an empty string."""
+        return ""
+
     def name_part(self, noun: str, k: int) -> str:
         """Return the name of component k's covariance or precision in the message of an error."""
         return f"{noun} of component {k}"

@@ -14,7 +14,9 @@ G. Celeux, G. Govaert, Gaussian parsimonious clustering models, Pattern Recognit
 
 from __future__ import annotations
 
-from gmm_core.core.types import CovarianceName
+import numpy as np
+
+from gmm_core.core.types import CovarianceName, Float64Array
 from gmm_core.model.covariance.base import CovarianceType
 from gmm_core.model.covariance.diag import Diag
 from gmm_core.model.covariance.full import Full
@@ -30,6 +32,33 @@ def _n_parameters(letters: str, K: int, D: int) -> int:
         + {"I": 0, "E": D - 1, "V": K * (D - 1)}[shape]
         + {"I": 0, "E": D * (D - 1) // 2, "V": K * D * (D - 1) // 2}[orientation]
     )
+
+
+def _violation(letters: str, matrices: Float64Array) -> str:
+    """Return the constraint of a model that covariance matrices (K, D, D) violate, or ''.
+
+    Numbers are equal if they differ by 1e-5 of themselves, or by what a matrix that was rounded to
+    float32 loses: its determinant and its eigenvectors have relative errors of cond(Σ) eps.
+    """
+    D = matrices.shape[1]
+    eigenvalues = np.linalg.eigvalsh(matrices)
+    condition = float((eigenvalues[:, -1] / eigenvalues[:, 0]).max())
+    tolerance = 1e-5 + 4 * D * condition * float(np.finfo(np.float32).eps)
+    volumes = np.exp(np.log(eigenvalues).mean(axis=1))
+    unit, shapes = matrices / volumes[:, None, None], eigenvalues / volumes[:, None]
+    size = tolerance * shapes.max()
+    if letters[0] == "E" and (abs(np.log(volumes / volumes[0])) > tolerance).any():
+        return "equal volumes"
+    if letters[1] == "E" and (abs(shapes - shapes[0]) > size).any():
+        return "equal shapes"
+    if letters[1:] in ("EI", "EE") and (abs(unit - unit[0]) > size).any():
+        return "equal shapes along equal axes"
+    products = np.einsum("aij,bjk->abik", unit, unit)
+    if letters[2] == "E" and (
+        abs(products - products.transpose(0, 1, 3, 2)) > size * shapes.max()
+    ).any():
+        return "equal orientations"
+    return ""
 
 
 def _model(
@@ -49,6 +78,12 @@ def _model(
         def n_parameters(self, n_components: int, n_features: int) -> int:
             return _n_parameters(letters, n_components, n_features)
 
+        def violation(
+            self, covariances: Float64Array, n_components: int, n_features: int
+        ) -> str:
+            matrices = [self.matrix(covariances, k, n_features) for k in range(n_components)]
+            return _violation(letters, np.stack(matrices).astype(np.float64))
+
     model: CovarianceType = Model()
     return model
 
@@ -67,6 +102,9 @@ class _E(_Univariate):
 
     name = "E"  # type: ignore[assignment]
     m_step_code = 4
+
+    def violation(self, covariances: Float64Array, n_components: int, n_features: int) -> str:
+        return _violation("EII", covariances.reshape(-1, 1, 1))
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return 1
