@@ -23,6 +23,7 @@ from gmm_core.core.types import (
     StartName,
 )
 from gmm_core.data.foreign import ForeignRows, check_rows, whole
+from gmm_core.data.patterns import has_missing
 from gmm_core.fit import bayesian_stream, run
 from gmm_core.fit.bayesian import fit_bayesian
 from gmm_core.fit.options import BayesianOptions, InitCallable, options_of
@@ -35,11 +36,18 @@ from gmm_core.infer.score import FittedMixture
 from gmm_core.io import bayesian_npz
 from gmm_core.io.sklearn import bayesian_to_sklearn
 from gmm_core.mixture import GaussianMixture
-from gmm_core.model.attributes import dtype_of, mixture_from
+from gmm_core.model.attributes import (
+    ArrayAttribute,
+    CovarianceAttribute,
+    CovarianceTypeAttribute,
+    dtype_of,
+    mixture_from,
+)
 from gmm_core.model.parameters import prepare
 from gmm_core.model.posterior import (
     HELD,
     Posterior,
+    counts_of,
     has_wishart_determinants,
     posterior_from,
 )
@@ -154,7 +162,8 @@ default='dirichlet_process'
         (n_components, n_features).
     covariances_, precisions_, precisions_cholesky_ : ndarray
         Inverses of the expected precisions, the expected precisions, and their factors, in the
-        shapes that `GaussianMixture` has them.
+        shapes that `GaussianMixture` has them. These and the two above are float32 after a fit to
+        float32, else float64; all other arrays are float64.
     weight_concentration_ : ndarray of shape (n_components,), or tuple of two
         Parameters of the Dirichlet distribution, or of the Beta distributions of the sticks.
     mean_precision_ : ndarray of shape (n_components,)
@@ -178,12 +187,17 @@ covariance_prior_ : float or ndarray
     elbo_ : float
         The lower bound of log p(X) with all its constants, in nats, which can be compared between
         numbers of components, covariance types and priors. For one component with a Dirichlet
-        distribution of the weights, it equals log p(X). With scikit-learn's updates, it is the
-        bound of the conjugate posterior that has the same parameters. For a Dirichlet process, it
-        has a stick for each component, the last one too. If the prior is the covariance of the data
-        and that is singular, it is −inf. In a stream of `partial_fit`, this and `lower_bound_` are
-        estimates for all samples seen, from the running means of the statistics and of the entropy
-        of the responsibilities.
+        distribution of the weights, it equals log p(X) if `reg_covar` is 0 and no values are
+        missing. Priors that count as much as 10¹⁰ samples or more cost it digits. With
+        scikit-learn's updates, it is the bound of the conjugate posterior that has the same
+        parameters. For a Dirichlet process, it has a stick for each component, the last one too. If
+        the prior is the covariance of the data and that is singular, it is −inf. In a stream of
+        `partial_fit`, this and `lower_bound_` are estimates for all samples seen, from the running
+        means of the statistics and of the entropy of the responsibilities.
+    posterior_ : {'scikit-learn', 'conjugate'}
+        The updates that the fit made, which methods go by.
+    n_components_ : int
+        Number of components that hold samples: those with a count N_k of at least ½.
     restarts_ : list of Restart
         Results of the starts; their `log_likelihood` is the lower bound.
     n_features_in_ : int
@@ -212,11 +226,12 @@ covariance_prior_ : float or ndarray
     3
     """
 
-    weights_: FloatArray
-    means_: FloatArray
-    covariances_: FloatArray
-    precisions_: FloatArray
-    precisions_cholesky_: FloatArray
+    covariance_type = CovarianceTypeAttribute()
+    weights_ = ArrayAttribute()
+    means_ = ArrayAttribute()
+    covariances_ = CovarianceAttribute()
+    precisions_ = CovarianceAttribute()
+    precisions_cholesky_ = CovarianceAttribute()
     weight_concentration_prior_: float
     weight_concentration_: Any
     mean_precision_prior_: float
@@ -230,6 +245,7 @@ covariance_prior_ : float or ndarray
     lower_bound_: float
     lower_bounds_: list[float]
     elbo_: float
+    posterior_: PosteriorName
     restarts_: list[Restart]
     n_features_in_: int
     feature_names_in_: Names
@@ -652,7 +668,10 @@ covariance_prior_ : float or ndarray
         >>> bgm.log_predictive([[1.0]]).shape
         (1,)
         """
-        return log_predictive(self._rows(X, allow_nan=False), self._posterior())
+        rows = self._rows(X)
+        if self.missing == "marginalize" and has_missing(rows):
+            raise ValueError("X contains NaN, but log_predictive does not take missing values")
+        return log_predictive(rows, self._posterior())
 
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, Labels]:
         """Draw samples from the mixture of `weights_`, `means_` and `covariances_`.
@@ -692,7 +711,7 @@ covariance_prior_ : float or ndarray
 
     @property
     def n_components_(self) -> int:
-        """Number of components that hold samples: those with N_k of at least ½."""
+        """Number of components that hold samples: those with a count N_k of at least ½."""
         return int(np.count_nonzero(self._counts() >= HELD))
 
     def to_gaussian_mixture(self) -> GaussianMixture:
@@ -707,6 +726,8 @@ covariance_prior_ : float or ndarray
         ------
         NotFittedError
             If the model is not fitted.
+        ValueError
+            If no component holds samples.
 
         Examples
         --------
@@ -717,10 +738,12 @@ covariance_prior_ : float or ndarray
         [0.9, 8.1]
         """
         held = self._counts() >= HELD
+        if not held.any():
+            raise ValueError(f"no component holds samples: all counts N_k are below {HELD}")
         mixture = self._posterior().mixture
         weights = mixture.weights[held]
         return GaussianMixture.from_parameters(
-            weights / weights.sum(), self.means_[held],
+            weights / weights.sum(), np.asarray(self.means_)[held],
             covariances=mixture.kind.take(mixture.covariances, np.flatnonzero(held)),
             covariance_type=self.covariance_type, n_threads=self.n_threads, missing=self.missing,
         )  # fmt: skip
@@ -729,6 +752,8 @@ covariance_prior_ : float or ndarray
         """Write the model to a NumPy .npz file, which `load` reads.
 
         A `random_state` that is not an int, and an `init_params` that is a callable, are not saved.
+        A stream of `partial_fit` continues after `load` with bit-identical results if
+        `random_state` is an int and `init_params` is not a callable.
 
         Parameters
         ----------
@@ -829,15 +854,10 @@ covariance_prior_ : float or ndarray
         return bayesian_to_sklearn(self)
 
     def _counts(self) -> Float64Array:
-        """Return the counts N_k, from the parameter whose prior takes the fewest digits."""
-        posterior = self._posterior()
-        concentration = posterior.weight_concentration
-        if concentration.ndim == 2:
-            counts: Float64Array = concentration[0] - 1.0
-            return counts
-        if self.weight_concentration_prior_ < self.mean_precision_prior_:
-            return concentration - self.weight_concentration_prior_
-        return posterior.mean_precision - self.mean_precision_prior_
+        """Return the counts N_k."""
+        return counts_of(
+            self._posterior(), self.weight_concentration_prior_, self.mean_precision_prior_
+        )
 
     # --- checks that the methods make -------------------------------------------------------
 
@@ -850,7 +870,11 @@ covariance_prior_ : float or ndarray
         if "means_" not in vars(self) or "weights_" not in vars(self):
             raise not_fitted_error(type(self).__name__)
         mixture = mixture_from(vars(self), self.covariance_type, self.n_threads)
-        return posterior_from(vars(self), mixture, self.posterior == "conjugate")
+        conjugate = vars(self).get("posterior_", self.posterior) == "conjugate"
+        posterior = posterior_from(vars(self), mixture, conjugate)
+        # Weights that a user has assigned count in what takes expected weights.
+        expected = posterior.mixture._replace(weights=mixture.weights)
+        return posterior._replace(mixture=expected)
 
     def _model(self) -> FittedMixture:
         """Return the E-step of the fitted posterior with the options of this estimator."""
@@ -866,7 +890,7 @@ covariance_prior_ : float or ndarray
         rows, _ = check_rows(
             X,
             dtype=None if dtype == np.float32 else dtype,
-            n_features=self.means_.shape[1],
+            n_features=np.shape(self.means_)[1],
             feature_names=attributes.get("feature_names_in_"),
             allow_nan=allow_nan and self.missing == "marginalize",
             once=True,

@@ -38,7 +38,8 @@ class BayesianGaussianMixture(bayesian.BayesianGaussianMixture):
     n_components, covariance_type, tol, reg_covar, max_iter, n_init, init_params, \
 weight_concentration_prior_type, weight_concentration_prior, mean_precision_prior, mean_prior, \
 degrees_of_freedom_prior, covariance_prior, random_state, warm_start, verbose, verbose_interval, \
-n_threads, missing, init_size, posterior, checkpoint, checkpoint_interval
+n_threads, missing, init_size, posterior, checkpoint, checkpoint_interval, moves, \
+learning_decay, learning_offset
         The parameters of `gmm_core.BayesianGaussianMixture`, with the same meaning and the same
         defaults.
 
@@ -47,7 +48,7 @@ n_threads, missing, init_size, posterior, checkpoint, checkpoint_interval
     weights_, means_, covariances_, precisions_, precisions_cholesky_, weight_concentration_, \
 mean_precision_, degrees_of_freedom_, weight_concentration_prior_, mean_precision_prior_, \
 mean_prior_, degrees_of_freedom_prior_, covariance_prior_, converged_, n_iter_, lower_bound_, \
-lower_bounds_, elbo_, restarts_, n_features_in_, feature_names_in_
+lower_bounds_, elbo_, posterior_, n_components_, restarts_, n_features_in_, feature_names_in_
         The attributes of `gmm_core.BayesianGaussianMixture`, with the same meaning.
 
     See Also
@@ -335,7 +336,7 @@ chunktype=numpy.ndarray>
         )  # fmt: skip
         names = (
             "weights_", "means_", "covariances_", "precisions_cholesky_", "weight_concentration_",
-            "mean_precision_", "degrees_of_freedom_",
+            "mean_precision_", "degrees_of_freedom_", "posterior_",
         )  # fmt: skip
         vars(model).update({name: getattr(self, name) for name in names})
         return model

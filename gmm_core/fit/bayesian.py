@@ -180,22 +180,20 @@ def attributes_of(
 ) -> Attributes:
     """Return the fitted attributes by name; see `attributes_of` of `result.py`."""
     posterior, moments, entropy, _ = fit.parameters
-    with np.errstate(over="ignore"):
-        concentration: Any = posterior.weight_concentration.astype(dtype)
-        mean_precision = posterior.mean_precision.astype(dtype)
-        degrees = posterior.degrees_of_freedom.astype(dtype)
+    concentration: Any = posterior.weight_concentration
     if prior.process:
         concentration = tuple(concentration)
-    attributes = {
+    return {
         **arrays_of(posterior.mixture, dtype, n_threads),
         "weight_concentration_prior_": prior.weight_concentration,
         "weight_concentration_": concentration,
         "mean_precision_prior_": prior.mean_precision,
-        "mean_prior_": prior.mean.astype(dtype),
-        "mean_precision_": mean_precision,
+        "mean_prior_": prior.mean,
+        "mean_precision_": posterior.mean_precision,
         "degrees_of_freedom_prior_": prior.precision.degrees_of_freedom,
-        "degrees_of_freedom_": degrees if degrees.ndim else degrees[()],
-        "covariance_prior_": prior.precision.covariance.astype(dtype)[()],
+        "degrees_of_freedom_": posterior.degrees_of_freedom[()],
+        "covariance_prior_": prior.precision.covariance[()],
+        "posterior_": "conjugate" if posterior.conjugate else "scikit-learn",
         "converged_": fit.converged,
         "n_iter_": len(fit.lower_bounds),
         "lower_bound_": fit.lower_bound,
@@ -204,12 +202,6 @@ def attributes_of(
         "n_features_in_": posterior.mixture.means.shape[1],
         "feature_names_in_": names,
     }
-    for name in ("weight_concentration_", "mean_precision_", "degrees_of_freedom_"):
-        if not np.isfinite(attributes[name]).all():
-            raise NumericalError(
-                f"{name} would be beyond the range of {dtype}: scale sample_weight or use float64"
-            )
-    return attributes
 
 
 # --- the prior ----------------------------------------------------------------------------------

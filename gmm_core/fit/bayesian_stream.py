@@ -40,6 +40,7 @@ from gmm_core.model.posterior import (
     Moments,
     Posterior,
     Prior,
+    counts_of,
     expected_log_joint,
     posterior_from,
     update,
@@ -216,12 +217,15 @@ def _follow(
             f"partial_fit continues a mixture of {K} components, but n_components is "
             f"{options.n_components}; create a new model for another mixture"
         )
+    if options.posterior != before["posterior_"]:
+        raise ValueError(
+            f"partial_fit continues a posterior of the updates {before['posterior_']!r}, but "
+            f"posterior is {options.posterior!r}; create a new model for other updates"
+        )
     conjugate = options.posterior == "conjugate"
     n_threads = effective_n_threads(options.n_threads)
     reg_covar = np.full(D, check_reg_covar(options.reg_covar, D), np.float64)
-    prior = _prior_from(
-        before, options.covariance_type, options.posterior == "conjugate"
-    )
+    prior = _prior_from(before, options.covariance_type, conjugate)
 
     def posterior_of(statistics: Statistics, seen: float) -> tuple[Posterior, Moments]:
         moments = moments_of(scaled(statistics, seen), n_threads)
@@ -296,6 +300,11 @@ def step_size(
     return -math.expm1(n_samples / batch_size * math.log1p(-rho)) if rho < 1 else 1.0
 
 
+_PRIOR = (
+    "weight_concentration_", "weight_concentration_prior_", "mean_precision_prior_", "mean_prior_",
+    "degrees_of_freedom_prior_", "covariance_prior_",
+)  # fmt: skip
+
 # --- the state at the beginning of a call -----------------------------------------------------
 
 
@@ -303,8 +312,11 @@ def _prior_from(
     before: MutableMapping[str, Any], covariance_type: str, conjugate: bool
 ) -> Prior:
     """Return the prior that the fitted attributes describe."""
+    for name in _PRIOR:
+        if name not in before:
+            raise AttributeError(f"the model has no {name}")
     return Prior(
-        isinstance(before["weight_concentration_"], tuple),
+        np.ndim(before["weight_concentration_"]) == 2,
         float(before["weight_concentration_prior_"]),
         float(before["mean_precision_prior_"]),
         np.asarray(before["mean_prior_"], np.float64),
@@ -339,6 +351,11 @@ def _state(
             return _State(statistics, float(position.entropy), float(position.seen), after)
     moments = implied_moments(posterior, prior, reg_covar)
     seen = float(moments.counts.sum())
+    if not seen > 0:
+        raise NumericalError(
+            "the prior counts so much more than the samples that their number is lost in rounding: "
+            "give a smaller mean_precision_prior or weight_concentration_prior"
+        )
     statistics = statistics_of(
         moments.counts / seen, moments.means, moments.covariances, options.covariance_type,
         np.zeros(len(reg_covar)),
@@ -367,13 +384,11 @@ def _is_at(posterior: Posterior, before: MutableMapping[str, Any]) -> bool:
 def implied_moments(posterior: Posterior, prior: Prior, reg_covar: Float64Array) -> Moments:
     """Return the moments of the samples that lead from the prior to the posterior.
 
-    This inverts `update`. A component whose count is lost in the rounding of `mean_precision` gets
-    no samples.
+    This inverts `update`. A component whose count is lost in rounding gets no samples.
     """
     kind, mixture = posterior.kind, posterior.mixture
     precision, beta, beta_0 = kind.conjugate, posterior.mean_precision, prior.mean_precision
-    counts = beta - beta_0
-    counts[counts < 1e-6 * beta] = 0
+    counts = counts_of(posterior, prior.weight_concentration, beta_0)
     n = np.where(counts > 0, counts, 1.0)[:, np.newaxis]
     means = np.where(
         counts[:, np.newaxis] > 0,

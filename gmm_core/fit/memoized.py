@@ -123,8 +123,9 @@ def memoized_inference(
     """Return the steps of memoised inference; see `variational_inference` for the parameters.
 
     An iteration is a pass over the batches. In the first one after a start, all batches are read
-    with the posterior of the start. So they are, and about the new means, if the means have moved
-    so far from the origins of the statistics that these have lost digits.
+    with the posterior of the start. If the means move so far from the origins of the statistics
+    that these lose digits, all batches are read again, with the posterior before the pass and about
+    the new means.
     """
     steps = _Memoized(data, prior, reg_covar, conjugate, unit)
     return Algorithm(

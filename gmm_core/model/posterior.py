@@ -133,7 +133,10 @@ def update(
         prior.mean_precision * prior.mean + counts[:, np.newaxis] * centers
     ) / mean_precision[:, np.newaxis]
     share = prior.mean_precision * counts / mean_precision
-    scatter = precision.scatter(precision.regularised(covariances, reg_covar), counts)
+    # As in scikit-learn, `reg_covar` keeps the variances of a component without samples above 0,
+    # even if the prior is singular.
+    least = 10 * np.finfo(np.float64).eps * precision.regularised(0 * covariances, reg_covar)
+    scatter = precision.scatter(precision.regularised(covariances, reg_covar), counts) + least
     scatter = scatter + precision.between(share, centers - prior.mean)
     n = np.asarray(counts.sum()) if precision.shared else counts
     if precision.shared and not conjugate:
@@ -220,6 +223,25 @@ def posterior_from(
         mixture.means, mixture.covariances, mixture.prepared.precisions_cholesky,
         mixture.covariance_type, conjugate,
     )  # fmt: skip
+
+
+def counts_of(
+    posterior: Posterior, weight_concentration_prior: float, mean_precision_prior: float
+) -> Float64Array:
+    """Return the counts N_k, which are 0 where rounding beside the prior leaves no digits of them.
+
+    They are read from the parameter beside whose prior they keep the most digits.
+    """
+    concentration = posterior.weight_concentration
+    if len(concentration.shape) == 2:
+        values, prior = concentration[0], 1.0
+    elif weight_concentration_prior < mean_precision_prior:
+        values, prior = concentration, weight_concentration_prior
+    else:
+        values, prior = posterior.mean_precision, mean_precision_prior
+    counts: Float64Array = values - prior
+    counts[counts < 1e-6 * values] = 0
+    return counts
 
 
 def read_as_conjugate(posterior: Posterior) -> Posterior:
@@ -354,7 +376,8 @@ def sklearn_bound(entropy: float, posterior: Posterior) -> float:
     # log_det / 2 is that of the factor; scikit-learn takes it without the degrees of freedom.
     log_gammas = multivariate_log_gamma(nu / 2, D) - D * (D - 1) / 4 * np.log(np.pi)
     log_wishart = -(nu * (log_det - D * np.log(nu)) / 2 + nu * D / 2 * np.log(2) + log_gammas)
-    of_precisions = K * float(log_wishart) if log_wishart.ndim == 0 else float(log_wishart.sum())
+    shared = posterior.kind.conjugate.shared
+    of_precisions = float(log_wishart.sum()) * (K if shared else 1)
     concentration = posterior.weight_concentration
     if concentration.ndim == 1:
         of_weights = float(log_gamma(concentration.sum()) - log_gamma(concentration).sum())

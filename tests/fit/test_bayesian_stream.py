@@ -246,7 +246,7 @@ def test_float32_stays_float32(covariance_type):
     params = {"n_components": 5, "covariance_type": covariance_type, "random_state": 0}
     single = learn(BayesianGaussianMixture(**params), X.astype(np.float32), 3_000)
     double = learn(BayesianGaussianMixture(**params), X, 3_000)
-    for name in ("weights_", "means_", "covariances_", "mean_precision_", "precisions_cholesky_"):
+    for name in ("weights_", "means_", "covariances_", "precisions_cholesky_"):
         assert getattr(single, name).dtype == np.float32
     assert np.abs(single.log_predictive(X) - double.log_predictive(X)).mean() < 0.01
 
