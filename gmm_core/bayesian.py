@@ -143,12 +143,12 @@ default='dirichlet_process'
         Number of iterations between two checkpoints.
     moves : bool, default=False
         Whether components are merged and deleted (Hughes & Sudderth 2013) when the fit from a start
-        has ended. Iterations follow each move, at most `max_iter`. They are given up early if they
-        are unlikely to reach the bound before the move, and a move is kept if it raises the bound
-        by more than `tol`. For a Dirichlet process, sorting the components by their counts is tried
-        first. Then merges of the 8 closest pairs of components and deletions of the 4 smallest
-        components are tried, until one is kept, and all again after that. The fit ends when none
-        is kept, or `n_components` have been. It does not go together with `checkpoint`.
+        has ended. For a Dirichlet process, sorting the components by their counts is tried first;
+        then merges of the 8 closest pairs of components, and deletions of the 4 smallest. At most
+        `max_iter` iterations follow each move. They are given up early if they are unlikely to
+        reach the bound of the fit without the move. A move is kept if it raises the bound by more
+        than `tol`, and then all moves are tried again. The fit ends when no move is kept, or after
+        `n_components` kept moves. Moves do not go together with `checkpoint`.
     learning_decay : float in (0.5, 1], default=0.7
         The exponent κ of the step sizes of `partial_fit`, (t + τ)^(−κ).
     learning_offset : float, default=10.0
