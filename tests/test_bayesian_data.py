@@ -342,7 +342,7 @@ def test_a_fit_without_iterations():
     np.testing.assert_array_equal(warm.fit(data()).means_, means)
 
 
-# --- what a review has found --------------------------------------------------------------------
+# --- corners ------------------------------------------------------------------------------------
 
 
 @all_types
