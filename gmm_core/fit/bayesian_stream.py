@@ -26,7 +26,7 @@ from gmm_core.fit.loop import Fit
 from gmm_core.fit.options import BayesianOptions
 from gmm_core.fit.result import Attributes, present
 from gmm_core.fit.run import pass_over_array
-from gmm_core.fit.stepwise import mixed, rows_of_a_start, rows_of_first_fit
+from gmm_core.fit.stepwise import mixed, rows_of_a_start, rows_of_first_fit, rows_to_collect
 from gmm_core.fit.stream import STARTS, cast_rows, scaled_weight
 from gmm_core.fit.variational import (
     Inferred,
@@ -155,8 +155,7 @@ def learn(
         return _follow(options, before, array, weight)
     weight = np.ones(len(array)) if weight is None else weight
     room = rows_of_first_samples(options.n_components, array.shape[1]) - len(position.X)
-    rows = np.flatnonzero(weight)[: max(room, 0)]
-    rest = int(rows[-1]) + 1 if len(rows) else 0
+    rows, rest = rows_to_collect(weight, room)
     position = position._replace(
         X=np.concatenate([position.X, array[rows]]),
         sample_weight=np.concatenate([position.sample_weight, weight[rows]]),

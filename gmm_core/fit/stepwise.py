@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from gmm_core.core.types import Float64Array, Indices
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.statistics import Statistics
 
@@ -28,6 +29,12 @@ def rows_of_a_start(n_components: int, n_features: int) -> int:
 def rows_of_first_fit(n_components: int) -> int:
     """Return the number of samples from which a first, provisional fit is made."""
     return max(2, n_components)
+
+
+def rows_to_collect(weight: Float64Array, room: int) -> tuple[Indices, int]:
+    """Return the first `room` rows with a positive weight, and the row at which the rest begins."""
+    rows = np.flatnonzero(weight)[: max(room, 0)]
+    return rows, int(rows[-1]) + 1 if len(rows) else 0
 
 
 def step_size(seen: float, weight: float, knee: float, learning_decay: float) -> float:

@@ -19,7 +19,13 @@ from gmm_core.fit.maximization import maximization_step
 from gmm_core.fit.options import Options
 from gmm_core.fit.result import Attributes, attributes_of, present
 from gmm_core.fit.run import fit_array, mixture_to_continue, warn_of_collapse
-from gmm_core.fit.stepwise import mixed, rows_of_a_start, rows_of_first_fit, step_size
+from gmm_core.fit.stepwise import (
+    mixed,
+    rows_of_a_start,
+    rows_of_first_fit,
+    rows_to_collect,
+    step_size,
+)
 from gmm_core.model.attributes import dtype_of
 from gmm_core.model.parameters import Mixture
 from gmm_core.model.statistics import Statistics, statistics_of
@@ -123,8 +129,7 @@ def learn(
         collected = Collected([], [], 0, names)
     weight = np.ones(len(array)) if weight is None else weight
     room = rows_of_a_start(options.n_components, array.shape[1]) - collected.n_samples
-    rows = np.flatnonzero(weight)[: max(room, 0)]
-    rest = int(rows[-1]) + 1 if len(rows) else 0
+    rows, rest = rows_to_collect(weight, room)
     collected = collected._replace(
         X=[*collected.X, array[rows]],
         sample_weight=[*collected.sample_weight, weight[rows]],
