@@ -20,10 +20,12 @@ from gmm_core.core.types import (
     MissingName,
     Names,
     PosteriorName,
+    SkipName,
     StartName,
 )
 from gmm_core.data.foreign import ForeignRows, check_rows, whole
 from gmm_core.data.patterns import has_missing
+from gmm_core.data.skipping import Order
 from gmm_core.fit import bayesian_stream, run
 from gmm_core.fit.bayesian import fit_bayesian
 from gmm_core.fit.options import BayesianOptions, InitCallable, options_of
@@ -154,6 +156,9 @@ default='dirichlet_process'
     learning_offset : float, default=10.0
         The offset τ ≥ 0 of these step sizes. The larger it is, the slower the first samples are
         forgotten.
+    skip : {'auto', False}, default='auto'
+        Whether E-steps skip pairs of a sample and a component whose responsibility is too small to
+        count; see `gmm_core.GaussianMixture`.
 
     Attributes
     ----------
@@ -279,6 +284,7 @@ covariance_prior_ : float or ndarray
         moves: bool = False,
         learning_decay: float = 0.7,
         learning_offset: float = 10.0,
+        skip: SkipName = "auto",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -306,6 +312,7 @@ covariance_prior_ : float or ndarray
         self.moves = moves
         self.learning_decay = learning_decay
         self.learning_offset = learning_offset
+        self.skip = skip
 
     # --- fitting ----------------------------------------------------------------------------
 
@@ -393,7 +400,8 @@ covariance_prior_ : float or ndarray
         options = self._options()
         data, totals, names = run.pass_over_batches(options, batches, options.verbose)
         result = fit_bayesian(
-            options, *self._warm(), data, totals, names, memoized=bool(memoized)
+            options, *self._warm(), data, totals, names, memoized=bool(memoized),
+            order=self._order_before(),
         )
         result.keep_in(self)
         return self
@@ -507,7 +515,14 @@ covariance_prior_ : float or ndarray
         data, totals, names, rows = run.pass_over_array(
             options, X, sample_weight, type(self).__name__
         )
-        return fit_bayesian(options, *self._warm(), data, totals, names), rows
+        result = fit_bayesian(
+            options, *self._warm(), data, totals, names, order=self._order_before()
+        )
+        return result, rows
+
+    def _order_before(self) -> Order | None:
+        """Return the order of the samples that a warm start continues with."""
+        return vars(self).get("_order") if self.warm_start else None
 
     def _warm(self) -> tuple[Posterior | None, float]:
         """Return the posterior that a warm start begins with, and its bound."""

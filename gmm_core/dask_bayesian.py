@@ -39,7 +39,7 @@ class BayesianGaussianMixture(bayesian.BayesianGaussianMixture):
 weight_concentration_prior_type, weight_concentration_prior, mean_precision_prior, mean_prior, \
 degrees_of_freedom_prior, covariance_prior, random_state, warm_start, verbose, verbose_interval, \
 n_threads, missing, init_size, posterior, checkpoint, checkpoint_interval, moves, \
-learning_decay, learning_offset
+learning_decay, learning_offset, skip
         The parameters of `gmm_core.BayesianGaussianMixture`, with the same meaning and the same
         defaults.
 
@@ -326,7 +326,10 @@ chunktype=numpy.ndarray>
         options = self._options()
         chunks, names, array = chunks_on_workers(X, sample_weight)
         data = pass_over_chunks(chunks, options.n_components, options.n_threads)
-        return fit_bayesian(options, *self._warm(), data, chunks.totals, names), array
+        result = fit_bayesian(
+            options, *self._warm(), data, chunks.totals, names, order=self._order_before()
+        )
+        return result, array
 
     def _plain(self) -> bayesian.BayesianGaussianMixture:
         """Return the model for the workers, with the attributes that their tasks read."""

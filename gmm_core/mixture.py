@@ -20,6 +20,7 @@ from gmm_core.core.types import (
     Labels,
     MissingName,
     Names,
+    SkipName,
     StartName,
 )
 from gmm_core.data.batches import checked_batches, refuse_weights_of_batches
@@ -211,6 +212,13 @@ callable, default='kmeans'
         fitted mixture. Fixed parameters are not free ones. ``weights_init='equal',
         fixed={'weights'}`` is a mixture of equal weights. `partial_fit` and `n_swaps` do not take
         fixed parameters, and `noise` no fixed weights.
+    skip : {'auto', False}, default='auto'
+        Whether the E-steps of `fit` and `fit_batches` skip pairs of a sample and a component whose
+        responsibility is too small to change a count or a moment by more than a rounding error.
+        'auto' looks for such pairs, and skips them if they are at least a fifth of all pairs, as
+        where clusters are separated. The samples are then summed in another order, which changes
+        results by rounding errors. It takes up to half of the memory of X, or 64 MB for batches,
+        maps of files, and each worker of a Dask cluster. Missing values are never skipped.
 
     Attributes
     ----------
@@ -342,6 +350,7 @@ callable, default='kmeans'
         noise: bool | float = False,
         labels_init: npt.ArrayLike | None = None,
         fixed: Iterable[str] | Mapping[str, Any] | None = None,
+        skip: SkipName = "auto",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -369,6 +378,7 @@ callable, default='kmeans'
         self.noise = noise
         self.labels_init = labels_init
         self.fixed = fixed
+        self.skip = skip
 
     # --- fitting ----------------------------------------------------------------------------
 

@@ -1,20 +1,23 @@
 """The table of covariance types: the number of each type, and the functions of its E-step and its M-step.
 
-To add a type, write a file like diag.pxd, and add here a number and a row to each of the two functions.
+To add a type, write a file like diag.pxd, and add here a number and a row to each of the three functions.
 """
-from layout cimport Diagonal, Mixture, Statistics, Tile, real
+from layout cimport Active, Change, Diagonal, Mixture, Statistics, Tile, real
 from full cimport (
     full_factor_size, full_moments_size, full_pack, full_log_prob, full_accumulate,
+    full_log_prob_some, full_accumulate_some, full_changes,
     full_covariances_size, full_diagonal, full_scratch_size,
     full_covariances, full_precisions_cholesky,
 )
 from tied cimport (
     tied_factor_size, tied_moments_size, tied_pack, tied_log_prob, tied_accumulate,
+    tied_log_prob_some, tied_accumulate_some, tied_changes,
     tied_covariances_size, tied_diagonal, tied_scratch_size,
     tied_covariances, tied_precisions_cholesky,
 )
 from diag cimport (
     diag_factor_size, diag_moments_size, diag_pack, diag_log_prob, diag_accumulate,
+    diag_log_prob_some, diag_accumulate_some, diag_changes,
     diag_covariances_size, diag_diagonal, diag_scratch_size,
     diag_covariances, diag_precisions_cholesky,
 )
@@ -25,6 +28,7 @@ from constrained cimport (
 from common_axes cimport common_axes_scratch_size, eve_covariances, vve_covariances
 from spherical cimport (
     spherical_factor_size, spherical_moments_size, spherical_pack, spherical_log_prob, spherical_accumulate,
+    spherical_log_prob_some, spherical_accumulate_some, spherical_changes,
     spherical_covariances_size, spherical_diagonal, spherical_scratch_size,
     spherical_covariances, spherical_precisions_cholesky,
 )
@@ -58,6 +62,15 @@ ctypedef int (*Accumulate)(
     Tile* t, const real* shift_hi, const real* shift_lo, bint at_means,
     double* counts, double* first, double* second, Py_ssize_t K, Py_ssize_t D,
 ) noexcept nogil
+ctypedef int (*LogProbSome)(Tile* t, const Mixture* m, const Active* a) noexcept nogil
+ctypedef int (*AccumulateSome)(
+    Tile* t, const real* shift_hi, const real* shift_lo, bint at_means,
+    double* counts, double* first, double* second, Py_ssize_t K, Py_ssize_t D, const Active* a,
+) noexcept nogil
+ctypedef void (*Changes)(
+    const double* U_before, const double* means_before, const double* U, const double* means, Change* changes,
+    double* scratch, Py_ssize_t K, Py_ssize_t D,
+) noexcept nogil
 ctypedef Diagonal (*DiagonalOf)(Py_ssize_t D) noexcept nogil
 ctypedef void (*Covariances)(const Statistics* s, double* covariances) noexcept nogil
 ctypedef Py_ssize_t (*PrecisionsCholesky)(
@@ -90,6 +103,29 @@ cdef inline EStep e_step_of(int covariance_type) noexcept nogil:
     else:
         c.factor_size, c.moments_size, c.pack = spherical_factor_size, spherical_moments_size, spherical_pack
         c.log_prob, c.accumulate = spherical_log_prob, spherical_accumulate
+    return c
+
+
+# The E-step of a type in a pass that skips pairs of a sample and a component (see regions.pxd).
+cdef struct SkippingStep:
+    LogProbSome log_prob        # as in EStep, for some pairs
+    AccumulateSome accumulate   # as in EStep, for some pairs
+    Changes changes             # compute how distances change between two mixtures
+
+
+cdef inline SkippingStep skipping_step_of(int covariance_type) noexcept nogil:
+    """Return the functions of the E-step that skips pairs"""
+    cdef SkippingStep c
+    if covariance_type == FULL:
+        c.log_prob, c.accumulate, c.changes = full_log_prob_some, full_accumulate_some, full_changes
+    elif covariance_type == TIED:
+        c.log_prob, c.accumulate, c.changes = tied_log_prob_some, tied_accumulate_some, tied_changes
+    elif covariance_type == DIAG:
+        c.log_prob, c.accumulate, c.changes = diag_log_prob_some, diag_accumulate_some, diag_changes
+    else:
+        c.log_prob, c.accumulate, c.changes = (
+            spherical_log_prob_some, spherical_accumulate_some, spherical_changes
+        )
     return c
 
 

@@ -1,10 +1,14 @@
 """Diagonal covariances: each component has a variance for each feature."""
 from degenerate cimport lift_collapsed, pool_covariances
-from layout cimport EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, vec, vec_set, LANES, WIDTH
+from layout cimport (
+    EXTENT, CHECKS, OK, Active, Change, Diagonal, Mixture, Statistics, Tile,
+    real, vec, vec_set, LANES, WIDTH,
+)
 from linalg cimport factor_variances
 from moments cimport weighted_moments
 from panel cimport difference
-from tile cimport add_counts, beyond_buffers
+from stretch cimport diagonal_change
+from tile cimport add_counts, add_some_counts, beyond_buffers
 
 
 # ---- E-step ----
@@ -41,6 +45,18 @@ cdef inline int diag_log_prob(Tile* t, const Mixture* m) noexcept nogil:
             _diag_two(t.x + p * D * WIDTH, m, k, t.r + (p * K + k) * WIDTH, D)
             k += 2
         if k < K:
+            _diag_one(t.x + p * D * WIDTH, m, k, t.r + (p * K + k) * WIDTH, D)
+    return OK
+
+
+cdef inline int diag_log_prob_some(Tile* t, const Mixture* m, const Active* a) noexcept nogil:
+    """diag_log_prob for the pairs in a"""
+    cdef Py_ssize_t K = m.n_components, D = m.n_features, k, i, p
+    if beyond_buffers(t, K, D) or (CHECKS and K * D > m.factor_size):
+        return EXTENT
+    for p in range(t.n_panels):
+        for i in range(a.n_of_panel[p]):
+            k = a.components[p * K + i]
             _diag_one(t.x + p * D * WIDTH, m, k, t.r + (p * K + k) * WIDTH, D)
     return OK
 
@@ -100,8 +116,38 @@ cdef inline int diag_accumulate(
     if beyond_buffers(t, K, D):
         return EXTENT
     add_counts(t, counts, K)
-    weighted_moments(t.x, t.r, shift_hi, shift_lo, first, second, K, D, t.n_panels)
+    weighted_moments(t.x, t.r, shift_hi, shift_lo, first, second, K, D, t.n_panels, NULL)
     return OK
+
+
+cdef inline int diag_accumulate_some(
+    Tile* t, const real* shift_hi, const real* shift_lo, bint at_means,
+    double* counts, double* first, double* second, Py_ssize_t K, Py_ssize_t D, const Active* a,
+) noexcept nogil:
+    """diag_accumulate for the pairs in a"""
+    if beyond_buffers(t, K, D):
+        return EXTENT
+    add_some_counts(t, counts, K, a)
+    weighted_moments(t.x, t.r, shift_hi, shift_lo, first, second, K, D, 0, a)
+    return OK
+
+
+cdef inline void diag_changes(
+    const double* before,       # IN  (K, D) reciprocal standard deviations
+    const double* means_before,     # IN  (K, D)
+    const double* factor,       # IN  (K, D)
+    const double* means,        # IN  (K, D)
+    Change* changes,            # OUT (K,)
+    double* scratch,            # TMP not used
+    Py_ssize_t K,
+    Py_ssize_t D,
+) noexcept nogil:
+    """How distances change between two mixtures"""
+    cdef Py_ssize_t k
+    for k in range(K):
+        changes[k] = diagonal_change(
+            before + k * D, means_before + k * D, factor + k * D, means + k * D, 1, D
+        )
 
 
 # ---- M-step ----

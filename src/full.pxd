@@ -1,9 +1,10 @@
 """Full covariances: each component has a matrix of its own, and a triangular factor of it."""
 from degenerate cimport pool_covariances
-from layout cimport EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, vec, WIDTH
+from layout cimport EXTENT, CHECKS, OK, Active, Change, Diagonal, Mixture, Statistics, Tile, real, vec, WIDTH
 from linalg cimport factor_matrices
 from moments cimport scatter
-from panel cimport subtract_panel, sum_rows
+from panel cimport subtract_panel, sum_rows, sum_some_rows
+from stretch cimport moved_by, triangular_change
 from tile cimport beyond_buffers
 from whiten cimport pack_triangle, triangle, whiten
 
@@ -33,19 +34,28 @@ cdef inline void full_pack(
 
 cdef inline int full_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     """r[k] = log_constant[k] - |L_k (x - mu_k)|**2 / 2"""
+    return _log_prob_of(t, m, NULL)
+
+
+cdef inline int full_log_prob_some(Tile* t, const Mixture* m, const Active* a) noexcept nogil:
+    """full_log_prob for the pairs in a"""
+    return _log_prob_of(t, m, a)
+
+
+cdef inline int _log_prob_of(Tile* t, const Mixture* m, const Active* a) noexcept nogil:
     cdef Py_ssize_t D = m.n_features
     if beyond_buffers(t, m.n_components, D) or (CHECKS and m.n_components * triangle(D) > m.factor_size):
         return EXTENT
     if D == 1:
-        _log_prob(t, m, 1)
+        _log_prob(t, m, 1, a)
     elif D == 2:
-        _log_prob(t, m, 2)
+        _log_prob(t, m, 2, a)
     elif D == 3:
-        _log_prob(t, m, 3)
+        _log_prob(t, m, 3, a)
     elif D == 4:
-        _log_prob(t, m, 4)
+        _log_prob(t, m, 4, a)
     else:
-        _log_prob(t, m, D)
+        _log_prob(t, m, D, a)
     return OK
 
 
@@ -55,22 +65,40 @@ cdef enum:
     SMALL = 4
 
 
-cdef inline void _log_prob(Tile* t, const Mixture* m, Py_ssize_t D) noexcept nogil:
-    """full_log_prob for D features"""
-    cdef Py_ssize_t K = m.n_components, k, p
-    cdef real distance[WIDTH]
+# Up to this many features, a factor is so small that the components of a panel are done one after the other. With more
+# features the panels of a component are, which share its factor.
+cdef enum:
+    BY_PANEL = 8
+
+
+cdef inline void _log_prob(Tile* t, const Mixture* m, Py_ssize_t D, const Active* a) noexcept nogil:
+    """full_log_prob for D features, for all pairs if a is NULL"""
+    cdef Py_ssize_t K = m.n_components, k, i, p
     cdef real small[SMALL * WIDTH]
     cdef real* z = t.z
-    cdef vec* out
     if D <= SMALL:
         z = &small[0]
-    for k in range(K):
+    if a != NULL and D <= BY_PANEL:
         for p in range(t.n_panels):
-            subtract_panel(t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, z, D)
-            whiten(z, m.factor + k * triangle(D), NULL, distance, D)
-            out = <vec*> (t.r + (p * K + k) * WIDTH)
-            out[0] = m.log_constant[k] - (<vec*> distance)[0] * <real> 0.5
-            out[1] = m.log_constant[k] - (<vec*> distance)[1] * <real> 0.5
+            for i in range(a.n_of_panel[p]):
+                _log_prob_of_pair(t, m, z, p, a.components[p * K + i], D)
+        return
+    for k in range(K):
+        for i in range(t.n_panels if a == NULL else <Py_ssize_t> a.n_of_component[k]):
+            _log_prob_of_pair(t, m, z, i if a == NULL else <Py_ssize_t> a.panels[k * a.n_panels + i], k, D)
+
+
+cdef inline void _log_prob_of_pair(
+    Tile* t, const Mixture* m, real* z, Py_ssize_t p, Py_ssize_t k, Py_ssize_t D,
+) noexcept nogil:
+    """full_log_prob for panel p and component k"""
+    cdef Py_ssize_t K = m.n_components
+    cdef real distance[WIDTH]
+    cdef vec* out = <vec*> (t.r + (p * K + k) * WIDTH)
+    subtract_panel(t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, z, D)
+    whiten(z, m.factor + k * triangle(D), NULL, distance, D)
+    out[0] = m.log_constant[k] - (<vec*> distance)[0] * <real> 0.5
+    out[1] = m.log_constant[k] - (<vec*> distance)[1] * <real> 0.5
 
 
 cdef inline int full_accumulate(
@@ -85,20 +113,59 @@ cdef inline int full_accumulate(
     Py_ssize_t D,
 ) noexcept nogil:
     """S_k += sum of w r (x - c_k)(x - c_k)T; second holds the lower triangles by rows"""
-    cdef Py_ssize_t k
+    return _accumulate(t, shift_hi, shift_lo, counts, first, second, K, D, NULL)
+
+
+cdef inline int full_accumulate_some(
+    Tile* t, const real* shift_hi, const real* shift_lo, bint at_means,
+    double* counts, double* first, double* second, Py_ssize_t K, Py_ssize_t D, const Active* a,
+) noexcept nogil:
+    """full_accumulate for the pairs in a"""
+    return _accumulate(t, shift_hi, shift_lo, counts, first, second, K, D, a)
+
+
+cdef inline int _accumulate(
+    Tile* t, const real* shift_hi, const real* shift_lo, double* counts, double* first, double* second,
+    Py_ssize_t K, Py_ssize_t D, const Active* a,
+) noexcept nogil:
+    """full_accumulate, for all pairs if a is NULL"""
+    cdef Py_ssize_t k, n = t.n_panels
+    cdef const unsigned short* panels = NULL
     cdef double count
     if beyond_buffers(t, K, D):
         return EXTENT
     for k in range(K):
-        count = sum_rows(t.r + k * WIDTH, K * WIDTH, t.n_panels)
+        if a == NULL:
+            count = sum_rows(t.r + k * WIDTH, K * WIDTH, n)
+        else:
+            n = a.n_of_component[k]
+            panels = a.panels + k * a.n_panels
+            count = sum_some_rows(t.r + k * WIDTH, K * WIDTH, panels, n) if n else 0
         if count == 0:
             continue
         counts[k] += count
         scatter(
             t.x, t.r + k * WIDTH, K * WIDTH, shift_hi + k * D, shift_lo + k * D, t.wz,
-            first + k * D, second + k * triangle(D), D, t.n_panels,
+            first + k * D, second + k * triangle(D), D, n, NULL if a == NULL else panels,
         )
     return OK
+
+
+cdef inline void full_changes(
+    const double* U_before,     # IN  (K, D, D)
+    const double* means_before,     # IN  (K, D)
+    const double* U,            # IN  (K, D, D)
+    const double* means,        # IN  (K, D)
+    Change* changes,            # OUT (K,)
+    double* scratch,            # TMP (6, D, D)
+    Py_ssize_t K,
+    Py_ssize_t D,
+) noexcept nogil:
+    """How distances change between two mixtures"""
+    cdef Py_ssize_t k
+    for k in range(K):
+        changes[k] = triangular_change(U_before + k * D * D, U + k * D * D, scratch, D)
+        changes[k].move = moved_by(U + k * D * D, means_before + k * D, means + k * D, D)
 
 
 # ---- M-step ----

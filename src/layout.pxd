@@ -10,11 +10,14 @@ cdef extern from "vec.h" nogil:
         LANES
         DLANES
         WIDTH
+        GROUP
+        GROUP_PANELS
     const real REAL_MAX
     const double EPS "DBL_EPSILON"
     vec vec_set(real a)
     dvec dvec_set(double a)
     vec vec_if_less(vec a, vec b, vec x, vec y)
+    bint vec_any_less(vec a, vec b)
     vec vec_scale(vec a, vec n)
     double vec_sum(vec a)
     dvec vec_product(vec a, vec b)
@@ -65,6 +68,26 @@ cdef struct Tile:
     real* weight                # (n_panels, WIDTH)
     real* peak                  # (n_panels, WIDTH)     largest log-probability of the sample
     double* total               # (n_panels, WIDTH)     sum over components of exp(log-probability - peak)
+
+
+# The pairs of a panel and a component that a pass does not skip. The panels of component k are the first
+# n_of_component[k] entries in row k of `panels`, and the components of panel p the first n_of_panel[p] entries in row p
+# of `components`; both ascend.
+cdef struct Active:
+    Py_ssize_t n_panels
+    unsigned short* panels          # (K, n_panels)
+    unsigned short* n_of_component  # (K,)
+    unsigned short* components      # (n_panels, K)
+    unsigned short* n_of_panel      # (n_panels,)
+
+
+# How the computed Mahalanobis distances from a component may change when its parameters do. With exact distances d
+# before and d' after, d' >= stretch d - move; the computed distance after lies within relative d' + absolute of d'.
+cdef struct Change:
+    double stretch
+    double move
+    double relative
+    double absolute
 
 
 # The statistics of a pass and the new means, which the M-step of a covariance type reads.

@@ -2,7 +2,7 @@
 
 The lanes of a vector hold different samples. Accumulating statistics takes most of its time here.
 """
-from layout cimport real, vec, vec_set, vec_sum, vec_sums, LANES, WIDTH
+from layout cimport Active, real, vec, vec_set, vec_sum, vec_sums, LANES, WIDTH
 from panel cimport difference
 
 
@@ -16,37 +16,45 @@ cdef inline void weighted_moments(
     Py_ssize_t K,
     Py_ssize_t D,
     Py_ssize_t n_panels,
+    const Active* active,   # IN  the pairs that count, or NULL for all
 ) noexcept nogil:
     """first[k] += sum of weight[k] z, second[k] += sum of weight[k] z**2, with z = x - (hi[k] + lo[k])"""
     # The loop over features is the outer one, so that four features of a tile stay in the first-level cache.
     cdef Py_ssize_t d = 0, k, at
+    cdef const unsigned short* panels = NULL
     while d < D:
         for k in range(K):
+            if active != NULL:
+                n_panels = active.n_of_component[k]
+                if n_panels == 0:
+                    continue
+                panels = active.panels + k * active.n_panels
             at = k * D + d
             if d + 4 <= D:
                 _moments_4(
                     x + d * WIDTH, D * WIDTH, weight + k * WIDTH, K * WIDTH, hi + at, lo + at, first + at,
-                    NULL if second == NULL else second + at, n_panels,
+                    NULL if second == NULL else second + at, n_panels, NULL if active == NULL else panels,
                 )
             else:
                 _moments_1(
                     x + d * WIDTH, D * WIDTH, weight + k * WIDTH, K * WIDTH, hi[at], lo[at], first + at,
-                    NULL if second == NULL else second + at, n_panels,
+                    NULL if second == NULL else second + at, n_panels, NULL if active == NULL else panels,
                 )
         d += 4 if d + 4 <= D else 1
 
 
 cdef inline void _moments_4(
     const real* x, Py_ssize_t x_stride, const real* weight, Py_ssize_t stride, const real* hi, const real* lo,
-    double* first, double* second, Py_ssize_t n_panels,
+    double* first, double* second, Py_ssize_t n_panels, const unsigned short* panels,
 ) noexcept nogil:
     """weighted_moments for four features, which share each load of the weight; z stays in registers"""
     cdef vec f0 = vec_set(0), f1 = vec_set(0), f2 = vec_set(0), f3 = vec_set(0)
     cdef vec s0 = vec_set(0), s1 = vec_set(0), s2 = vec_set(0), s3 = vec_set(0)
     cdef vec w, z, wz
-    cdef Py_ssize_t p, v
+    cdef Py_ssize_t i, p, v
     cdef const real* u
-    for p in range(n_panels):
+    for i in range(n_panels):
+        p = i if panels == NULL else <Py_ssize_t> panels[i]
         for v in range(2):
             u = x + p * x_stride + v * LANES
             w = (<const vec*> (weight + p * stride + v * LANES))[0]
@@ -73,12 +81,13 @@ cdef inline void _moments_4(
 
 cdef inline void _moments_1(
     const real* x, Py_ssize_t x_stride, const real* weight, Py_ssize_t stride, real hi, real lo,
-    double* first, double* second, Py_ssize_t n_panels,
+    double* first, double* second, Py_ssize_t n_panels, const unsigned short* panels,
 ) noexcept nogil:
     """weighted_moments for one feature"""
     cdef vec f0 = vec_set(0), f1 = vec_set(0), s0 = vec_set(0), s1 = vec_set(0), z, wz
-    cdef Py_ssize_t p
-    for p in range(n_panels):
+    cdef Py_ssize_t i, p
+    for i in range(n_panels):
+        p = i if panels == NULL else <Py_ssize_t> panels[i]
         z = difference(x + p * x_stride, hi, lo)
         wz = (<const vec*> (weight + p * stride))[0] * z
         f0 = f0 + wz
@@ -109,60 +118,67 @@ cdef inline void scatter(
     double* second,         # INOUT (D (D + 1) / 2,) lower triangle by rows
     Py_ssize_t D,
     Py_ssize_t n_panels,
+    const unsigned short* panels,   # IN (n_panels,) the panels that count, or NULL for all
 ) noexcept nogil:
     """first += sum of weight z, second += sum of weight z zT, with z = x - (hi + lo)"""
     cdef Py_ssize_t i = 0
     if D > UNSTORED:
-        weigh_differences(x, weight, stride, hi, lo, wz, D, n_panels)
+        weigh_differences(x, weight, stride, hi, lo, wz, D, n_panels, panels)
     while i + 4 <= D:
-        _triangle(x, weight, stride, hi, lo, first, second, i, 4, D, n_panels)
+        _triangle(x, weight, stride, hi, lo, first, second, i, 4, D, n_panels, panels)
         if D > UNSTORED:
-            _rectangles(x, weight, stride, hi, lo, wz, second, i, 4, D, n_panels)
+            _rectangles(x, weight, stride, hi, lo, wz, second, i, 4, D, n_panels, panels)
         else:
-            _rectangles(x, weight, stride, hi, lo, NULL, second, i, 4, D, n_panels)
+            _rectangles(x, weight, stride, hi, lo, NULL, second, i, 4, D, n_panels, panels)
         i += 4
     # One to three rows are left. Each of these numbers has a copy of the loops, in which it is known at compile time.
     if D - i == 1:
-        _triangle(x, weight, stride, hi, lo, first, second, i, 1, D, n_panels)
-        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 1, D, n_panels)
+        _triangle(x, weight, stride, hi, lo, first, second, i, 1, D, n_panels, panels)
+        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 1, D, n_panels, panels)
     elif D - i == 2:
-        _triangle(x, weight, stride, hi, lo, first, second, i, 2, D, n_panels)
-        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 2, D, n_panels)
+        _triangle(x, weight, stride, hi, lo, first, second, i, 2, D, n_panels, panels)
+        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 2, D, n_panels, panels)
     elif D - i == 3:
-        _triangle(x, weight, stride, hi, lo, first, second, i, 3, D, n_panels)
-        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 3, D, n_panels)
+        _triangle(x, weight, stride, hi, lo, first, second, i, 3, D, n_panels, panels)
+        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 3, D, n_panels, panels)
 
 
 cdef inline void weigh_differences(
     const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo, real* wz,
-    Py_ssize_t D, Py_ssize_t n_panels,
+    Py_ssize_t D, Py_ssize_t n_panels, const unsigned short* panels,
 ) noexcept nogil:
     """wz = weight (x - (hi + lo))"""
-    cdef Py_ssize_t p, d
+    cdef Py_ssize_t i, p, d
     cdef vec w0, w1
-    cdef vec* out = <vec*> wz
-    for p in range(n_panels):
+    cdef vec* out
+    cdef const real* row
+    for i in range(n_panels):
+        p = i if panels == NULL else <Py_ssize_t> panels[i]
+        row = x + p * D * WIDTH
+        out = <vec*> (wz + p * D * WIDTH)
         w0 = (<const vec*> (weight + p * stride))[0]
         w1 = (<const vec*> (weight + p * stride))[1]
         for d in range(D):
-            out[0] = w0 * difference(x, hi[d], lo[d])
-            out[1] = w1 * difference(x + LANES, hi[d], lo[d])
+            out[0] = w0 * difference(row, hi[d], lo[d])
+            out[1] = w1 * difference(row + LANES, hi[d], lo[d])
             out += 2
-            x += WIDTH
+            row += WIDTH
 
 
 cdef inline void _triangle(
     const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo,
     double* first, double* second, Py_ssize_t i, Py_ssize_t n, Py_ssize_t D, Py_ssize_t n_panels,
+    const unsigned short* panels,
 ) noexcept nogil:
     """first and second for features i to i + n, the block on the diagonal; n <= 4 is known at compile time"""
     cdef vec sums[14]
     cdef vec z[4]
     cdef vec w, wz
-    cdef Py_ssize_t p, v, a, b, at
+    cdef Py_ssize_t q, p, v, a, b, at
     for a in range(14):
         sums[a] = vec_set(0)
-    for p in range(n_panels):
+    for q in range(n_panels):
+        p = q if panels == NULL else <Py_ssize_t> panels[q]
         for v in range(2):
             w = (<const vec*> (weight + p * stride))[v]
             at = 4
@@ -183,17 +199,18 @@ cdef inline void _triangle(
 
 cdef inline void _rectangles(
     const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo, const real* stored,
-    double* second, Py_ssize_t i, Py_ssize_t n, Py_ssize_t D, Py_ssize_t n_panels,
+    double* second, Py_ssize_t i, Py_ssize_t n, Py_ssize_t D, Py_ssize_t n_panels, const unsigned short* panels,
 ) noexcept nogil:
     """second for rows i to i + n left of the diagonal; n <= 4 is known at compile time; stored is weight z or NULL"""
     cdef vec sums[16]
     cdef vec wz[4]
     cdef vec w, z
-    cdef Py_ssize_t p, v, a, b, j = 0, at
+    cdef Py_ssize_t q, p, v, a, b, j = 0, at
     while j < i:
         for a in range(4 * n):
             sums[a] = vec_set(0)
-        for p in range(n_panels):
+        for q in range(n_panels):
+            p = q if panels == NULL else <Py_ssize_t> panels[q]
             for v in range(2):
                 at = (p * D + i) * WIDTH + v * LANES
                 w = (<const vec*> (weight + p * stride))[v]
@@ -329,4 +346,17 @@ cdef inline double sum_of_products(const real* a, const real* b, Py_ssize_t stri
     for p in range(n_panels):
         s0 = s0 + (<const vec*> (a + p * stride))[0] * (<const vec*> (b + p * stride))[0]
         s1 = s1 + (<const vec*> (a + p * stride))[1] * (<const vec*> (b + p * stride))[1]
+    return vec_sum(s0 + s1)
+
+
+cdef inline double sum_of_some_products(
+    const real* a, const real* b, Py_ssize_t stride, const unsigned short* panels, Py_ssize_t n,
+) noexcept nogil:
+    """sum_of_products over some panels"""
+    cdef vec s0 = vec_set(0), s1 = vec_set(0)
+    cdef Py_ssize_t i, at
+    for i in range(n):
+        at = panels[i] * stride
+        s0 = s0 + (<const vec*> (a + at))[0] * (<const vec*> (b + at))[0]
+        s1 = s1 + (<const vec*> (a + at))[1] * (<const vec*> (b + at))[1]
     return vec_sum(s0 + s1)

@@ -97,6 +97,21 @@ cdef inline double sum_rows(
     return vec_sum(s0 + s1)
 
 
+cdef inline double sum_some_rows(
+    const real* a,          # IN one row of WIDTH in each panel
+    Py_ssize_t stride,      # from a panel to the next
+    const unsigned short* panels,   # IN (n,)
+    Py_ssize_t n,
+) noexcept nogil:
+    """Return the sum of a over the samples of some panels"""
+    cdef vec s0 = vec_set(0), s1 = vec_set(0)
+    cdef Py_ssize_t i
+    for i in range(n):
+        s0 = s0 + (<const vec*> (a + panels[i] * stride))[0]
+        s1 = s1 + (<const vec*> (a + panels[i] * stride))[1]
+    return vec_sum(s0 + s1)
+
+
 cdef inline double sum_doubles(const double* a, Py_ssize_t n) noexcept nogil:
     """Return the sum of a; n is a multiple of WIDTH"""
     cdef dvec s0 = dvec_set(0), s1 = dvec_set(0)

@@ -1,9 +1,10 @@
 """Spherical covariances: each component has one variance."""
 from degenerate cimport lift_collapsed, pool_covariances
-from layout cimport EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, REAL_MAX, WIDTH
+from layout cimport EXTENT, CHECKS, OK, Active, Change, Diagonal, Mixture, Statistics, Tile, real, REAL_MAX, WIDTH
 from linalg cimport factor_variances
-from moments cimport sum_of_products, weighted_moments
-from tile cimport add_counts, beyond_buffers, squared_distances
+from moments cimport sum_of_products, sum_of_some_products, weighted_moments
+from stretch cimport diagonal_change
+from tile cimport add_counts, add_some_counts, beyond_buffers, squared_distances
 
 
 # ---- E-step ----
@@ -45,6 +46,17 @@ cdef inline int spherical_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     return OK
 
 
+cdef inline int spherical_log_prob_some(Tile* t, const Mixture* m, const Active* a) noexcept nogil:
+    """spherical_log_prob for the pairs in a"""
+    cdef Py_ssize_t K = m.n_components, p, i
+    if beyond_buffers(t, K, m.n_features) or (CHECKS and K > m.factor_size):
+        return EXTENT
+    for p in range(t.n_panels):
+        for i in range(a.n_of_panel[p]):
+            some_log_prob(t, m, p, a.components[p * K + i], 1)
+    return OK
+
+
 cdef inline void some_log_prob(Tile* t, const Mixture* m, Py_ssize_t p, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
     """The components k to k + n of panel p; n is known at compile time"""
     cdef Py_ssize_t K = m.n_components, D = m.n_features, c, at = (p * K + k) * WIDTH
@@ -83,7 +95,7 @@ cdef inline int spherical_accumulate(
     if beyond_buffers(t, K, D):
         return EXTENT
     add_counts(t, counts, K)
-    weighted_moments(t.x, t.r, shift_hi, shift_lo, first, NULL, K, D, t.n_panels)
+    weighted_moments(t.x, t.r, shift_hi, shift_lo, first, NULL, K, D, t.n_panels, NULL)
     for k in range(K):
         if not at_means:
             for p in range(t.n_panels):
@@ -93,6 +105,48 @@ cdef inline int spherical_accumulate(
                 )
         second[k] += sum_of_products(t.r + k * WIDTH, t.distance + k * WIDTH, K * WIDTH, t.n_panels)
     return OK
+
+
+cdef inline int spherical_accumulate_some(
+    Tile* t, const real* shift_hi, const real* shift_lo, bint at_means,
+    double* counts, double* first, double* second, Py_ssize_t K, Py_ssize_t D, const Active* a,
+) noexcept nogil:
+    """spherical_accumulate for the pairs in a"""
+    cdef Py_ssize_t k, i, p
+    if beyond_buffers(t, K, D):
+        return EXTENT
+    add_some_counts(t, counts, K, a)
+    weighted_moments(t.x, t.r, shift_hi, shift_lo, first, NULL, K, D, 0, a)
+    for k in range(K):
+        if a.n_of_component[k] == 0:
+            continue
+        if not at_means:
+            for i in range(a.n_of_component[k]):
+                p = a.panels[k * a.n_panels + i]
+                squared_distances(
+                    t.x + p * D * WIDTH, shift_hi + k * D, shift_lo + k * D, NULL,
+                    t.distance + (p * K + k) * WIDTH, 1, D,
+                )
+        second[k] += sum_of_some_products(
+            t.r + k * WIDTH, t.distance + k * WIDTH, K * WIDTH, a.panels + k * a.n_panels, a.n_of_component[k]
+        )
+    return OK
+
+
+cdef inline void spherical_changes(
+    const double* before,       # IN  (K,) reciprocal standard deviations
+    const double* means_before,     # IN  (K, D)
+    const double* factor,       # IN  (K,)
+    const double* means,        # IN  (K, D)
+    Change* changes,            # OUT (K,)
+    double* scratch,            # TMP not used
+    Py_ssize_t K,
+    Py_ssize_t D,
+) noexcept nogil:
+    """How distances change between two mixtures"""
+    cdef Py_ssize_t k
+    for k in range(K):
+        changes[k] = diagonal_change(before + k, means_before + k * D, factor + k, means + k * D, 0, D)
 
 
 # ---- M-step ----

@@ -1,9 +1,15 @@
 """Tied covariance: all components share a matrix. A sample is whitened once, and adds to a single D x D matrix."""
-from layout cimport EPS, EXTENT, CHECKS, OK, Diagonal, Mixture, Statistics, Tile, real, vec, vec_set, LANES, WIDTH
+from libc.math cimport sqrt
+
+from layout cimport (
+    EPS, EXTENT, CHECKS, OK, Active, Change, Diagonal, Mixture, Statistics,
+    Tile, real, vec, vec_set, vec_sum, LANES, WIDTH,
+)
 from linalg cimport factor_matrices
 from moments cimport outer_products, weighted_moments
 from panel cimport difference, subtract_panel
-from tile cimport add_counts, beyond_buffers
+from stretch cimport moved_by, triangular_change
+from tile cimport add_counts, add_some_counts, beyond_buffers
 from whiten cimport pack_triangle, triangle, whiten
 
 
@@ -75,6 +81,24 @@ cdef inline int tied_log_prob(Tile* t, const Mixture* m) noexcept nogil:
         while k < K:
             _tied_one(t.y, whitened + k * D, m.log_constant[k], t.r + (p * K + k) * WIDTH, D)
             k += 1
+    return OK
+
+
+cdef inline int tied_log_prob_some(Tile* t, const Mixture* m, const Active* a) noexcept nogil:
+    """tied_log_prob for the pairs in a"""
+    cdef Py_ssize_t K = m.n_components, D = m.n_features, p, i, k
+    cdef const real* whitened = m.factor + triangle(D)
+    cdef const real* centre_hi = whitened + K * D
+    cdef real distance[WIDTH]
+    if beyond_buffers(t, K, D) or (CHECKS and triangle(D) + (K + 2) * D > m.factor_size):
+        return EXTENT
+    for p in range(t.n_panels):
+        if a.n_of_panel[p]:
+            subtract_panel(t.x + p * D * WIDTH, centre_hi, centre_hi + D, t.z, D)
+            whiten(t.z, m.factor, t.y, distance, D)
+        for i in range(a.n_of_panel[p]):
+            k = a.components[p * K + i]
+            _tied_one(t.y, whitened + k * D, m.log_constant[k], t.r + (p * K + k) * WIDTH, D)
     return OK
 
 
@@ -156,13 +180,15 @@ cdef inline int tied_accumulate(
     if beyond_buffers(t, K, D):
         return EXTENT
     add_counts(t, counts, K)
-    weighted_moments(t.x, t.r, shift_hi, shift_lo, first, NULL, K, D, t.n_panels)
+    weighted_moments(t.x, t.r, shift_hi, shift_lo, first, NULL, K, D, t.n_panels, NULL)
     if t.weighted:
-        remove_weight(t, K)
+        remove_weight(t, K, NULL)
         r = t.plain
         wy = t.wz
     for p in range(t.n_panels):
-        mean_differences(t.x + p * D * WIDTH, r + p * K * WIDTH, shift_hi, shift_lo, t.y + p * D * WIDTH, K, D)
+        mean_differences(
+            t.x + p * D * WIDTH, r + p * K * WIDTH, shift_hi, shift_lo, t.y + p * D * WIDTH, K, D, NULL, K
+        )
         if t.weighted:
             multiply_panel(t.y + p * D * WIDTH, t.weight + p * WIDTH, t.wz + p * D * WIDTH, D)
     outer_products(wy, t.y, second, D, t.n_panels)
@@ -170,23 +196,72 @@ cdef inline int tied_accumulate(
     return OK
 
 
-cdef inline void remove_weight(Tile* t, Py_ssize_t K) noexcept nogil:
-    """plain = r / weight, or 0 if the weight is 0; first the weight loses the part that is noise"""
+cdef inline int tied_accumulate_some(
+    Tile* t, const real* shift_hi, const real* shift_lo, bint at_means,
+    double* counts, double* first, double* second, Py_ssize_t K, Py_ssize_t D, const Active* a,
+) noexcept nogil:
+    """tied_accumulate for the pairs in a"""
+    cdef Py_ssize_t p
+    cdef const real* r = t.r
+    cdef const real* wy = t.y
+    if beyond_buffers(t, K, D):
+        return EXTENT
+    add_some_counts(t, counts, K, a)
+    weighted_moments(t.x, t.r, shift_hi, shift_lo, first, NULL, K, D, 0, a)
+    if t.weighted:
+        remove_weight(t, K, a)
+        r = t.plain
+        wy = t.wz
+    for p in range(t.n_panels):
+        mean_differences(
+            t.x + p * D * WIDTH, r + p * K * WIDTH, shift_hi, shift_lo, t.y + p * D * WIDTH, K, D,
+            a.components + p * K, a.n_of_panel[p],
+        )
+        if t.weighted:
+            multiply_panel(t.y + p * D * WIDTH, t.weight + p * WIDTH, t.wz + p * D * WIDTH, D)
+        products_of_responsibilities(
+            t.r + p * K * WIDTH, r + p * K * WIDTH, a.components + p * K, a.n_of_panel[p], second + triangle(D)
+        )
+    outer_products(wy, t.y, second, D, t.n_panels)
+    return OK
+
+
+cdef inline void products_of_responsibilities(
+    const real* wr, const real* r, const unsigned short* components, Py_ssize_t n, double* Q,
+) noexcept nogil:
+    """Q_kl += sum of w r_k r_l over a panel, for the pairs of its components"""
+    cdef Py_ssize_t i, j, k
+    cdef const vec* u
+    cdef const vec* v
+    for i in range(n):
+        k = components[i]
+        u = <const vec*> (wr + k * WIDTH)
+        for j in range(i + 1):
+            v = <const vec*> (r + components[j] * WIDTH)
+            Q[triangle(k) + components[j]] += vec_sum(u[0] * v[0] + u[1] * v[1])
+
+
+cdef inline void remove_weight(Tile* t, Py_ssize_t K, const Active* a) noexcept nogil:
+    """plain = r / weight, or 0 if the weight is 0, for all pairs if a is NULL; first the weight loses the part that is
+    noise"""
     # The r of a sample without noise sum to the weight up to rounding, and then the weight stays as it is.
-    cdef Py_ssize_t p, k, i
+    cdef Py_ssize_t p, k, c, n, i
     cdef real w
     cdef real share[WIDTH]
     cdef real least = 1 - 16 * K * EPS * (1 if sizeof(real) == 8 else 1 << 29)
     for p in range(t.n_panels):
+        n = K if a == NULL else <Py_ssize_t> a.n_of_panel[p]
         for i in range(WIDTH):
             share[i] = 0
-        for k in range(K):
+        for c in range(n):
+            k = c if a == NULL else <Py_ssize_t> a.components[p * K + c]
             for i in range(WIDTH):
                 share[i] += t.r[(p * K + k) * WIDTH + i]
         for i in range(WIDTH):
             if share[i] < least * t.weight[p * WIDTH + i]:
                 t.weight[p * WIDTH + i] = share[i]
-        for k in range(K):
+        for c in range(n):
+            k = c if a == NULL else <Py_ssize_t> a.components[p * K + c]
             for i in range(WIDTH):
                 w = t.weight[p * WIDTH + i]
                 t.plain[(p * K + k) * WIDTH + i] = t.r[(p * K + k) * WIDTH + i] / (w if w > 0 else <real> 1)
@@ -208,15 +283,18 @@ cdef inline void mean_differences(
     real* out,              # OUT (D, WIDTH)
     Py_ssize_t K,
     Py_ssize_t D,
+    const unsigned short* components,   # IN (n,) the components that count, or NULL for all
+    Py_ssize_t n,
 ) noexcept nogil:
     """zbar = sum over k of r_k (x - c_k)"""
     # Four features are done at a time, so that their sums stay in registers.
-    cdef Py_ssize_t d = 0, k
+    cdef Py_ssize_t d = 0, i, k
     cdef vec s00, s01, s10, s11, s20, s21, s30, s31, r0, r1
     cdef vec* target
     while d + 4 <= D:
         s00 = s01 = s10 = s11 = s20 = s21 = s30 = s31 = vec_set(0)
-        for k in range(K):
+        for i in range(n):
+            k = i if components == NULL else <Py_ssize_t> components[i]
             r0 = (<const vec*> (r + k * WIDTH))[0]
             r1 = (<const vec*> (r + k * WIDTH))[1]
             s00 = s00 + r0 * difference(x + d * WIDTH, hi[k * D + d], lo[k * D + d])
@@ -239,7 +317,8 @@ cdef inline void mean_differences(
         d += 4
     while d < D:
         s00 = s01 = vec_set(0)
-        for k in range(K):
+        for i in range(n):
+            k = i if components == NULL else <Py_ssize_t> components[i]
             s00 = s00 + (<const vec*> (r + k * WIDTH))[0] * difference(x + d * WIDTH, hi[k * D + d], lo[k * D + d])
             s01 = s01 + (<const vec*> (r + k * WIDTH))[1] * difference(
                 x + d * WIDTH + LANES, hi[k * D + d], lo[k * D + d]
@@ -247,6 +326,40 @@ cdef inline void mean_differences(
         (<vec*> (out + d * WIDTH))[0] = s00
         (<vec*> (out + d * WIDTH))[1] = s01
         d += 1
+
+
+cdef inline void tied_changes(
+    const double* U_before,     # IN  (D, D)
+    const double* means_before,     # IN  (K, D)
+    const double* U,            # IN  (D, D)
+    const double* means,        # IN  (K, D)
+    Change* changes,            # OUT (K,)
+    double* scratch,            # TMP (6, D, D)
+    Py_ssize_t K,
+    Py_ssize_t D,
+) noexcept nogil:
+    """How distances change between two mixtures"""
+    # A distance is that of the whitened sample L (x - c) from L (mu_k - c), so its error grows with |L (mu_k - c)|. In
+    # each feature |mu_k - c| is at most 9 times the largest distance from the mean of the means; see tied_pack.
+    cdef Change shared = triangular_change(U_before, U, scratch, D)
+    cdef double centre, sum_, total = 0
+    cdef double* spread = scratch
+    cdef Py_ssize_t k, d, i
+    for d in range(D):
+        centre = spread[d] = 0
+        for k in range(K):
+            centre += (means[k * D + d] - means[d]) / K
+        for k in range(K):
+            spread[d] = max(spread[d], abs(means[k * D + d] - means[d] - centre))
+    for i in range(D):
+        sum_ = 0
+        for d in range(i + 1):
+            sum_ += abs(U[d * D + i]) * 9 * spread[d]
+        total += sum_ * sum_
+    shared.absolute = 2 * shared.relative * sqrt(total)
+    for k in range(K):
+        changes[k] = shared
+        changes[k].move = moved_by(U, means_before + k * D, means + k * D, D)
 
 
 # ---- M-step ----

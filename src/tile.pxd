@@ -1,7 +1,7 @@
 """A tile of samples: its buffers, operations that several covariance types need, and the log-sum-exp."""
 from libc.math cimport INFINITY
-from layout cimport CHECKS, EXTENT, OK, Tile, real, vec, vec_if_less, vec_set, vec_sum, LANES, WIDTH
-from panel cimport difference, load_panel, sum_rows
+from layout cimport CHECKS, EXTENT, OK, Active, Tile, real, vec, vec_if_less, vec_set, vec_sum, LANES, WIDTH
+from panel cimport difference, load_panel, sum_rows, sum_some_rows
 from vmath cimport exp_nonpositive, log_positive
 
 
@@ -16,12 +16,21 @@ cdef inline Py_ssize_t tile_samples(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
 
 cdef inline Py_ssize_t tile_size(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     """Return the number of reals of scratch that a tile needs"""
-    return tile_samples(K, D) * (4 * D + 3 * K + 2 + <Py_ssize_t> (sizeof(double) // sizeof(real)))
+    return size_of_tile(tile_samples(K, D), K, D)
+
+
+cdef inline Py_ssize_t size_of_tile(Py_ssize_t n, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """Return the number of reals of scratch that a tile of n samples needs"""
+    return n * (4 * D + 3 * K + 2 + <Py_ssize_t> (sizeof(double) // sizeof(real)))
 
 
 cdef inline Tile tile_in(real* scratch, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     """Return a tile whose buffers share scratch of tile_size reals"""
-    cdef Py_ssize_t n = tile_samples(K, D)
+    return tile_of(scratch, tile_samples(K, D), K, D)
+
+
+cdef inline Tile tile_of(real* scratch, Py_ssize_t n, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """Return a tile of n samples"""
     cdef Tile t
     t.feature_reals = n * D
     t.component_reals = n * K
@@ -92,6 +101,16 @@ cdef inline void add_counts(const Tile* t, double* counts, Py_ssize_t K) noexcep
     cdef Py_ssize_t k
     for k in range(K):
         counts[k] += sum_rows(t.r + k * WIDTH, K * WIDTH, t.n_panels)
+
+
+cdef inline void add_some_counts(const Tile* t, double* counts, Py_ssize_t K, const Active* a) noexcept nogil:
+    """add_counts for the pairs in a"""
+    cdef Py_ssize_t k
+    for k in range(K):
+        if a.n_of_component[k]:
+            counts[k] += sum_some_rows(
+                t.r + k * WIDTH, K * WIDTH, a.panels + k * a.n_panels, a.n_of_component[k]
+            )
 
 
 cdef inline void squared_distances(

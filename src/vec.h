@@ -76,6 +76,19 @@ static inline vec vec_if_less(vec a, vec b, vec x, vec y) {
     vec_mask less = (vec_mask)(a < b);
     return (vec)(((vec_mask)x & less) | ((vec_mask)y & ~less));
 }
+/* whether an element of a is less than that of b */
+static inline int vec_any_less(vec a, vec b) {
+#if defined(__AVX512F__) && defined(GMM_FLOAT32)
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ) != 0;
+#elif defined(__AVX512F__)
+    return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ) != 0;
+#else
+    vec_mask less = (vec_mask)(a < b);
+    int any = 0;
+    for (int i = 0; i < LANES; i++) any |= less[i] != 0;
+    return any;
+#endif
+}
 /* a 2**n, rounded once, for a normal number a and an integer n from -1100 (for float -200) to 0 */
 static inline vec vec_scale(vec a, vec n) {
 #if defined(__AVX512F__) && defined(GMM_FLOAT32)
@@ -134,6 +147,7 @@ static inline double vec_sum(vec a) { return a; }
 static inline vec vec_scale(vec a, vec n) { return (real)ldexp(a, (int)n); }
 static inline dvec vec_product(vec a, vec b) { return (double)a * b; }
 static inline vec vec_if_less(vec a, vec b, vec x, vec y) { return a < b ? x : y; }
+static inline int vec_any_less(vec a, vec b) { return a < b; }
 #endif
 
 /* out[0:4] += the sums of a, b, c and d. Neighbours are added while the vectors are interleaved, so that the four
@@ -251,6 +265,9 @@ static inline void vec_transpose_half(const real *a, ptrdiff_t stride, real *out
 
 /* Number of samples in a panel. Two vectors of samples and four rows of a factor make eight independent sums. */
 enum { WIDTH = 2 * LANES };
+
+/* Samples that share a bound (see regions.pxd), and panels in such a group. */
+enum { GROUP = WIDTH < 16 ? 16 : WIDTH, GROUP_PANELS = GROUP / WIDTH };
 
 static inline uint64_t bits_of_double(double a) { uint64_t b; memcpy(&b, &a, 8); return b; }
 static inline double double_of_bits(uint64_t b) { double a; memcpy(&a, &b, 8); return a; }

@@ -16,6 +16,7 @@ from gmm_core.core.signatures import (
     HierarchyKernels,
     KMeansKernels,
     MaximizationKernels,
+    RegionKernels,
 )
 
 VARIABLE = "GMM_CORE_ISA"  # the environment variable that forces a level
@@ -43,9 +44,13 @@ def _load(name: str) -> Any:
     return importlib.import_module(f"gmm_core.{name}")
 
 
-_BY_TYPE: dict[np.dtype[Any], tuple[ExpectationKernels, KMeansKernels]] = {
-    np.dtype(np.float32): (_load(f"_expectation_{LEVEL}_f32"), _load(f"_kmeans_{LEVEL}_f32")),
-    np.dtype(np.float64): (_load(f"_expectation_{LEVEL}_f64"), _load(f"_kmeans_{LEVEL}_f64")),
+_BY_TYPE: dict[np.dtype[Any], tuple[ExpectationKernels, KMeansKernels, RegionKernels]] = {
+    np.dtype(dtype): (
+        _load(f"_expectation_{LEVEL}_{suffix}"),
+        _load(f"_kmeans_{LEVEL}_{suffix}"),
+        _load(f"_regions_{LEVEL}_{suffix}"),
+    )
+    for dtype, suffix in ((np.float32, "f32"), (np.float64, "f64"))
 }
 maximization: MaximizationKernels = _load(f"_maximization_{LEVEL}")
 hierarchy: HierarchyKernels = _load(f"_hierarchy_{LEVEL}")
@@ -59,6 +64,11 @@ def expectation(dtype: npt.DTypeLike) -> ExpectationKernels:
 def kmeans(dtype: npt.DTypeLike) -> KMeansKernels:
     """Return the kernels of k-means for float32 or float64 samples: src/_kmeans.pyx."""
     return _BY_TYPE[np.dtype(dtype)][1]
+
+
+def regions(dtype: npt.DTypeLike) -> RegionKernels:
+    """Return the kernels of the E-step that skips pairs: src/_regions.pyx."""
+    return _BY_TYPE[np.dtype(dtype)][2]
 
 
 def check_status(status: int) -> None:

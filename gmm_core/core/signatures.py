@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gmm_core.core.types import Flags, Labels, LongDoubleArray
+from gmm_core.core.types import Bytes, Flags, Float32Array, Labels, LongDoubleArray, Places
 from gmm_core.core.types import Float64Array as Double
 from gmm_core.core.types import FloatArray as Real  # its element type is that of the build
 from gmm_core.core.types import Indices as Status
@@ -38,6 +38,25 @@ class ExpectationKernels(Protocol):
     ) -> int: ...
 
     def exp_log(self, x: Real, exp_x: Real, y: Double, log_y: Double) -> None: ...
+
+
+class RegionKernels(Protocol):
+    """The functions of src/_regions.pyx, the kernels of the E-step that skips pairs."""
+
+    def sizes(self, region_rows: int, K: int, D: int) -> tuple[int, int]: ...
+
+    def accumulate(
+        self, X: Real, sample_weight: Double, mixture: Real, shift: Double, statistics: Double,
+        partial: Double, scratch: Real, tickets: Status, index: Places, bounds: Bytes,
+        floors: Float32Array, decode: Float32Array, smallest: Real, to_byte: Double,
+        rescale: Float32Array, tallies: Status, sort: bool, covariance_type: int, region_rows: int,
+        n_threads: int,
+    ) -> int: ...
+
+    def changes(
+        self, factor_before: Double, means_before: Double, factor: Double, means: Double,
+        out: Double, scratch: Double, covariance_type: int,
+    ) -> int: ...
 
 
 class KMeansKernels(Protocol):

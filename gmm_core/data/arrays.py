@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
 
 from gmm_core.core.dispatch import check_status
 from gmm_core.core.types import Float64Array, FloatArray, Labels
 from gmm_core.data.blocks import Block
 from gmm_core.data.foreign import ForeignRows
 from gmm_core.data.passes import KernelPass
+from gmm_core.data.skipping import HISTORY_BYTES
 from gmm_core.data.subset import StartRows, Totals
 from gmm_core.model.parameters import Prepared
 
@@ -45,6 +50,12 @@ class ArrayPass(KernelPass):
         """Return a pass for other mixtures; see `KernelPass.resized`."""
         weight = self.sample_weight if len(self.sample_weight) else None
         return ArrayPass(self.X, weight, n_components, covariance_type, self.n_threads)
+
+    @property
+    def history_bytes(self) -> int:
+        """Half of the memory of the rows, or less if they are a map of a file."""
+        half = self.X.nbytes // 2
+        return min(half, HISTORY_BYTES) if _is_mapped(self.X) else half
 
     def slices(self) -> Iterator[slice]:
         """Yield consecutive slices of the rows. A kernel takes a bounded time for each of them."""
@@ -96,23 +107,32 @@ class ArrayPass(KernelPass):
             `labels`, or with `log_likelihood` or `responsibilities`, but not with both, or such a
             row counts twice. With `log_prob` alone the result is 0.
         """
-        self._prepare(prepared)
+        self.prepare(prepared)
         none = self._none
         count = 0
         for rows in self.slices():
             status = self._kernels.evaluate(
                 self.X[rows],
-                self._mixture,
+                self.mixture_buffer,
                 none.matrix if log_prob is None else log_prob[rows],
                 none.vector if log_likelihood is None else log_likelihood[rows],
                 none.matrix if responsibilities is None else responsibilities[rows],
                 none.labels if labels is None else labels[rows],
-                self._scratch, self._tickets, self._code, self.n_components, self.chunk_rows,
+                self._scratch, self.tickets, self.code, self.n_components, self.chunk_rows,
                 self.n_threads,
             )
             check_status(status)
             count += status
         return count
+
+
+def _is_mapped(X: Any) -> bool:
+    """Return whether an array is in a map of a file."""
+    while isinstance(X, np.ndarray):
+        if isinstance(X, np.memmap):
+            return True
+        X = X.base
+    return isinstance(X, mmap.mmap)
 
 
 class ConvertingPass(KernelPass):

@@ -264,7 +264,7 @@ class BatchPass(KernelPass):
         Where whole chunks lie in one batch, a block is a slice of that batch. Other rows are copied
         into a buffer, which is a block when it is full.
         """
-        n, wave = self.buffer_rows, self.chunk_rows * self.n_threads  # wave: a chunk per thread
+        n, wave = self.buffer_rows, self.unit_rows * self.n_threads  # wave: a unit per thread
         weighted = self._batches.totals.weighted
         buffer = np.empty((n, self.n_features), self.dtype)
         buffer_weight = np.empty(n if weighted else 0)

@@ -7,11 +7,14 @@ are bit-identical for any number of workers.
 
 from __future__ import annotations
 
+import threading
 import time
+import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask
 import numpy as np
@@ -26,6 +29,7 @@ from gmm_core.data.blocks import Block
 from gmm_core.data.conversion import as_float_array
 from gmm_core.data.digest import DataDigest
 from gmm_core.data.patterns import has_missing
+from gmm_core.data.skipping import HISTORY_BYTES, Order, Skipping
 from gmm_core.data.subset import (
     NO_ROWS,
     Cursor,
@@ -227,7 +231,7 @@ class DaskChunks:
     def sum(
         self,
         function: Callable[..., Float64Array],
-        arguments: tuple[Prepared | None, Float64Array | None],
+        arguments: tuple[Prepared | None, Float64Array | None, _Skip | None],
     ) -> Float64Array:
         """Call a function for each chunk, and return the sum of the results.
 
@@ -235,9 +239,9 @@ class DaskChunks:
         ----------
         function : callable
             One of the tasks below that returns an array of sums.
-        arguments : tuple (prepared, shift)
-            The mixture, if the function needs one, and the origins of the moments, which every task
-            gets.
+        arguments : tuple (prepared, shift, skip)
+            The mixture, if the function needs one, the origins of the moments, and the state of a
+            fit that skips pairs. Every task gets them.
         """
 
         def submit() -> list[Future]:
@@ -310,16 +314,42 @@ class DaskPass:
         self.dtype = chunks.dtype
         self.n_threads = n_threads
         self._chunks = chunks
+        self._order = Order()
+        self._name = ""
+        self._mean_weight: float | None = None
+
+    def skip(self, mean_weight: float) -> None:
+        """Allow the E-steps to skip pairs; see `Pass.skip`."""
+        self._mean_weight = mean_weight
+
+    @property
+    def order(self) -> Order:
+        """The state of the fit that decides in which order the samples are summed."""
+        return self._order
+
+    @order.setter
+    def order(self, order: Order) -> None:
+        self._order = order
+        self._name = uuid.uuid4().hex  # the histories of the workers belong to this state
+
+    def _skip(self) -> _Skip | None:
+        """Return what the tasks need to skip pairs."""
+        if self._mean_weight is None:
+            return None
+        return _Skip(self._order, self._mean_weight, self._name)
 
     def expectation(self, mixture: Mixture, shift: Float64Array | None = None) -> Statistics:
         """Run the E-step; see `Pass.expectation`."""
-        values = self._chunks.sum(_expectation, (mixture.prepared, shift))
+        sums = self._chunks.sum(_expectation, (mixture.prepared, shift, self._skip()))
+        values, pairs = sums[:-2], sums[-2:]
+        if self._mean_weight is not None and shift is None:
+            self._order = self._order.after(mixture.prepared, pairs)
         origin = mixture.means if shift is None else shift
         return Statistics(values, origin, mixture.covariance_type)
 
     def mean_log_likelihood(self, mixture: Mixture) -> float:
         """Return the weighted mean of the samples' log-likelihoods."""
-        total, weight = self._chunks.sum(_log_likelihood, (mixture.prepared, None))
+        total, weight = self._chunks.sum(_log_likelihood, (mixture.prepared, None, self._skip()))
         return float(total / weight)
 
     def rows_for_start(self, totals: Totals, size: int, seed: int | None) -> StartRows:
@@ -328,7 +358,7 @@ class DaskPass:
 
     def scatter(self, origin: Float64Array) -> Statistics:
         """Return the statistics of all samples as one component; see `Pass.scatter`."""
-        return Statistics(self._chunks.sum(_scatter, (None, origin)), origin, "full")
+        return Statistics(self._chunks.sum(_scatter, (None, origin, None)), origin, "full")
 
     def ranges(self, origin: Float64Array, axes: Float64Array) -> Float64Array:
         """Return the smallest and the largest coordinates; see `Pass.ranges`."""
@@ -509,30 +539,93 @@ class _ChunkPass(ArrayPass):
         K = len(prepared.weights)
         weight = sample_weight if len(sample_weight) else None
         super().__init__(X, weight, K, prepared.covariance_type, n_threads=1)
-        self._start = start
+        self.first_row = start
+
+    @property
+    def history_bytes(self) -> int:
+        """The memory of the history, of which a worker keeps that of many chunks."""
+        return min(self.X.nbytes // 2, HISTORY_BYTES)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the slices of the chunk; their row numbers are those in X."""
         for rows, X, sample_weight in super().blocks():
-            yield Block(slice(rows.start + self._start, rows.stop + self._start), X, sample_weight)
+            start, stop = rows.start + self.first_row, rows.stop + self.first_row
+            yield Block(slice(start, stop), X, sample_weight)
 
 
 def _expectation(
     chunk: FloatArray, sample_weight: Any, start: int, *, arguments: Any, exponent: int, dtype: Any
 ) -> Float64Array:
-    """Return the values of the statistics of a chunk."""
-    prepared, shift = arguments
+    """Return the values of the statistics of a chunk, and the pairs for `Order.after`."""
+    prepared, shift, skip = arguments
     X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
-    return _ChunkPass(X, weight, start, prepared).accumulate(prepared, shift).values
+    with _chunk_pass(_ChunkPass(X, weight, start, prepared), skip) as data:
+        if data.skipping is None:
+            values, pairs = data.accumulate(prepared, shift).values, np.zeros(2)
+        else:
+            values, pairs = data.skipping.accumulate(prepared, shift)
+        return np.concatenate([values, pairs])
 
 
 def _log_likelihood(
     chunk: FloatArray, sample_weight: Any, start: int, *, arguments: Any, exponent: int, dtype: Any
 ) -> Float64Array:
     """Return the log-likelihood of a chunk and its weight."""
-    prepared, _ = arguments
+    prepared, _, skip = arguments
     X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
-    return _ChunkPass(X, weight, start, prepared).log_likelihood(prepared)
+    with _chunk_pass(_ChunkPass(X, weight, start, prepared), skip) as data:
+        return data.log_likelihood(prepared)
+
+
+class _Skip(NamedTuple):
+    """What a task needs to skip pairs.
+
+    Attributes
+    ----------
+    order : Order
+    mean_weight : float
+        See `Pass.skip`.
+    name : str
+        The name of the history, which no other fit has.
+    """
+
+    order: Order
+    mean_weight: float
+    name: str
+
+
+# The histories that a worker keeps, by fit and first row. A task takes the one that it uses.
+_histories: OrderedDict[tuple[str, int], Skipping] = OrderedDict()
+_lock = threading.Lock()
+
+
+@contextmanager
+def _chunk_pass(data: _ChunkPass, skip: _Skip | None) -> Iterator[_ChunkPass]:
+    """Give the history of a chunk to a pass over it, and keep it afterwards.
+
+    The result does not depend on whether this worker has the history: the order follows from the
+    state of the fit.
+    """
+    if skip is None:
+        yield data
+        return
+    data.skip(skip.mean_weight)
+    if data.skipping is None:
+        yield data
+        return
+    key = (skip.name, data.first_row)
+    with _lock:
+        kept = _histories.pop(key, None)
+    if kept is not None:
+        kept.attach(data)
+        data.skipping = kept
+    data.order = skip.order
+    yield data
+    data.skipping.detach()
+    with _lock:
+        _histories[key] = data.skipping
+        while sum(history.nbytes for history in _histories.values()) > HISTORY_BYTES:
+            _histories.popitem(last=False)
 
 
 def _scatter(

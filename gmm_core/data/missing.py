@@ -20,6 +20,7 @@ from gmm_core.data.blocks import Block
 from gmm_core.data.digest import digest_of
 from gmm_core.data.foreign import ForeignRows, whole
 from gmm_core.data.patterns import Pattern, groups, patterns_of
+from gmm_core.data.skipping import Order
 from gmm_core.data.subset import StartRows, Totals, rows_for_start
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.parameters import Mixture, Prepared
@@ -58,6 +59,10 @@ class MissingPass:
         self.covariance_type = covariance_type
         self.n_threads = n_threads
         self.patterns = patterns_of(X, sample_weight)
+        self.order = Order()
+
+    def skip(self, mean_weight: float) -> None:
+        """Do nothing: all pairs are evaluated."""
 
     def blocks(self) -> Iterator[Block]:
         """Yield all rows in order, with their NaN."""

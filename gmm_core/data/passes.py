@@ -19,6 +19,7 @@ from gmm_core.core.threads import available
 from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Labels
 from gmm_core.data.blocks import Block
 from gmm_core.data.digest import digest_of
+from gmm_core.data.skipping import HISTORY_BYTES, Collect, Order, Skipping, may_skip, region_rows
 from gmm_core.data.subset import StartRows, Totals, rows_for_start
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.noise import ROWS, coordinates
@@ -36,12 +37,24 @@ class Pass(Protocol):
         float32 or float64.
     n_threads : int
         Number of threads for the work between passes, such as M-steps.
+    order : Order
+        The state of the fit that decides in which order the samples are summed.
     """
 
     n_samples: int
     n_features: int
     dtype: np.dtype[Any]
     n_threads: int
+    order: Order
+
+    def skip(self, mean_weight: float) -> None:
+        """Allow the E-steps to skip pairs of samples and components which do not count.
+
+        Parameters
+        ----------
+        mean_weight : float
+            The mean of the sample weights, rounded to a power of 2.
+        """
 
     def expectation(self, mixture: Mixture, shift: Float64Array | None = None) -> Statistics:
         """Run the E-step: return statistics of the responsibilities, with the log-likelihood.
@@ -173,32 +186,67 @@ class KernelPass:
         self.n_components = n_components
         self.covariance_type = covariance_type
         self._kernels = expectation_kernels(dtype)
-        self._code = COVARIANCE_TYPES[covariance_type].code
+        self.code = COVARIANCE_TYPES[covariance_type].code
         K, D = n_components, n_features
-        self._n_statistics, n_mixture, n_scratch, tile_rows = self._kernels.sizes(self._code, K, D)
+        sizes = self._kernels.sizes(self.code, K, D)
+        self.n_statistics, n_mixture, n_scratch, self.tile_rows = sizes
         rows = max(MIN_CHUNK_ROWS, int(_CHUNK_TIME / _cost(K, D)))
-        self.chunk_rows = -(-rows // tile_rows) * tile_rows
+        self.chunk_rows = -(-rows // self.tile_rows) * self.tile_rows
         self.n_threads = max(1, min(n_threads, -(-n_samples // self.chunk_rows)))
-        # A wave is the chunks that all threads work on at the same time, counted in rows here.
-        wave = self.chunk_rows * self.n_threads
-        at_once = min(self.n_threads, available()) if self.n_threads > 1 else 1
-        self.slice_rows = max(1, int(_SLICE_TIME * at_once / _cost(K, D) / wave)) * wave
-        self._mixture = aligned_empty((1, n_mixture), dtype)[0]
+        self.unit_rows = self.chunk_rows  # blocks consist of whole units
+        self.skipping: Skipping | None = None
+        self.first_row = 0
+        self.mixture_buffer = aligned_empty((1, n_mixture), dtype)[0]
         self._scratch = aligned_empty((self.n_threads, n_scratch + 2 * K * D), dtype)
-        self._partial = np.empty((self.n_threads, self._n_statistics))
-        self._tickets = np.empty(self.n_threads + 2, np.intp)
+        self._partial = np.empty((self.n_threads, self.n_statistics))
+        self.tickets = np.empty(self.n_threads + 2, np.intp)
         self._none = _absent(dtype)
         # The component that each row belongs to in an E-step, or -1 where it is unknown.
         self.known_labels: Labels | None = None
 
     @property
+    def history_bytes(self) -> int:
+        """The memory that the pass may take for what it remembers of the passes before."""
+        return HISTORY_BYTES
+
+    def skip(self, mean_weight: float) -> None:
+        """Skip pairs of samples and components which do not count; see `Pass.skip`."""
+        what = self.n_samples, self.n_components
+        row_time = _cost(self.n_components, self.n_features)
+        if 2 * self.n_samples <= self.history_bytes and may_skip(*what, self.chunk_rows, row_time):
+            self.unit_rows = region_rows(*what, self.chunk_rows)
+            self.skipping = Skipping(self, mean_weight, self.history_bytes)
+
+    @property
+    def order(self) -> Order:
+        """The state of the fit that decides in which order the samples are summed."""
+        return Order() if self.skipping is None else self.skipping.order
+
+    @order.setter
+    def order(self, order: Order) -> None:
+        if self.skipping is not None:
+            self.skipping.reset(order)
+
+    @property
+    def _wave(self) -> int:
+        """The number of rows that all threads work on at the same time."""
+        return self.unit_rows * self.n_threads
+
+    @property
+    def slice_rows(self) -> int:
+        """The number of rows that a kernel is given at once, which takes it a bounded time."""
+        at_once = min(self.n_threads, available()) if self.n_threads > 1 else 1
+        row_time = _cost(self.n_components, self.n_features)
+        return max(1, int(_SLICE_TIME * at_once / row_time / self._wave)) * self._wave
+
+    @property
     def buffer_rows(self) -> int:
         """The number of rows in a buffer: as many as fit in 8 MB, within limits.
 
-        The number is rounded down to whole chunks for all threads, but it is at least one chunk per
+        The number is rounded down to whole units for all threads, but it is at least one unit per
         thread and at most `slice_rows`.
         """
-        wave = self.chunk_rows * self.n_threads
+        wave = self._wave
         fitting = _BUFFER_BYTES // (self.n_features * self.dtype.itemsize)
         return min(max(wave, fitting // wave * wave), self.slice_rows)
 
@@ -209,10 +257,11 @@ class KernelPass:
         """
         raise NotImplementedError
 
-    def _prepare(self, prepared: Prepared) -> None:
+    def prepare(self, prepared: Prepared) -> None:
+        """Write the mixture into the buffer that the kernels read."""
         status = self._kernels.prepare(
             prepared.log_constant, prepared.means, prepared.precisions_cholesky.reshape(-1),
-            prepared.log_noise, self._mixture, self._code,
+            prepared.log_noise, self.mixture_buffer, self.code,
         )  # fmt: skip
         check_status(status)
 
@@ -223,28 +272,60 @@ class KernelPass:
         mixture: AnyArray,
         responsibilities: Callable[[slice], FloatArray] | None = None,
         labels: Labels | None = None,
+        see: Collect = lambda block: None,
     ) -> None:
         if responsibilities is None and labels is None:
             labels = self.known_labels
         partial = self._partial if len(values) > 2 else np.empty((self.n_threads, 2))
-        for rows, X, sample_weight in self.blocks():
+        for block in self.blocks():
+            rows, X, sample_weight = block
+            see(block)
             status = self._kernels.accumulate(
                 X,
                 sample_weight,
                 self._none.matrix if responsibilities is None else responsibilities(rows),
                 self._none.labels if labels is None else labels[rows],
-                mixture, shift, values, partial, self._scratch, self._tickets,
-                self._code, self.n_components, self.chunk_rows, self.n_threads,
+                mixture, shift, values, partial, self._scratch, self.tickets,
+                self.code, self.n_components, self.chunk_rows, self.n_threads,
             )
             if status > 0:
                 raise NoDensityError(rows.start + status - 1)
             check_status(status)
 
+    def dense(
+        self,
+        prepared: Prepared,
+        shift: Float64Array | None,
+        size: int | None = None,
+        see: Collect = lambda block: None,
+    ) -> Float64Array:
+        """Return the values of the statistics, computed from all pairs of samples and components.
+
+        Parameters
+        ----------
+        prepared : Prepared
+        shift : ndarray of shape (K, D) or None
+        size : int, default=None
+            2 for the log-likelihood and the total weight alone.
+        see : callable, default=no operation
+            Called with each block.
+        """
+        self.prepare(prepared)
+        values = np.zeros(self.n_statistics if size is None else size)
+        origin = self._none.shift if shift is None else shift
+        self._accumulate(values, origin, self.mixture_buffer, see=see)
+        return values
+
+    def scratch(self, n_reals: int) -> FloatArray:
+        """Return scratch memory for all threads, with n_reals for each."""
+        return aligned_empty((self.n_threads, n_reals), self.dtype)
+
     def accumulate(self, prepared: Prepared, shift: Float64Array | None = None) -> Statistics:
         """Run the E-step; see `Pass.expectation`."""
-        self._prepare(prepared)
-        values = np.zeros(self._n_statistics)
-        self._accumulate(values, self._none.shift if shift is None else shift, self._mixture)
+        if self.skipping is None:
+            values = self.dense(prepared, shift)
+        else:
+            values, _ = self.skipping.accumulate(prepared, shift)
         origin = prepared.means if shift is None else shift
         return Statistics.unchecked(values, origin, self.covariance_type)
 
@@ -254,10 +335,9 @@ class KernelPass:
 
     def log_likelihood(self, prepared: Prepared) -> Float64Array:
         """Return the weighted log-likelihood, summed over the samples, and their total weight."""
-        self._prepare(prepared)
-        values = np.zeros(2)
-        self._accumulate(values, self._none.shift, self._mixture)
-        return values
+        if self.skipping is None:
+            return self.dense(prepared, None, size=2)
+        return self.skipping.log_likelihood(prepared)
 
     def mean_log_likelihood(self, mixture: Mixture) -> float:
         """Return the weighted mean of the samples' log-likelihoods."""
@@ -282,7 +362,7 @@ class KernelPass:
             The component of each sample. Without labels and responsibilities, all samples belong to
             the first component.
         """
-        values = np.zeros(self._n_statistics)
+        values = np.zeros(self.n_statistics)
         self._accumulate(values, shift, self._none.vector, responsibilities, labels)
         return Statistics(values, shift, self.covariance_type)
 

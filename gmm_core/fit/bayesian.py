@@ -19,6 +19,7 @@ from gmm_core.data.conversion import as_float_array
 from gmm_core.data.missing import MissingPass
 from gmm_core.data.parameter_validation import check_reg_covar
 from gmm_core.data.passes import Pass
+from gmm_core.data.skipping import Order, mean_weight_of
 from gmm_core.data.subset import Totals
 from gmm_core.fit.bayesian_checkpoints import bayesian_identity, form_of_inferred
 from gmm_core.fit.checkpoints import Checkpoint
@@ -27,6 +28,7 @@ from gmm_core.fit.loop import Fit
 from gmm_core.fit.memoized import memoized_inference
 from gmm_core.fit.moves import merge_and_delete
 from gmm_core.fit.options import BayesianOptions
+from gmm_core.fit.orders import order_to_keep
 from gmm_core.fit.restarts import Begun, Schedule, best_of_starts
 from gmm_core.fit.result import Attributes, Result
 from gmm_core.fit.starts import find, rows_of_start
@@ -54,6 +56,7 @@ def fit_bayesian(
     names: Names | None,
     quiet: bool = False,
     memoized: bool = False,
+    order: Order | None = None,
 ) -> Result:
     """Fit a Bayesian mixture to the data of a pass.
 
@@ -73,6 +76,8 @@ def fit_bayesian(
         Whether no warning is issued.
     memoized : bool, default=False
         Whether the posterior is updated after every batch. The pass is then one over batches.
+    order : Order, default=None
+        The order that a warm start continues with.
 
     Raises
     ------
@@ -80,6 +85,7 @@ def fit_bayesian(
         If a parameter is invalid, or all starts fail.
     """
     K, D, conjugate = options.n_components, data.n_features, options.posterior == "conjugate"
+    order = order or Order()
     if warm is not None and warm.mixture.means.shape != (K, D):
         raise ValueError(
             f"warm_start continues a mixture of {len(warm.mixture.means)} components and "
@@ -95,6 +101,9 @@ def fit_bayesian(
     unit = 2.0**totals.exponent if totals.weighted else 1.0
     size = rows_of_start(options.init_size, options.init_params, K, D)
     subset_seed = random_state.randint(2**31) if totals.n_present > size else None
+    if options.skip:
+        data.skip(mean_weight_of(totals))
+    data.order = order
     schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
     checkpoint, state, save = None, None, None
     if options.checkpoint is not None:
@@ -105,8 +114,8 @@ def fit_bayesian(
                 )
         checkpoint = Checkpoint(
             options.checkpoint, options.checkpoint_interval,
-            bayesian_identity(options, data, totals, warm), schedule, random_state, subset_seed,
-            form_of_inferred(options, D),
+            bayesian_identity(options, data, totals, warm, order), schedule, random_state,
+            subset_seed, form_of_inferred(options, D), data,
         )  # fmt: skip
         state = checkpoint.load(previous)
         subset_seed, save = checkpoint.subset_seed, checkpoint.save
@@ -120,6 +129,7 @@ def fit_bayesian(
     clusters = Clusters()
 
     def start() -> Begun[Inferred]:
+        data.order = order
         if warm is not None:
             nothing = Moments(np.zeros(K), warm.mixture.means, warm.covariances)
             return Begun(Inferred(warm, nothing, -np.inf, -np.inf), [])
@@ -168,7 +178,9 @@ def fit_bayesian(
     attributes = attributes_of(
         best, prior, data.dtype, names, effective_n_threads(options.n_threads)
     )
-    return Result({**attributes, "restarts_": restarts, "_position": None}, checkpoint)
+    kept = order_to_keep(data.order, options, len(restarts))
+    attributes |= {"restarts_": restarts, "_position": None, "_order": kept}
+    return Result(attributes, checkpoint)
 
 
 def attributes_of(

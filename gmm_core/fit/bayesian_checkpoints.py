@@ -9,9 +9,11 @@ import numpy as np
 from gmm_core.core.types import Float64Array
 from gmm_core.data.conversion import as_float_array
 from gmm_core.data.passes import Pass
+from gmm_core.data.skipping import Order
 from gmm_core.data.subset import Totals
 from gmm_core.fit.checkpoints import Form, identity_of
 from gmm_core.fit.options import BayesianOptions
+from gmm_core.fit.orders import arrays_of_order
 from gmm_core.fit.variational import Inferred
 from gmm_core.model.archive import Members
 from gmm_core.model.archive_entries import check_above, check_values
@@ -20,7 +22,7 @@ from gmm_core.model.posterior import Moments, Posterior, assemble
 
 
 def bayesian_identity(
-    options: BayesianOptions, data: Pass, totals: Totals, warm: Posterior | None
+    options: BayesianOptions, data: Pass, totals: Totals, warm: Posterior | None, order: Order
 ) -> dict[str, Any]:
     """Return the options and the properties of the data that identify the fit in a checkpoint."""
     of_prior = {
@@ -30,7 +32,7 @@ def bayesian_identity(
     }
     return identity_of(
         options, data, None if warm is None else _arrays("", warm).values(),
-        posterior=options.posterior,
+        arrays_of_order(order), posterior=options.posterior,
         weight_concentration_prior_type=options.weight_concentration_prior_type,
         **of_prior, **{"total weight": totals.total},
     )  # fmt: skip

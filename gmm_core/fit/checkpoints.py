@@ -21,6 +21,7 @@ from gmm_core.core.warn import warn
 from gmm_core.data.passes import Pass
 from gmm_core.fit.loop import Fit, has_converged
 from gmm_core.fit.options import BayesianOptions, Options
+from gmm_core.fit.orders import arrays_of_order, order_from
 from gmm_core.fit.restarts import P, Restart, Schedule, State, restarts_from
 from gmm_core.model.archive import Archive, Members, plain, write
 from gmm_core.model.archive_entries import (
@@ -41,6 +42,7 @@ def identity_of(
     options: Options | BayesianOptions,
     data: Pass,
     warm: Iterable[AnyArray] | None,
+    order: dict[str, AnyArray],
     **others: Any,
 ) -> dict[str, Any]:
     """Return the options and the properties of the data that identify a fit.
@@ -51,6 +53,8 @@ def identity_of(
     data : Pass
     warm : iterable of ndarray, or None
         The arrays of the parameters that a warm start begins with.
+    order : dict of str to ndarray
+        The arrays of the order that the fit begins with; see `arrays_of_order`.
     **others
         The options that fits of one class alone have.
     """
@@ -67,6 +71,8 @@ def identity_of(
         "init_size": options.init_size,
         **others,
         "random_state": seed if isinstance(seed, numbers.Integral) else None,
+        "skip": options.skip,
+        "order": digest_of_arrays(*order.values()),
         "warm start": None if warm is None else digest_of_arrays(*warm),
         "n_samples": data.n_samples,
         "n_features": data.n_features,
@@ -119,6 +125,8 @@ class Checkpoint(Generic[P]):
         The seed of the subset of rows that the starts are found from; None without a subset.
     form : Form
         The form that the parameters have in the file.
+    data : Pass
+        The pass whose `order` is a part of the state.
 
     Raises
     ------
@@ -135,6 +143,7 @@ class Checkpoint(Generic[P]):
         random_state: np.random.RandomState,
         subset_seed: int | None,
         form: Form[P],
+        data: Pass,
     ) -> None:
         self.path = Path(os.path.realpath(path))
         # Check the path now, because a failed write would end the fit midway.
@@ -159,6 +168,7 @@ class Checkpoint(Generic[P]):
         self.random_state = random_state
         self.subset_seed = subset_seed
         self._form = form
+        self._data = data
 
     def save(self, state: State[P]) -> None:
         """Replace the file in one step, at every `interval`-th call.
@@ -189,6 +199,7 @@ class Checkpoint(Generic[P]):
             "best": None if best is None else [best.lower_bounds, best.lower_bound, best.converged],
         }
         arrays: dict[str, AnyArray] = {"random_keys": np.asarray(keys)}
+        arrays |= arrays_of_order(self._data.order)
         if state.parameters is not None:
             arrays |= self._form.write("current", state.parameters)
         if best is not None:
@@ -233,6 +244,10 @@ class Checkpoint(Generic[P]):
                     )
             try:
                 state, schedule, generator, subset_seed = self._read(archive)
+                order = order_from(
+                    archive, self.identity["covariance_type"], self.identity["n_components"],
+                    self._data.n_features,
+                )  # fmt: skip
             except Exception as error:
                 raise self._not_a_checkpoint(error) from error
         problem = _overtaken(state, schedule, self._schedule, previous)
@@ -240,6 +255,7 @@ class Checkpoint(Generic[P]):
             raise ValueError(f"the checkpoint {self.path} {problem}, or delete the file")
         self.random_state.set_state(generator)
         self.subset_seed = subset_seed
+        self._data.order = order
         return state
 
     def _not_a_checkpoint(self, error: Exception) -> ValueError:

@@ -21,6 +21,7 @@ from gmm_core.core.types import (
     Labels,
     MissingName,
     PosteriorName,
+    SkipName,
     StartName,
 )
 from gmm_core.data.conversion import is_sparse
@@ -64,6 +65,7 @@ class Options(NamedTuple):
     noise: bool | float
     labels_init: npt.ArrayLike | None
     fixed: Iterable[str] | Mapping[str, Any] | None
+    skip: SkipName
 
 
 class BayesianOptions(NamedTuple):
@@ -95,6 +97,7 @@ class BayesianOptions(NamedTuple):
     moves: bool
     learning_decay: float
     learning_offset: float
+    skip: SkipName
 
 
 AnyOptions = TypeVar("AnyOptions", Options, BayesianOptions)
@@ -281,5 +284,6 @@ _RULES: dict[str, _Rule] = {
     "fixed": _or_none(
         ("a set of names, or a dict of masks by name", lambda v: isinstance(v, _COLLECTIONS))
     ),
+    "skip": ("'auto' or False", lambda v: v is False or (isinstance(v, str) and v == "auto")),
     "noise": _or(_BOOL, *_POSITIVE_FLOAT),
 }

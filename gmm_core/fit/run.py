@@ -37,6 +37,7 @@ from gmm_core.data.parameter_validation import (
 )
 from gmm_core.data.passes import KernelPass, Pass
 from gmm_core.data.patterns import has_missing
+from gmm_core.data.skipping import Order, mean_weight_of
 from gmm_core.data.subset import NO_ROWS, Totals
 from gmm_core.data.validation import check_enough_samples, check_sample_weight
 from gmm_core.fit.checkpoints import Checkpoint, Form, digest_of_arrays, identity_of
@@ -47,6 +48,7 @@ from gmm_core.fit.loop import Fit
 from gmm_core.fit.maximization import maximization_step, maximum_likelihood
 from gmm_core.fit.noise import noise_of, with_noise, without_noise
 from gmm_core.fit.options import Options
+from gmm_core.fit.orders import arrays_of_order, order_to_keep
 from gmm_core.fit.restarts import Begun, Schedule, State, best_of_starts
 from gmm_core.fit.result import Result, attributes_of
 from gmm_core.fit.short_runs import short_runs
@@ -232,13 +234,18 @@ def fit_pass(
             f"X has missing values, which a fit with noise={options.noise!r} does not take"
         )
     log_density, box = noise_of(options.noise, data)
+    if options.skip and (labels is None or (labels >= 0).all()):
+        data.skip(mean_weight_of(totals))
+    order = before.get("_order", Order()) if warm is not None else Order()
+    data.order = order
     schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
     checkpoint, state = None, None
     clusters = clusters or Clusters()
     if options.checkpoint is not None:
         of_warm = None if warm is None else (*warm[:3], warm.prepared.precisions_cholesky)
         identity = identity_of(
-            options, data, of_warm, noise=repr(options.noise) if options.noise else None,
+            options, data, of_warm, arrays_of_order(order),
+            noise=repr(options.noise) if options.noise else None,
             **{f"{name}_init": array for name, array in given._asdict().items()},
             labels_init=None if labels is None else digest_of_arrays(labels), fixed=fixed,
             posterior=None,
@@ -246,7 +253,7 @@ def fit_pass(
         read = functools.partial(mixture_from_file, K=K, D=D, kind=options.covariance_type)
         checkpoint = Checkpoint(
             options.checkpoint, options.checkpoint_interval, identity, schedule, random_state,
-            subset_seed, Form(arrays_for_file, read),
+            subset_seed, Form(arrays_for_file, read), data,
         )  # fmt: skip
         state = checkpoint.load(previous)
         subset_seed, watch = checkpoint.subset_seed, checkpoint.save
@@ -259,6 +266,7 @@ def fit_pass(
         return ArrayPass(X, weight, K, options.covariance_type, data.n_threads), lacking
 
     def start() -> Begun[Mixture]:
+        data.order = order
         made = start_from_given(given, options.covariance_type) if warm is None else warm
         if made is None:
             rows, lacking = rows_for_start()
@@ -287,6 +295,7 @@ def fit_pass(
     best, restarts = best_of_starts(
         algorithm, begin, n_init, schedule, previous, state, watch, improve, quiet
     )
+    order = data.order
     collapsed: tuple[int, ...] = ()
     if best.lower_bounds:
         unconstrained = functools.partial(_unconstrained, data, best.parameters, reg_covar)
@@ -301,7 +310,7 @@ def fit_pass(
         best, data.dtype, names, effective_n_threads(options.n_threads),
         restarts_=restarts, n_samples_seen_=totals.total, _collected=None, _position=None,
         _mean_weight=totals.total / totals.n_present if totals.weighted else None,
-        noise_box_=box,
+        noise_box_=box, _order=order_to_keep(order, options, n_init),
     )  # fmt: skip
     return Result(attributes, checkpoint, collapsed)
 

@@ -1,0 +1,441 @@
+"""Passes that skip pairs of samples and components which do not count; see src/regions.pxd.
+
+A pair does not count if dropping it changes no statistic by more than rounding. Between passes,
+this module keeps the order in which the rows of each region are summed, and lower bounds on the
+distances of groups of samples from the components. The bounds only save work. The order decides how
+sums are rounded, so it is a part of the state of a fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from gmm_core.core.dispatch import check_status, regions
+from gmm_core.core.types import Float32Array, Float64Array, FloatArray, Indices, Places
+from gmm_core.data.blocks import Block
+from gmm_core.data.subset import Totals
+from gmm_core.model.parameters import Prepared
+
+Collect = Callable[[Block], None]
+
+HISTORY_BYTES = 1 << 26  # memory for the history of data that are not an array in memory
+_MIN_PASS_TIME = 2e5  # nanoseconds of a dense pass, below which skipping does not pay
+_MAX_SHARE = 0.8  # a pass is dense if a larger share of all pairs counts
+_EPS = 2.0**-50
+_FALL = 4.0  # a component may lose this factor of its weight in an iteration
+_STEP = 0.125  # distance that a byte counts in, at first
+_REACH = 24.0  # distance that a byte has to reach
+
+
+class _Constants(NamedTuple):
+    """What a kernel reads and writes bounds with; see `Regions` in src/regions.pxd."""
+
+    bounded: bool
+    decode: Float32Array
+    to_byte: Float64Array
+    rescale: Float32Array
+
+
+def _without_bounds(K: int) -> _Constants:
+    """Return constants for a pass that evaluates all pairs."""
+    return _Constants(
+        False, np.empty((3, K), np.float32), np.empty((2, K)), np.empty((0, K), np.float32)
+    )
+
+
+class Order(NamedTuple):
+    """The state of a fit that decides in which order the samples are summed.
+
+    Attributes
+    ----------
+    reference : Prepared or None
+        The mixture by whose components the rows are sorted; None for the natural order.
+    sorted_in : int
+        The number of the pass in which the reference was the mixture; -1 without a reference.
+    n_passes : int
+        The number of E-steps so far.
+    age : int
+        The number of E-steps since skipping began; -1 if passes are dense.
+    """
+
+    reference: Prepared | None = None
+    sorted_in: int = -1
+    n_passes: int = 0
+    age: int = -1
+
+    @property
+    def looks(self) -> bool:
+        """Whether the next pass, which is dense, finds out if skipping would pay."""
+        return self.age < 0 and self.n_passes & (self.n_passes - 1) == 0
+
+    @property
+    def sorts(self) -> bool:
+        """Whether the rows are sorted after the next pass."""
+        return self.age in (0, 2, 8, 32, 128, 512, 2048)
+
+    def after(self, prepared: Prepared, pairs: Float64Array) -> Order:
+        """Return the state after an E-step.
+
+        Parameters
+        ----------
+        prepared : Prepared
+            The mixture of the E-step.
+        pairs : ndarray of shape (2,)
+            The number of pairs that count, and the number of all pairs, among those looked at.
+        """
+        n_passes, pays = self.n_passes + 1, bool(0 < pairs[0] <= _MAX_SHARE * pairs[1])
+        if self.age < 0:
+            return Order(n_passes=n_passes, age=0 if self.looks and pays else -1)
+        if self.age == 1 and not pays:
+            return Order(n_passes=n_passes)
+        if self.sorts:
+            return Order(prepared, self.n_passes, n_passes, self.age + 1)
+        return self._replace(n_passes=n_passes, age=self.age + 1)
+
+
+def region_rows(n_samples: int, n_components: int, chunk_rows: int) -> int:
+    """Return the number of rows in a region, which consists of whole chunks.
+
+    A region has enough rows that those of one component fill groups, and not so many that one
+    thread has all of them, or that they do not stay in the cache.
+    """
+    rows = min(max(n_samples // 8, 2048), max(8192, 64 * n_components), 1 << 15)
+    return max(1, round(rows / chunk_rows)) * chunk_rows
+
+
+def may_skip(n_samples: int, n_components: int, chunk_rows: int, row_time: float) -> bool:
+    """Return whether skipping can pay for data and a mixture of this size.
+
+    Parameters
+    ----------
+    n_samples, n_components : int
+    chunk_rows : int
+        The number of rows in a chunk.
+    row_time : float
+        The nanoseconds that a dense pass takes for a row, roughly.
+    """
+    return (
+        4 <= n_components <= 1 << 14
+        and n_samples * row_time >= _MIN_PASS_TIME
+        and region_rows(n_samples, n_components, chunk_rows) <= 1 << 16  # row numbers of 16 bits
+    )
+
+
+def mean_weight_of(totals: Totals) -> float:
+    """Return the mean weight of the samples, as a pass has them, rounded to a power of 2."""
+    if not totals.weighted:
+        return 1.0
+    _, exponent = math.frexp(totals.total / totals.n_samples)
+    return math.ldexp(1.0, exponent - totals.exponent)
+
+
+class Source(Protocol):
+    """What skipping needs of a pass; see `KernelPass`."""
+
+    n_samples: int
+    n_components: int
+    n_features: int
+    n_threads: int
+    n_statistics: int
+    dtype: np.dtype[Any]
+    code: int
+    first_row: int
+    tile_rows: int
+    unit_rows: int
+    mixture_buffer: FloatArray
+    tickets: Indices
+
+    def blocks(self) -> Iterator[Block]: ...  # noqa: D102
+    def prepare(self, prepared: Prepared) -> None: ...  # noqa: D102
+    def scratch(self, n_reals: int) -> FloatArray: ...  # noqa: D102
+    def dense(  # noqa: D102
+        self, prepared: Prepared, shift: Float64Array | None, size: int = ..., see: Collect = ...
+    ) -> Float64Array: ...
+
+
+class Skipping:
+    """The history of the passes over some data, and the passes that use it.
+
+    Parameters
+    ----------
+    data : Source
+    mean_weight : float
+        The mean of the sample weights, or a value near it.
+    max_bytes : int
+        The memory for the history.
+    """
+
+    def __init__(self, data: Source, mean_weight: float, max_bytes: int) -> None:
+        self._order = Order()
+        self.evaluated_share = 1.0  # of the pairs, in the last pass
+        self._data = data
+        self._kernels = regions(data.dtype)
+        self._rows = data.unit_rows
+        K, D = data.n_components, data.n_features
+        self._n_scratch, self._group = self._kernels.sizes(self._rows, K, D)
+        self._least_weight = mean_weight / _FALL
+        group_bytes = K + 4
+        n_groups = -(-data.n_samples // self._group)
+        n_bounded = min(n_groups, (max_bytes - 2 * data.n_samples) // group_bytes)
+        if n_bounded < n_groups:  # whole regions only
+            per_region = self._rows // self._group
+            n_bounded = max(0, n_bounded // per_region * per_region)
+        self._n_groups, self._n_bounded = n_groups, n_bounded
+        self._changes, self._change_scratch = np.empty((K, 4)), np.empty(6 * D * D)
+        self._free()
+
+    def _free(self) -> None:
+        """Forget the history."""
+        self._index: Places | None = None
+        self._bounds = np.empty((0, self._data.n_components), np.uint8)
+        self._floors = np.empty(0, np.float32)
+        self._scratch = np.empty((0, 0), self._data.dtype)
+        self._last: Prepared | None = None
+
+    def reset(self, order: Order) -> None:
+        """Continue from a state, with the history if it belongs to the state."""
+        if (order.sorted_in, order.age < 0) != (self._order.sorted_in, self._order.age < 0):
+            self._free()
+        self._order = order
+
+    def detach(self) -> None:
+        """Let go of the data, and of memory that is no history."""
+        self._scratch = self._scratch[:0]
+        self._change_scratch = self._change_scratch[:0]
+        del self._data
+
+    def attach(self, data: Source) -> None:
+        """Use the history in a pass over the same data."""
+        self._data = data
+        self._change_scratch = np.empty(6 * data.n_features**2)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the history takes."""
+        index = 0 if self._index is None else self._index.nbytes
+        return index + self._bounds.nbytes + self._floors.nbytes
+
+    # --- passes ---------------------------------------------------------------------------------
+
+    def accumulate(
+        self, prepared: Prepared, shift: Float64Array | None
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return the values of the statistics, and the pairs for `Order.after`.
+
+        With a shift the E-step is a repetition, which does not change the state.
+        """
+        order, pairs = self._order, np.zeros(2)
+        if order.age >= 0:
+            sort = order.sorts and shift is None
+            values, pairs = self._skip(prepared, shift, sort, self._data.n_statistics)
+        elif order.looks and shift is None:
+            rows: list[FloatArray] = []
+            values = self._data.dense(prepared, shift, see=self._collector(rows))
+            pairs = self._look(rows)
+        else:
+            values = self._data.dense(prepared, shift)
+        if shift is None:
+            self._order = order.after(prepared, pairs)
+            if self._order.age < 0:
+                self._free()
+        return values, pairs
+
+    def log_likelihood(self, prepared: Prepared) -> Float64Array:
+        """Return the log-likelihood and the weight; see `KernelPass.log_likelihood`."""
+        if self._order.reference is None:
+            return self._data.dense(prepared, None, size=2)
+        return self._skip(prepared, None, False, 2)[0]
+
+    def _skip(
+        self, prepared: Prepared, shift: Float64Array | None, sort: bool, size: int
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return the statistics, and the numbers of pairs that count and of all pairs."""
+        data, K = self._data, self._data.n_components
+        if not len(self._scratch):
+            self._scratch = data.scratch(self._n_scratch)
+        if self._index is None:
+            self._begin()
+        smallest = self._smallest(prepared)
+        tallies = self._run(prepared, shift, smallest, sort, values := np.zeros(size))
+        if tallies is None:  # a sample has density 0: the dense pass names the first one
+            return data.dense(prepared, shift, size=size), np.zeros(2)
+        if size > 2:
+            counts = values[2 : 2 + K]
+            expected = smallest.astype(np.float64) * (data.n_samples / _EPS)
+            if (counts < expected).any():
+                # A component has lost so much weight that pairs which count were dropped.
+                self._run(prepared, shift, None, False, values := np.zeros(size))
+        evaluated, counting = tallies.sum(axis=0).tolist()
+        n_pairs = self._n_groups * K
+        self.evaluated_share = evaluated / n_pairs
+        return values, np.array([counting, n_pairs], np.float64)
+
+    def _run(
+        self,
+        prepared: Prepared,
+        shift: Float64Array | None,
+        smallest: FloatArray | None,
+        sort: bool,
+        values: Float64Array,
+    ) -> Indices | None:
+        """Add the statistics to `values`; return tallies, or None if a sample has density 0."""
+        data, K = self._data, self._data.n_components
+        assert self._index is not None
+        data.prepare(prepared)
+        constants = (
+            self._constants(prepared, smallest)
+            if smallest is not None and len(self._bounds)
+            else _without_bounds(K)
+        )
+        if smallest is None:
+            smallest = np.zeros(K, data.dtype)
+        partial = np.empty((data.n_threads, len(values)))
+        tallies = np.empty((-(-data.n_samples // self._rows), 2), np.intp)
+        no_shift = np.empty((0, 0))
+        for rows, X, sample_weight in data.blocks():
+            first = rows.start - data.first_row
+            region = first // self._rows
+            groups = slice(first // self._group, -(-(first + len(X)) // self._group))
+            if not constants.bounded:
+                groups = slice(0)
+            status = self._kernels.accumulate(
+                X, sample_weight, data.mixture_buffer, no_shift if shift is None else shift, values,
+                partial, self._scratch, data.tickets, self._index[first : first + len(X)],
+                self._bounds[groups], self._floors[groups],
+                constants.decode, smallest, constants.to_byte, constants.rescale,
+                tallies[region:], sort, data.code, self._rows, data.n_threads,
+            )
+            check_status(status)
+            if status:
+                return None
+        return tallies
+
+    # --- history --------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Take memory for the history, and sort the rows if the fit has an order already."""
+        data, K = self._data, self._data.n_components
+        n = data.n_samples
+        self._index = (np.arange(n) % self._rows).astype(np.uint16)
+        if self._order.reference is not None:
+            self._run(self._order.reference, None, None, True, np.zeros(2))
+        self._bounds = np.zeros((self._n_bounded, K), np.uint8)
+        self._floors = np.full(self._n_bounded, np.nan, np.float32)
+        self._scale, self._offset = np.full(K, _STEP), np.zeros(K)
+        self._last = None
+
+    def _smallest(self, prepared: Prepared) -> FloatArray:
+        """Return the products of responsibility and squared distance up to which pairs are dropped.
+
+        They are such that all samples together would change the count of a component by less than
+        a rounding error, even if it has lost three quarters of its weight.
+        """
+        smallest: FloatArray = (prepared.weights * (_EPS * self._least_weight)).astype(
+            self._data.dtype
+        )
+        return smallest
+
+    def _constants(self, prepared: Prepared, smallest: FloatArray) -> _Constants:
+        """Carry the bounds over to other parameters, and return what the kernel reads them with."""
+        K, dtype = self._data.n_components, self._data.dtype
+        last = self._last or prepared
+        self._last = None  # if this is interrupted, the bounds are lost
+        status = self._kernels.changes(
+            last.precisions_cholesky.reshape(-1), last.means,
+            prepared.precisions_cholesky.reshape(-1), prepared.means,
+            self._changes, self._change_scratch, self._data.code,
+        )  # fmt: skip
+        check_status(status)
+        stretch, move, relative, absolute = self._changes.T
+        scale = self._scale * stretch
+        offset = self._offset * stretch + move
+        usable = (relative < 0.1) & (scale > 1e-30) & (offset < 1e30) & (absolute < 1e30)
+        scale, offset = np.where(usable, scale, 1e-30), np.where(usable, offset, 1e30)
+        relative, absolute = np.where(usable, relative, 0.1), np.where(usable, absolute, 1e30)
+        rescale = np.empty((0, K), np.float32)
+        renewed = 255 * scale - offset < _REACH
+        if renewed.any():
+            rescale = np.array(
+                [
+                    np.where(renewed, scale / _STEP * (1 - 1e-6), 1),
+                    np.where(renewed, np.maximum(-offset / _STEP - 0.01, -1e30), 0),
+                ],
+                np.float32,
+            )
+            scale, offset = np.where(renewed, _STEP, scale), np.where(renewed, 0.0, offset)
+        self._scale, self._offset, self._last = scale, offset, prepared
+        constant = prepared.log_constant[:K].astype(dtype).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            limit = constant + 1e-6 * abs(constant) + (math.log(80) - 1 + 1e-3) - np.log(smallest)
+        limit = np.where(prepared.weights > 0, np.where(np.isnan(limit), np.inf, limit), -np.inf)
+        decode = np.array(
+            [
+                scale * (1 - relative) * (1 - 1e-6),
+                np.minimum((offset * (1 - relative) + absolute) * (1 + 1e-6) + 1e-5, 3e38),
+                limit,
+            ],
+            np.float32,
+        )
+        to_byte = np.array(
+            [
+                1 / ((1 + relative) * scale),
+                (offset - absolute / (1 + relative)) / scale - 1e-3,
+            ]
+        )
+        return _Constants(True, decode, to_byte, rescale)
+
+    # --- whether it pays ------------------------------------------------------------------------
+
+    @property
+    def order(self) -> Order:
+        """The state of the fit."""
+        return self._order
+
+    @property
+    def _stride(self) -> int:
+        """Every so-manieth row is looked at: 1 % of them, but 512 to 4096."""
+        n = self._data.n_samples
+        return max(1, n // min(max(n // 128, 2 * self._data.n_components, 512), 4096))
+
+    def _collector(self, rows: list[FloatArray]) -> Collect:
+        stride, start = self._stride, self._data.first_row
+
+        def collect(block: Block) -> None:
+            first = -(block.rows.start - start) % stride
+            part = block.X[first::stride]
+            weight = block.sample_weight[first::stride]
+            rows.append(part[weight > 0] if len(weight) else part.copy())
+
+        return collect
+
+    def _look(self, rows: list[FloatArray]) -> Float64Array:
+        """Return how many pairs of some rows count after they are sorted, and how many there are.
+
+        The groups of these rows are looser than those of all rows, so more of their pairs count.
+        """
+        data, K = self._data, self._data.n_components
+        X: FloatArray = np.concatenate(rows)
+        n = len(X)
+        if not n:
+            return np.zeros(2)
+        n_rows = -(-n // data.tile_rows) * data.tile_rows
+        n_scratch, _ = self._kernels.sizes(n_rows, K, data.n_features)
+        scratch = data.scratch(n_scratch)[:1]
+        index, tallies = np.arange(n, dtype=np.uint16), np.empty((1, 2), np.intp)
+        constants = _without_bounds(K)
+        smallest = np.full(K, _EPS / K, data.dtype)
+        for sort in (True, False):
+            status = self._kernels.accumulate(
+                X, np.empty(0), data.mixture_buffer, np.empty((0, 0)), np.zeros(2),
+                np.empty((1, 2)), scratch, data.tickets, index, np.empty((0, K), np.uint8),
+                np.empty(0, np.float32), constants.decode, smallest, constants.to_byte,
+                constants.rescale, tallies, sort, data.code, n_rows, 1,
+            )  # fmt: skip
+            check_status(status)
+            if status:
+                return np.zeros(2)
+        return np.array([tallies[0, 1], -(-n // self._group) * K], np.float64)

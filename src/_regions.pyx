@@ -1,0 +1,122 @@
+"""The pass of EM that skips pairs of samples and components which do not count; see regions.pxd.
+
+This file is compiled once for each element type and instruction set, like _expectation.pyx.
+"""
+from libc.string cimport memset
+
+from layout cimport CHECKS, EXTENT, GROUP, Change, real
+from chunks cimport run_chunks
+from covariance cimport e_step_of, skipping_step_of
+from embedded cimport statistics_size
+from panel cimport split
+from prepared cimport mixture_in
+from regions cimport Regions, accumulate_region, region_scratch, region_tile
+from tile cimport size_of_tile
+
+
+def sizes(Py_ssize_t region_rows, Py_ssize_t K, Py_ssize_t D):
+    """Return (reals of scratch of one thread, samples that share a bound)"""
+    return region_scratch(region_rows, K, D), GROUP
+
+
+def accumulate(
+    const real[:, ::1] X,               # IN    (n, D)
+    const double[::1] sample_weight,    # IN    (n,), or empty if all weights are 1
+    const real[::1] mixture,            # IN    from `prepare` of _expectation.pyx
+    const double[:, ::1] shift,         # IN    (K, D) origin of the moments, or empty for the means of the mixture
+    double[::1] statistics,             # INOUT added to; an array of two entries receives only the log-likelihood and
+                                        #       the total weight
+    double[:, ::1] partial,             # TMP   (n_threads, statistics)
+    real[:, ::1] scratch,               # TMP   (n_threads, region_scratch)
+    Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
+    unsigned short[::1] index,          # INOUT (n,) order of the rows in each region
+    unsigned char[:, ::1] bounds,       # INOUT (n_bounded, K) of the first groups; all pairs of others are evaluated
+    float[::1] floors,                  # INOUT (n_bounded,)
+    const float[:, ::1] decode,         # IN    (3, K) scale, offset and limit
+    const real[::1] smallest,           # IN    (K,)
+    const double[:, ::1] to_byte,       # IN    (2, K)
+    const float[:, ::1] rescale,        # IN    (2, K), or empty
+    Py_ssize_t[:, ::1] tallies,         # OUT   (n_regions, 2)
+    bint sort,
+    int covariance_type,
+    Py_ssize_t region_rows,
+    int n_threads,
+):
+    """Add the statistics of all rows; return OK, EXTENT, or a positive number if some row has density 0"""
+    cdef Regions job
+    cdef Py_ssize_t K = smallest.shape[0], D = X.shape[1], n = X.shape[0], size = statistics.shape[0]
+    cdef Py_ssize_t tile_reals = size_of_tile(region_tile(K, D), K, D), answer
+    cdef Py_ssize_t n_regions = (n + region_rows - 1) // region_rows
+    job.rows.covariance = e_step_of(covariance_type)
+    job.step = skipping_step_of(covariance_type)
+    if CHECKS and (
+        (size != 2 and statistics_size(covariance_type, K, D) > size)
+        or partial.shape[0] < n_threads or partial.shape[1] != size
+        or scratch.shape[0] < n_threads or scratch.shape[1] < region_scratch(region_rows, K, D)
+        or tickets.shape[0] < n_threads + 2 or index.shape[0] < n or tallies.shape[0] < n_regions
+        or floors.shape[0] < bounds.shape[0] or bounds.shape[1] != K
+        or decode.shape[1] != K or to_byte.shape[1] != K or (rescale.shape[0] and rescale.shape[1] != K)
+    ):
+        return EXTENT
+    job.rows.n_samples = n
+    job.rows.X = &X[0, 0]
+    job.rows.weight = &sample_weight[0] if sample_weight.shape[0] else NULL
+    job.rows.mixture = mixture_in(&mixture[0], mixture.shape[0], K, D)
+    job.rows.size = size
+    job.rows.at_means = shift.shape[0] == 0
+    if job.rows.at_means:
+        job.rows.shift_hi = job.rows.mixture.mean_hi
+        job.rows.shift_lo = job.rows.mixture.mean_lo
+    else:
+        split(&shift[0, 0], &scratch[0, tile_reals], K * D)
+        job.rows.shift_hi = &scratch[0, tile_reals]
+        job.rows.shift_lo = job.rows.shift_hi + K * D
+    job.region_rows = region_rows
+    job.index = &index[0]
+    job.bounds = &bounds[0, 0] if bounds.shape[0] else NULL
+    job.n_bounded = bounds.shape[0]
+    job.floors = &floors[0] if floors.shape[0] else NULL
+    job.scale = &decode[0, 0]
+    job.offset = &decode[1, 0]
+    job.limit = &decode[2, 0]
+    job.smallest = &smallest[0]
+    job.to_byte = &to_byte[0, 0]
+    job.rescale = &rescale[0, 0] if rescale.shape[0] else NULL
+    job.sort = sort
+    job.tallies = &tallies[0, 0]
+    with nogil:
+        answer = run_chunks(
+            run_region, &job, n_regions, &statistics[0], &partial[0, 0], size,
+            &scratch[0, 0], scratch.shape[1], &tickets[0], n_threads,
+        )
+    return answer
+
+
+cdef Py_ssize_t run_region(const void* argument, Py_ssize_t region, double* statistics, real* scratch) noexcept nogil:
+    """Compute the statistics of one region; see accumulate_region"""
+    cdef Regions job = (<const Regions*> argument)[0]
+    memset(statistics, 0, job.rows.size * sizeof(double))
+    if min((region + 1) * job.region_rows, job.rows.n_samples) > job.n_bounded * GROUP:
+        job.bounds = NULL
+    return accumulate_region(&job, region, statistics, scratch)
+
+
+def changes(
+    const double[::1] factor_before,    # IN  in the shape of the type, raveled
+    const double[:, ::1] means_before,  # IN  (K, D)
+    const double[::1] factor,           # IN
+    const double[:, ::1] means,         # IN  (K, D)
+    double[:, ::1] out,                 # OUT (K, 4) how distances change; see Change in layout.pxd
+    double[::1] scratch,                # TMP (6 D D,)
+    int covariance_type,
+):
+    """Compute how distances change between two mixtures"""
+    cdef Py_ssize_t K = means.shape[0], D = means.shape[1]
+    if CHECKS and (out.shape[0] < K or out.shape[1] != 4 or scratch.shape[0] < 6 * D * D):
+        return EXTENT
+    with nogil:
+        skipping_step_of(covariance_type).changes(
+            &factor_before[0], &means_before[0, 0], &factor[0], &means[0, 0], <Change*> &out[0, 0],
+            &scratch[0], K, D,
+        )
+    return 0

@@ -1,0 +1,629 @@
+"""The E-step over regions of rows, which skips pairs of samples and components that do not count."""
+from libc.math cimport INFINITY, fabs, sqrt
+from libc.string cimport memcpy, memset
+
+from layout cimport (
+    CHECKS, EXTENT, OK, Active, Tile, real, vec, vec_any_less, vec_if_less, vec_set, vec_sum, GROUP,
+    GROUP_PANELS, LANES, WIDTH,
+)
+from covariance cimport SkippingStep
+from full cimport BY_PANEL
+from panel cimport sum_rows
+from rows cimport Pass, tile_log_likelihood
+from stretch cimport unit
+from tile cimport load_tile, size_of_tile, tile_of, tile_samples
+from vmath cimport exp_nonpositive, log_positive
+
+# What is dropped. A sample adds w r, w r z and w r z zT to the statistics of a component, where |L z| = d. A pair is
+# dropped if w e max(1, d^2) <= smallest_k, with e = exp(log-probability - peak) >= r. The caller makes smallest_k at
+# most eps N_k / n_samples, so that n_samples pairs change N_k, and s_k and S_k in whitened coordinates, by eps N_k.
+#
+# What is skipped. That a pair is dropped depends on the sample and the mixture alone. A bound only saves evaluating a
+# pair that would be dropped: d >= b gives log(e max(1, d^2)) <= c_k - b^2 / 2 + log(b^2) - peak, and the concave
+# logarithm lies below its tangent at 80, so that log(b^2) <= b^2 / 80 + log(80) - 1. If
+#     c_k + log(80) - 1 - log smallest_k - (1/2 - 1/80) b^2 <= peak - log w
+# for the least peak and the largest weight of a group of samples, the component is skipped for all of the group.
+#
+# Bounds. A group and a component share a byte, b = scale_k byte - offset_k. When the parameters move, d' >= stretch d -
+# move, so only scale and offset of a component change (see stretch.pxd), and rounding does not add up. A pair that is
+# evaluated renews its byte.
+#
+# Order. Groups are tight if their samples have the same components. So an index holds the order of the rows of a
+# region: sorted by the best and the second-best component under some mixture. It is the only history that the order of
+# the sums depends on, hence the bits of a result.
+
+cdef struct Regions:
+    Pass rows
+    SkippingStep step
+    Py_ssize_t region_rows          # a multiple of the samples in a tile
+    unsigned short* index           # (n,) for each place in the order of a region, the row within the region
+    unsigned char* bounds           # (n_bounded, K), or NULL if all pairs are evaluated
+    Py_ssize_t n_bounded            # groups beyond have no bounds: all of their pairs are evaluated
+    float* floors                   # (n_bounded,) least peak - log weight in the last pass; NaN if there was none
+    const float* scale              # (K,) of bytes
+    const float* offset             # (K,)
+    const float* limit              # (K,) c_k + log(80) - 1 - log smallest_k; -inf if the weight is 0
+    const real* smallest            # (K,)
+    const double* to_byte           # (2, K) a distance d has the byte to_byte[0] d + to_byte[1]
+    const float* rescale            # (2, K) bytes become rescale[0] byte + rescale[1] first; or NULL
+    bint sort                       # sort the rows of the regions after this pass
+    Py_ssize_t* tallies             # (n_regions, 2) pairs of groups and components that were evaluated, and that count
+
+
+# Scratch of a thread beside the tile.
+cdef struct Lists:
+    float* tile_floors              # (groups of a tile,)
+    unsigned char* wanted           # (groups of a tile, words(K)) whether a pair was evaluated
+    Active evaluated
+    Active late
+    Active counting                 # pairs with a responsibility that is not dropped
+    real* nearest                   # (K,) for the components evaluated in a group, the largest log-probability
+    unsigned short* best            # (region_rows,)
+    unsigned short* second          # (region_rows,)
+    unsigned short* place           # (region_rows,) the group that a row was in
+    unsigned short* order           # (region_rows,)
+    unsigned char* bounds           # (region_rows / GROUP, K)
+    float* floors                   # (region_rows / GROUP,)
+    Py_ssize_t* bins                # (K + 2,)
+
+
+cdef inline Py_ssize_t words(Py_ssize_t K) noexcept nogil:
+    """Return K rounded up to whole words of 8 bytes"""
+    return (K + 7) // 8 * 8
+
+
+cdef inline unsigned char* take(unsigned char** at, Py_ssize_t size) noexcept nogil:
+    """Return memory of a size in bytes, and move on"""
+    cdef unsigned char* taken = at[0]
+    at[0] += (size + 7) // 8 * 8
+    return taken
+
+
+cdef inline Active active_in(unsigned char** at, Py_ssize_t n_panels, Py_ssize_t K) noexcept nogil:
+    cdef Active a
+    a.n_panels = n_panels
+    a.panels = <unsigned short*> take(at, 2 * K * n_panels)
+    a.n_of_component = <unsigned short*> take(at, 2 * K)
+    a.components = <unsigned short*> take(at, 2 * K * n_panels)
+    a.n_of_panel = <unsigned short*> take(at, 2 * n_panels)
+    return a
+
+
+cdef inline Py_ssize_t region_tile(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """Return the number of samples in a tile, of whose responsibilities few are used"""
+    return 2 * tile_samples(K, D)
+
+
+cdef inline Lists lists_in(
+    unsigned char** at, Py_ssize_t region_rows, Py_ssize_t K, Py_ssize_t D,
+) noexcept nogil:
+    """Return lists whose memory begins at `at`, which is moved to its end"""
+    cdef Py_ssize_t n = region_tile(K, D)
+    cdef Lists l
+    l.bins = <Py_ssize_t*> take(at, (K + 2) * sizeof(Py_ssize_t))
+    l.tile_floors = <float*> take(at, n // GROUP * sizeof(float))
+    l.wanted = take(at, n // GROUP * words(K))
+    l.evaluated = active_in(at, n // WIDTH, K)
+    l.late = active_in(at, n // WIDTH, K)
+    l.counting = active_in(at, n // WIDTH, K)
+    l.nearest = <real*> take(at, K * sizeof(real))
+    l.best = <unsigned short*> take(at, 2 * region_rows)
+    l.second = <unsigned short*> take(at, 2 * region_rows)
+    l.place = <unsigned short*> take(at, 2 * region_rows)
+    l.order = <unsigned short*> take(at, 2 * region_rows)
+    l.bounds = take(at, region_rows // GROUP * K)
+    l.floors = <float*> take(at, region_rows // GROUP * sizeof(float))
+    return l
+
+
+cdef inline Py_ssize_t region_scratch(Py_ssize_t region_rows, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """Return the number of reals of scratch of a thread: a tile, a shift, and the lists"""
+    cdef unsigned char* at = NULL
+    lists_in(&at, region_rows, K, D)
+    return (
+        size_of_tile(region_tile(K, D), K, D) + 2 * K * D
+        + ((at - <unsigned char*> NULL) + 8) // <Py_ssize_t> sizeof(real)
+    )
+
+
+cdef inline Py_ssize_t accumulate_region(
+    const Regions* job, Py_ssize_t region, double* statistics, real* scratch,
+) noexcept nogil:
+    """Add the statistics of a region; return OK, EXTENT, or a positive number if a row has density 0"""
+    cdef const Pass* rows = &job.rows
+    cdef Py_ssize_t K = rows.mixture.n_components, D = rows.mixture.n_features
+    cdef Py_ssize_t first = region * job.region_rows, n = min(job.region_rows, rows.n_samples - first)
+    cdef Py_ssize_t tile_rows = region_tile(K, D), at = 0, group, count
+    cdef Tile tile = tile_of(scratch, tile_rows, K, D)
+    cdef unsigned char* memory = <unsigned char*> (scratch + size_of_tile(tile_rows, K, D) + 2 * K * D)
+    memory += (8 - <Py_ssize_t> memory % 8) % 8
+    cdef Lists lists = lists_in(&memory, job.region_rows, K, D)
+    cdef Py_ssize_t* tally = job.tallies + 2 * region
+    cdef int failed
+    tally[0] = tally[1] = 0
+    lists.bins[0] = <Py_ssize_t> touch(rows.X + first * D, n * D)
+    while at < n:
+        count = min(tile_rows, n - at)
+        group = (first + at) // GROUP
+        failed = gather(&tile, job, first, at, count, K, D)
+        if failed:
+            return failed
+        if tile.n_panels == 0:      # all weights are 0
+            if job.sort:
+                leave_out(&lists, job, first, at, count, K)
+            at += count
+            continue
+        failed = evaluate_group(&tile, job, &lists, group, tally, K)
+        if failed:
+            return failed
+        if normalize_groups(&tile, job, &lists, first, at, group, tally, K):
+            return 1 + first
+        statistics[0] += tile_log_likelihood(&tile, rows.mixture.common_constant)
+        statistics[1] += sum_rows(tile.weight, WIDTH, tile.n_panels)
+        if rows.mixture.log_noise > -INFINITY:
+            tile.weighted = True
+        at += count
+        if rows.size == 2:
+            continue
+        failed = job.step.accumulate(
+            &tile, rows.shift_hi, rows.shift_lo, rows.at_means,
+            statistics + 2, statistics + 2 + K, statistics + 2 + K + K * D, K, D, &lists.counting,
+        )
+        if failed:
+            return failed
+    if job.sort:
+        sort_region(job, &lists, first, n, K)
+    return OK
+
+
+cdef inline double touch(const real* X, Py_ssize_t n) noexcept nogil:
+    """Load the rows of a region in their own order, which is faster than to load them in the order of the index"""
+    cdef Py_ssize_t i = 0
+    cdef double s = 0
+    while i < n:
+        s += X[i]
+        i += 64 // <Py_ssize_t> sizeof(real)
+    return s
+
+
+cdef inline int gather(
+    Tile* t, const Regions* job, Py_ssize_t first, Py_ssize_t at, Py_ssize_t n, Py_ssize_t K, Py_ssize_t D,
+) noexcept nogil:
+    """Put n rows of a region into the tile, those at `at` in its order"""
+    cdef Py_ssize_t i, d
+    cdef const real* X = job.rows.X + first * D
+    cdef const unsigned short* index = job.index + first + at
+    cdef const real* row
+    cdef real* rows = t.y
+    cdef double* weight = NULL
+    for i in range(n):
+        row = X + index[i] * D
+        d = 0
+        while d + LANES <= D:
+            (<vec*> (rows + d))[0] = (<const vec*> (row + d))[0]
+            d += LANES
+        while d < D:
+            rows[d] = row[d]
+            d += 1
+        rows += D
+    if job.rows.weight != NULL:
+        weight = t.total
+        for i in range(n):
+            weight[i] = job.rows.weight[first + index[i]]
+    return load_tile(t, t.y, weight, n, K, D)
+
+
+cdef inline Py_ssize_t group_panels(const Tile* t, Py_ssize_t g) noexcept nogil:
+    """Return the number of panels of group g of the tile"""
+    return min(<Py_ssize_t> GROUP_PANELS, t.n_panels - g * GROUP_PANELS)
+
+
+cdef inline int evaluate_group(
+    Tile* t, const Regions* job, Lists* lists, Py_ssize_t group, Py_ssize_t* tally, Py_ssize_t K,
+) noexcept nogil:
+    """Compute the log-probabilities of all pairs that may count, and the peaks of the samples"""
+    # The peaks of the last pass tell which pairs will be wanted. A second look, with the peaks that these pairs give,
+    # finds the others.
+    cdef Py_ssize_t n_groups = (t.n_panels + GROUP_PANELS - 1) // GROUP_PANELS, g, n_late = 0
+    cdef unsigned char* wanted
+    cdef float floor_
+    cdef int failed
+    clear(&lists.evaluated, K)
+    for g in range(n_groups):
+        wanted = lists.wanted + g * words(K)
+        memset(wanted, 0, words(K))
+        if job.bounds == NULL:
+            memset(wanted, 1, K)
+        else:
+            if job.rescale != NULL:
+                rescale_bytes(job.bounds + (group + g) * K, job.rescale, K)
+            want(job, job.bounds + (group + g) * K, job.floors[group + g] - 1, wanted, K)
+        append(
+            &lists.evaluated, wanted, g, group_panels(t, g), K, job.rows.mixture.n_features <= BY_PANEL,
+        )
+    failed = job.step.log_prob(t, &job.rows.mixture, &lists.evaluated)
+    if failed:
+        return failed
+    for g in range(n_groups):
+        find_peaks(t, job, lists, g, K)
+    if job.bounds != NULL:
+        clear(&lists.late, K)
+        for g in range(n_groups):
+            wanted = lists.wanted + g * words(K)
+            floor_ = lists.tile_floors[g] = group_floor(t, g)
+            if not floor_ >= job.floors[group + g] - 1:
+                n_late += want_more(
+                    job, job.bounds + (group + g) * K, floor_, wanted, &lists.late, g, group_panels(t, g), K
+                )
+        if n_late:
+            failed = job.step.log_prob(t, &job.rows.mixture, &lists.late)
+            if failed:
+                return failed
+            for g in range(n_groups):
+                if lists.late.n_of_panel[g * GROUP_PANELS]:
+                    list_group(lists, g, group_panels(t, g), K)
+                    find_peaks(t, job, lists, g, K)
+                    lists.tile_floors[g] = group_floor(t, g)
+        for g in range(n_groups):
+            job.floors[group + g] = lists.tile_floors[g]
+    for g in range(n_groups):
+        tally[0] += lists.evaluated.n_of_panel[g * GROUP_PANELS]
+    return OK
+
+
+cdef inline void clear(Active* a, Py_ssize_t K) noexcept nogil:
+    memset(a.n_of_component, 0, K * sizeof(short))
+    memset(a.n_of_panel, 0, a.n_panels * sizeof(short))
+
+
+cdef inline void rescale_bytes(unsigned char* bounds, const float* rescale, Py_ssize_t K) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef float b
+    for k in range(K):
+        b = rescale[k] * bounds[k] + rescale[K + k]
+        b = b if b > 0 else 0
+        b = b if b < 255 else 255
+        bounds[k] = <unsigned char> <int> b
+
+
+cdef inline void want(
+    const Regions* job, const unsigned char* bounds, float floor_, unsigned char* wanted, Py_ssize_t K,
+) noexcept nogil:
+    """Tell which components are not skipped for a group; all of them if the floor is NaN"""
+    cdef const float* scale = job.scale
+    cdef const float* offset = job.offset
+    cdef const float* limit = job.limit
+    cdef Py_ssize_t k = 0, i
+    cdef float b
+    # A loop of constant length is vectorised for few components too.
+    while k + 16 <= K:
+        for i in range(16):
+            b = scale[k + i] * <float> bounds[k + i] - offset[k + i]
+            b = b if b > 0 else 0
+            b = limit[k + i] - <float> 0.48749 * b * b
+            wanted[k + i] = 0 if b <= floor_ else 1
+        k += 16
+    while k < K:
+        b = scale[k] * <float> bounds[k] - offset[k]
+        b = b if b > 0 else 0
+        wanted[k] = 0 if limit[k] - <float> 0.48749 * b * b <= floor_ else 1
+        k += 1
+
+
+cdef inline Py_ssize_t want_more(
+    const Regions* job, const unsigned char* bounds, float floor_, unsigned char* wanted, Active* late,
+    Py_ssize_t g, Py_ssize_t n_panels, Py_ssize_t K,
+) noexcept nogil:
+    """List the components that are not skipped for a group, but were before; return their number"""
+    cdef Py_ssize_t k, i, p, n = 0
+    cdef float b
+    for k in range(K):
+        b = job.scale[k] * bounds[k] - job.offset[k]
+        b = b if b > 0 else 0
+        if not wanted[k] and not job.limit[k] - <float> 0.48749 * b * b <= floor_:
+            wanted[k] = 1
+            n += 1
+            for i in range(n_panels):
+                p = g * GROUP_PANELS + i
+                add_pair(late, p, k, K)
+    return n
+
+
+cdef inline void add_pair(Active* a, Py_ssize_t p, Py_ssize_t k, Py_ssize_t K) noexcept nogil:
+    a.panels[k * a.n_panels + a.n_of_component[k]] = <unsigned short> p
+    a.n_of_component[k] += 1
+    list_component(a, p, k, K)
+
+
+cdef inline void list_component(Active* a, Py_ssize_t p, Py_ssize_t k, Py_ssize_t K) noexcept nogil:
+    a.components[p * K + a.n_of_panel[p]] = <unsigned short> k
+    a.n_of_panel[p] += 1
+
+
+cdef inline void append(
+    Active* a, const unsigned char* wanted, Py_ssize_t g, Py_ssize_t n_panels, Py_ssize_t K, bint by_panel,
+) noexcept nogil:
+    """Add the pairs of a group that are wanted"""
+    cdef Py_ssize_t i, k, word
+    for word in range(words(K) // 8):
+        if (<const unsigned long long*> wanted)[word] == 0:
+            continue
+        for k in range(8 * word, min(8 * word + 8, K)):
+            if wanted[k]:
+                for i in range(n_panels):
+                    if by_panel:
+                        list_component(a, g * GROUP_PANELS + i, k, K)
+                    else:
+                        add_pair(a, g * GROUP_PANELS + i, k, K)
+
+
+cdef inline void list_group(Lists* lists, Py_ssize_t g, Py_ssize_t n_panels, Py_ssize_t K) noexcept nogil:
+    """List the components of the group's panels again, in their order, after some were added"""
+    cdef Py_ssize_t i, k, n = 0
+    cdef unsigned short* components = lists.evaluated.components + g * GROUP_PANELS * K
+    for k in range(K):
+        if lists.wanted[g * words(K) + k]:
+            components[n] = <unsigned short> k
+            n += 1
+    for i in range(n_panels):
+        lists.evaluated.n_of_panel[g * GROUP_PANELS + i] = <unsigned short> n
+        if i:
+            memcpy(components + i * K, components, n * sizeof(short))
+
+
+cdef inline void find_peaks(Tile* t, const Regions* job, const Lists* lists, Py_ssize_t g, Py_ssize_t K) noexcept nogil:
+    """Set the largest log-probability of each sample of a group, the noise included"""
+    cdef Py_ssize_t p, i
+    cdef vec peak0, peak1, value
+    cdef const vec* r
+    for p in range(g * GROUP_PANELS, g * GROUP_PANELS + group_panels(t, g)):
+        peak0 = peak1 = vec_set(job.rows.mixture.log_noise)
+        for i in range(lists.evaluated.n_of_panel[p]):
+            r = <const vec*> (t.r + (p * K + lists.evaluated.components[p * K + i]) * WIDTH)
+            value = r[0]
+            peak0 = vec_if_less(peak0, value, value, peak0)
+            value = r[1]
+            peak1 = vec_if_less(peak1, value, value, peak1)
+        (<vec*> (t.peak + p * WIDTH))[0] = peak0
+        (<vec*> (t.peak + p * WIDTH))[1] = peak1
+
+
+cdef inline float group_floor(const Tile* t, Py_ssize_t g) noexcept nogil:
+    """Return the least peak minus the logarithm of the largest weight, rounded down"""
+    cdef Py_ssize_t i
+    cdef vec peak, w, lowest = vec_set(INFINITY), highest = vec_set(0)
+    cdef real least, weight
+    cdef double floor_
+    for i in range(g * GROUP // LANES, g * GROUP // LANES + 2 * group_panels(t, g)):
+        w = (<const vec*> t.weight)[i]
+        peak = vec_if_less(vec_set(0), w, (<const vec*> t.peak)[i], lowest)
+        lowest = vec_if_less(peak, lowest, peak, lowest)
+        highest = vec_if_less(highest, w, w, highest)
+    least = (<const real*> &lowest)[0]
+    weight = (<const real*> &highest)[0]
+    for i in range(1, LANES):
+        least = min(least, (<const real*> &lowest)[i])
+        weight = max(weight, (<const real*> &highest)[i])
+    if not weight > 0:
+        return INFINITY
+    floor_ = least if weight == 1 else least - log_positive(max(<double> weight, 1e-300))
+    return <float> (floor_ - 1e-6 * fabs(floor_) - 1e-3)
+
+
+cdef inline bint normalize_groups(
+    Tile* t, const Regions* job, Lists* lists, Py_ssize_t first, Py_ssize_t at, Py_ssize_t group, Py_ssize_t* tally,
+    Py_ssize_t K,
+) noexcept nogil:
+    """Replace log-probabilities by weighted responsibilities, drop pairs, renew bounds, and list the pairs that count.
+
+    See `normalize` in tile.pxd. Return whether a sample has density 0.
+    """
+    cdef Py_ssize_t n_groups = (t.n_panels + GROUP_PANELS - 1) // GROUP_PANELS, g, i, k, p, n
+    cdef bint bad = False
+    clear(&lists.counting, K)
+    for g in range(n_groups):
+        n = lists.evaluated.n_of_panel[g * GROUP_PANELS]
+        for i in range(n):
+            lists.nearest[i] = -INFINITY
+        for p in range(g * GROUP_PANELS, g * GROUP_PANELS + group_panels(t, g)):
+            if job.sort:
+                rank(t, job, lists, first, at, p, K)
+            normalize_panel(t, job, lists, p, K)
+            bad = bad or density_is_zero(t, p)
+        for i in range(n):
+            if lists.nearest[i] == INFINITY:    # a bound is of no use until the pair does not count any more
+                tally[1] += 1
+            elif job.bounds != NULL:
+                k = lists.evaluated.components[g * GROUP_PANELS * K + i]
+                job.bounds[(group + g) * K + k] = byte_of(job, k, lists.nearest[i], K)
+    return bad
+
+
+cdef inline bint density_is_zero(const Tile* t, Py_ssize_t p) noexcept nogil:
+    """Tell whether a sample of the panel has density 0"""
+    cdef const vec* peak = <const vec*> (t.peak + p * WIDTH)
+    return not vec_sum((peak[0] + peak[1]) * <real> 0) == 0
+
+
+cdef inline real largest(vec a, vec b) noexcept nogil:
+    """Return the largest element of two vectors, or NaN if one is NaN"""
+    # Where an element is NaN, a comparison is false, and the NaN is taken; it stays.
+    cdef vec most = vec_if_less(a, b, b, a)
+    cdef Py_ssize_t i
+    cdef real found
+    most = most + (a + b) * <real> 0
+    found = (<const real*> &most)[0]
+    for i in range(1, LANES):
+        if not (<const real*> &most)[i] <= found:
+            found = (<const real*> &most)[i]
+    return found
+
+
+cdef inline unsigned char byte_of(const Regions* job, Py_ssize_t k, real log_prob, Py_ssize_t K) noexcept nogil:
+    """Return the byte of the distance that belongs to a log-probability, rounded down"""
+    cdef double constant = job.rows.mixture.log_constant[k]
+    cdef double q = 2 * (constant - log_prob) * (1 - 8 * unit()) - 8 * unit() * fabs(constant), byte
+    if not q > 0:
+        return 0
+    byte = job.to_byte[k] * sqrt(q) + job.to_byte[K + k]
+    if not byte > 0:
+        return 0
+    return 255 if byte >= 255 else <unsigned char> <int> byte
+
+
+cdef inline void normalize_panel(Tile* t, const Regions* job, Lists* lists, Py_ssize_t p, Py_ssize_t K) noexcept nogil:
+    """Replace the log-probabilities of a panel by weighted responsibilities, and those that are dropped by 0.
+
+    lists.nearest becomes infinity for a component that counts in the panel, and else at least its largest
+    log-probability.
+    """
+    cdef vec peak0 = (<const vec*> (t.peak + p * WIDTH))[0], peak1 = (<const vec*> (t.peak + p * WIDTH))[1]
+    cdef vec weight0 = (<const vec*> (t.weight + p * WIDTH))[0], weight1 = (<const vec*> (t.weight + p * WIDTH))[1]
+    cdef vec total0, total1, log_prob0, log_prob1, value, size0, size1, square, one = vec_set(1)
+    cdef Py_ssize_t i, k, n = lists.evaluated.n_of_panel[p]
+    cdef real constant, smallest, most
+    cdef real log_noise = job.rows.mixture.log_noise
+    cdef real total[WIDTH]
+    cdef vec* r
+    total0 = total1 = vec_set(0)
+    if log_noise > -INFINITY:
+        total0 = exp_nonpositive(vec_set(log_noise) - peak0)
+        total1 = exp_nonpositive(vec_set(log_noise) - peak1)
+    for i in range(n):
+        k = lists.evaluated.components[p * K + i]
+        r = <vec*> (t.r + (p * K + k) * WIDTH)
+        constant = job.rows.mixture.log_constant[k]
+        smallest = job.smallest[k]
+        log_prob0 = r[0]
+        log_prob1 = r[1]
+        value = exp_nonpositive(log_prob0 - peak0)
+        square = (constant - log_prob0) * <real> 2
+        size0 = value * vec_if_less(square, one, one, square) * weight0
+        r[0] = vec_if_less(vec_set(smallest), size0, value, vec_set(0))
+        value = exp_nonpositive(log_prob1 - peak1)
+        square = (constant - log_prob1) * <real> 2
+        size1 = value * vec_if_less(square, one, one, square) * weight1
+        r[1] = vec_if_less(vec_set(smallest), size1, value, vec_set(0))
+        total0 = total0 + r[0]
+        total1 = total1 + r[1]
+        if vec_any_less(vec_set(smallest), size0) or vec_any_less(vec_set(smallest), size1):
+            lists.nearest[i] = INFINITY
+            add_pair(&lists.counting, p, k, K)
+        elif job.bounds != NULL:
+            most = largest(log_prob0, log_prob1)
+            if not most <= lists.nearest[i]:
+                lists.nearest[i] = most
+    # Where the weight is 0, perhaps no component was evaluated.
+    (<vec*> (t.peak + p * WIDTH))[0] = vec_if_less(vec_set(0), weight0, peak0, vec_set(0))
+    (<vec*> (t.peak + p * WIDTH))[1] = vec_if_less(vec_set(0), weight1, peak1, vec_set(0))
+    total0 = vec_if_less(vec_set(0), total0, total0, one)
+    total1 = vec_if_less(vec_set(0), total1, total1, one)
+    (<vec*> total)[0] = total0
+    (<vec*> total)[1] = total1
+    for i in range(WIDTH):
+        t.total[p * WIDTH + i] = total[i]
+    total0 = weight0 / total0
+    total1 = weight1 / total1
+    for i in range(n):
+        r = <vec*> (t.r + (p * K + lists.evaluated.components[p * K + i]) * WIDTH)
+        r[0] = r[0] * total0
+        r[1] = r[1] * total1
+
+
+cdef inline void rank(
+    const Tile* t, const Regions* job, Lists* lists, Py_ssize_t first, Py_ssize_t at, Py_ssize_t p, Py_ssize_t K,
+) noexcept nogil:
+    """Keep the best and the second-best component of each sample of a panel; K if there is none"""
+    # A component comes second only if its responsibility is above e^-36, so that the order does not depend on what was
+    # evaluated. Both are stored as reals, so that one comparison selects the component and its log-probability.
+    cdef vec best[2]
+    cdef vec second[2]
+    cdef vec high[2]
+    cdef vec next_[2]
+    cdef vec value, label, low
+    cdef Py_ssize_t i, v, k, row
+    cdef const vec* peak = <const vec*> (t.peak + p * WIDTH)
+    for v in range(2):
+        best[v] = second[v] = vec_set(<real> K)
+        high[v] = vec_set(-INFINITY)
+        next_[v] = peak[v] - <real> 36
+    for i in range(lists.evaluated.n_of_panel[p]):
+        k = lists.evaluated.components[p * K + i]
+        label = vec_set(<real> k)
+        for v in range(2):
+            value = (<const vec*> (t.r + (p * K + k) * WIDTH))[v]
+            low = vec_if_less(high[v], value, high[v], value)
+            second[v] = vec_if_less(
+                next_[v], low, vec_if_less(high[v], value, best[v], label), second[v]
+            )
+            next_[v] = vec_if_less(next_[v], low, low, next_[v])
+            best[v] = vec_if_less(high[v], value, label, best[v])
+            high[v] = vec_if_less(high[v], value, value, high[v])
+    for i in range(min(<Py_ssize_t> WIDTH, t.n_samples - p * WIDTH)):
+        row = job.index[first + at + p * WIDTH + i]
+        lists.place[row] = <unsigned short> ((at + p * WIDTH + i) // GROUP)
+        if t.weight[p * WIDTH + i] > 0:
+            lists.best[row] = <unsigned short> (<const real*> best)[i]
+            lists.second[row] = <unsigned short> (<const real*> second)[i]
+        else:
+            lists.best[row] = lists.second[row] = <unsigned short> K
+
+
+cdef inline void leave_out(
+    Lists* lists, const Regions* job, Py_ssize_t first, Py_ssize_t at, Py_ssize_t n, Py_ssize_t K,
+) noexcept nogil:
+    """Put rows of weight 0 after all others"""
+    cdef Py_ssize_t i, row
+    for i in range(at, at + n):
+        row = job.index[first + i]
+        lists.place[row] = <unsigned short> (i // GROUP)
+        lists.best[row] = lists.second[row] = <unsigned short> K
+
+
+cdef inline void sort_region(
+    const Regions* job, Lists* lists, Py_ssize_t first, Py_ssize_t n, Py_ssize_t K,
+) noexcept nogil:
+    """Sort the rows of a region by their best and second-best component, and give their bounds to the new groups"""
+    # Two stable counting sorts, by the second-best and then by the best component. A new group takes the least of the
+    # bounds of the groups that its rows were in.
+    cdef Py_ssize_t i, g, k, n_groups = (n + GROUP - 1) // GROUP
+    cdef unsigned short* index = job.index + first
+    cdef unsigned char* new
+    cdef const unsigned char* old
+    for i in range(n):
+        index[i] = <unsigned short> i
+    counting_sort(index, lists.order, lists.second, lists.bins, n, K)
+    counting_sort(lists.order, index, lists.best, lists.bins, n, K)
+    if job.bounds == NULL:
+        return
+    memcpy(lists.bounds, job.bounds + first // GROUP * K, n_groups * K)
+    memcpy(lists.floors, job.floors + first // GROUP, n_groups * sizeof(float))
+    for g in range(n_groups):
+        new = job.bounds + (first // GROUP + g) * K
+        memset(new, 255, K)
+        job.floors[first // GROUP + g] = INFINITY
+        for i in range(g * GROUP, min((g + 1) * GROUP, n)):
+            old = lists.bounds + lists.place[index[i]] * K
+            for k in range(K):
+                new[k] = old[k] if old[k] < new[k] else new[k]
+            job.floors[first // GROUP + g] = min(
+                job.floors[first // GROUP + g], lists.floors[lists.place[index[i]]]
+            )
+
+
+cdef inline void counting_sort(
+    const unsigned short* source, unsigned short* target, const unsigned short* key, Py_ssize_t* bins,
+    Py_ssize_t n, Py_ssize_t K,
+) noexcept nogil:
+    """target = source sorted by the key of each row, a number from 0 to K"""
+    cdef Py_ssize_t i, k
+    for k in range(K + 2):
+        bins[k] = 0
+    for i in range(n):
+        bins[key[i] + 1] += 1
+    for k in range(K):
+        bins[k + 1] += bins[k]
+    for i in range(n):
+        k = key[source[i]]
+        target[bins[k]] = source[i]
+        bins[k] += 1
