@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from gmm_core.core.dispatch import check_status, regions
-from gmm_core.core.types import Float32Array, Float64Array, FloatArray, Indices, Places
+from gmm_core.core.types import AnyArray, Float32Array, Float64Array, FloatArray, Indices, Places
 from gmm_core.data.blocks import Block
 from gmm_core.data.subset import Totals
 from gmm_core.model.parameters import Prepared
@@ -418,7 +418,7 @@ class Skipping:
         The groups of these rows are looser than those of all rows, so more of their pairs count.
         """
         data, K = self._data, self._data.n_components
-        X: FloatArray = np.concatenate(rows)
+        X: AnyArray = np.concatenate(rows)
         n = len(X)
         if not n:
             return np.zeros(2)
