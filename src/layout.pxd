@@ -34,6 +34,7 @@ cdef extern from "vec.h" nogil:
 cdef enum Status:
     OK = 0
     EXTENT = -1     # a buffer is too small; only a build with the option `checks` looks
+    SKIPPED = -2    # a pair that counts was about to be skipped; only a build with the option `checks` looks
 
 
 # The parameters of a mixture as the E-step reads them. In a float32 build a mean is the sum hi + lo of two

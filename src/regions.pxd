@@ -1,9 +1,9 @@
 """The E-step over regions of rows, which skips pairs of samples and components that do not count."""
-from libc.math cimport INFINITY, fabs, sqrt
+from libc.math cimport INFINITY, exp, fabs, sqrt
 from libc.string cimport memcpy, memset
 
 from layout cimport (
-    CHECKS, EXTENT, OK, Active, Tile, real, vec, vec_any_less, vec_if_less, vec_set, vec_sum, GROUP,
+    CHECKS, EXTENT, OK, SKIPPED, Active, Tile, real, vec, vec_any_less, vec_if_less, vec_set, vec_sum, GROUP,
     GROUP_PANELS, LANES, WIDTH,
 )
 from covariance cimport SkippingStep
@@ -264,11 +264,40 @@ cdef inline int evaluate_group(
                     list_group(lists, g, group_panels(t, g), K)
                     find_peaks(t, job, lists, g, K)
                     lists.tile_floors[g] = group_floor(t, g)
+        if CHECKS:
+            failed = check_skipped(t, job, lists, n_groups, K)
+            if failed:
+                return failed
         for g in range(n_groups):
             job.floors[group + g] = lists.tile_floors[g]
     for g in range(n_groups):
         tally[0] += lists.evaluated.n_of_panel[g * GROUP_PANELS]
     return OK
+
+
+cdef inline int check_skipped(
+    Tile* t, const Regions* job, Lists* lists, Py_ssize_t n_groups, Py_ssize_t K,
+) noexcept nogil:
+    """Evaluate the pairs that are skipped; return SKIPPED if one of them counts"""
+    cdef Py_ssize_t g, i, k, p, n
+    cdef double log_prob, size
+    cdef int failed
+    clear(&lists.late, K)
+    for g in range(n_groups):
+        for k in range(K):
+            if not lists.wanted[g * words(K) + k]:
+                for p in range(g * GROUP_PANELS, g * GROUP_PANELS + group_panels(t, g)):
+                    add_pair(&lists.late, p, k, K)
+    failed = job.step.log_prob(t, &job.rows.mixture, &lists.late)
+    for p in range(t.n_panels):
+        for i in range(lists.late.n_of_panel[p]):
+            k = lists.late.components[p * K + i]
+            for n in range(p * WIDTH, (p + 1) * WIDTH):
+                log_prob = t.r[(p * K + k) * WIDTH + n % WIDTH]
+                size = exp(log_prob - t.peak[n]) * max(1.0, 2 * (job.rows.mixture.log_constant[k] - log_prob))
+                if t.weight[n] * size > job.smallest[k]:
+                    return SKIPPED
+    return failed
 
 
 cdef inline void clear(Active* a, Py_ssize_t K) noexcept nogil:

@@ -72,6 +72,8 @@ def regions(dtype: npt.DTypeLike) -> RegionKernels:
 
 
 def check_status(status: int) -> None:
-    """Raise AssertionError if a kernel of a debug build has found that a buffer is too small."""
+    """Raise AssertionError if a kernel of a debug build has found an error of ours."""
+    if status == -2:
+        raise AssertionError("a kernel was about to skip a pair of a sample and a component that counts")
     if status < 0:
         raise AssertionError("a kernel was about to access memory beyond a buffer")
