@@ -241,6 +241,48 @@ def test_survives_sigkill(
     assert bits(model) == bits(expected)
 
 
+def separated() -> np.ndarray:
+    """Return samples of twelve clusters, of which passes skip most pairs."""
+    rng = np.random.RandomState(0)
+    centres = 8 * rng.randn(12, 5)
+    return centres[rng.randint(0, 12, 24_000)] + rng.randn(24_000, 5)
+
+
+@pytest.mark.parametrize("number", [3, 5, 9])
+def test_skipping_survives_sigkill(number: int, doomed_client: Client, monkeypatch: Any) -> None:
+    """A worker without the history of a chunk computes the same bits."""
+    rows = da.from_array(separated(), chunks=(6000, 5))
+    params = EXACT | {"max_iter": 12, "init_params": "random_from_data"}
+    expected = GaussianMixture(12, **params).fit(rows)
+    dense = GaussianMixture(12, **params, skip=False).fit(rows)
+    assert bits(expected) != bits(dense)
+    for one, other in zip(arrays(expected), arrays(dense), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+    pid = next(iter(doomed_client.run(os.getpid).values()))
+    at_iteration(monkeypatch, number, lambda: os.kill(pid, signal.SIGKILL), 0.01)
+    assert bits(GaussianMixture(12, **params).fit(rows)) == bits(expected)
+    assert not is_alive(pid)
+
+
+def test_skipping_keeps_bits_without_history(client: Client, monkeypatch: Any) -> None:
+    rows = da.from_array(separated(), chunks=(6000, 5))
+    params = EXACT | {"max_iter": 12, "init_params": "random_from_data"}
+    expected = GaussianMixture(12, **params).fit(rows)
+    original = DaskPass.expectation
+
+    def forget(dask_worker: Any = None) -> None:
+        from gmm_core.data.dask_pass import _histories
+
+        _histories.clear()
+
+    def expectation(self: DaskPass, *arguments: Any) -> Any:
+        client.run(forget)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(DaskPass, "expectation", expectation)
+    assert bits(GaussianMixture(12, **params).fit(rows)) == bits(expected)
+
+
 def test_data_that_cannot_be_computed_again(doomed_client: Client, monkeypatch: Any) -> None:
     """Scattered arrays are lost with their worker. The fit fails, and leaves the model unchanged."""
     monkeypatch.setattr(dask_pass, "_ATTEMPTS", 3)
