@@ -60,7 +60,7 @@ def run(
             for p in range(n_panels):
                 whiten(&x[p * WIDTH * D], &points[0], NULL, tile.r + p * WIDTH, D)
         elif kernel == "scatter":
-            scatter(&x[0], &weight[0], WIDTH, zero, zero, tile.wz, &sums[0], triangles, D, n_panels, NULL)
+            scatter(&x[0], &weight[0], WIDTH, zero, zero, tile.wz, &sums[0], triangles, D, n_panels, NULL, NULL)
         elif kernel == "weighted_moments":
             weighted_moments(&x[0], &weight[0], zero, zero, &sums[0], triangles, 1, D, n_panels, NULL)
         elif kernel == "outer_products":

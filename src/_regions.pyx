@@ -10,7 +10,7 @@ from covariance cimport e_step_of, skipping_step_of
 from embedded cimport statistics_size
 from panel cimport split
 from prepared cimport mixture_in
-from regions cimport Regions, accumulate_region, region_scratch, region_tile
+from regions cimport Regions, accumulate_region, region_buffers, region_scratch
 from tile cimport size_of_tile
 
 
@@ -45,7 +45,7 @@ def accumulate(
     """Add the statistics of all rows; return OK, EXTENT, or a positive number if some row has density 0"""
     cdef Regions job
     cdef Py_ssize_t K = smallest.shape[0], D = X.shape[1], n = X.shape[0], size = statistics.shape[0]
-    cdef Py_ssize_t tile_reals = size_of_tile(region_tile(K, D), K, D), answer
+    cdef Py_ssize_t tile_reals = size_of_tile(region_buffers(K, D), K, D), answer
     cdef Py_ssize_t n_regions = (n + region_rows - 1) // region_rows
     job.rows.covariance = e_step_of(covariance_type)
     job.step = skipping_step_of(covariance_type)

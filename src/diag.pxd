@@ -57,7 +57,7 @@ cdef inline int diag_log_prob_some(Tile* t, const Mixture* m, const Active* a) n
     for p in range(t.n_panels):
         for i in range(a.n_of_panel[p]):
             k = a.components[p * K + i]
-            _diag_one(t.x + p * D * WIDTH, m, k, t.r + (p * K + k) * WIDTH, D)
+            _diag_one(t.x + p * D * WIDTH, m, k, t.r + (a.first[p] + i) * WIDTH, D)
     return OK
 
 

@@ -81,20 +81,24 @@ cdef inline void _log_prob(Tile* t, const Mixture* m, Py_ssize_t D, const Active
     if a != NULL and D <= BY_PANEL:
         for p in range(t.n_panels):
             for i in range(a.n_of_panel[p]):
-                _log_prob_of_pair(t, m, z, p, a.components[p * K + i], D)
+                _log_prob_of_pair(t, m, z, p, a.components[p * K + i], a.first[p] + i, D)
         return
     for k in range(K):
         for i in range(t.n_panels if a == NULL else <Py_ssize_t> a.n_of_component[k]):
-            _log_prob_of_pair(t, m, z, i if a == NULL else <Py_ssize_t> a.panels[k * a.n_panels + i], k, D)
+            if a == NULL:
+                _log_prob_of_pair(t, m, z, i, k, i * K + k, D)
+            else:
+                _log_prob_of_pair(
+                    t, m, z, a.panels[k * a.n_panels + i], k, a.slots[k * a.n_panels + i], D
+                )
 
 
 cdef inline void _log_prob_of_pair(
-    Tile* t, const Mixture* m, real* z, Py_ssize_t p, Py_ssize_t k, Py_ssize_t D,
+    Tile* t, const Mixture* m, real* z, Py_ssize_t p, Py_ssize_t k, Py_ssize_t slot, Py_ssize_t D,
 ) noexcept nogil:
     """full_log_prob for panel p and component k"""
-    cdef Py_ssize_t K = m.n_components
     cdef real distance[WIDTH]
-    cdef vec* out = <vec*> (t.r + (p * K + k) * WIDTH)
+    cdef vec* out = <vec*> (t.r + slot * WIDTH)
     subtract_panel(t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, z, D)
     whiten(z, m.factor + k * triangle(D), NULL, distance, D)
     out[0] = m.log_constant[k] - (<vec*> distance)[0] * <real> 0.5
@@ -131,6 +135,7 @@ cdef inline int _accumulate(
     """full_accumulate, for all pairs if a is NULL"""
     cdef Py_ssize_t k, n = t.n_panels
     cdef const unsigned short* panels = NULL
+    cdef const unsigned int* slots = NULL
     cdef double count
     if beyond_buffers(t, K, D):
         return EXTENT
@@ -140,13 +145,15 @@ cdef inline int _accumulate(
         else:
             n = a.n_of_component[k]
             panels = a.panels + k * a.n_panels
-            count = sum_some_rows(t.r + k * WIDTH, K * WIDTH, panels, n) if n else 0
+            slots = a.slots + k * a.n_panels
+            count = sum_some_rows(t.r, slots, n) if n else 0
         if count == 0:
             continue
         counts[k] += count
         scatter(
-            t.x, t.r + k * WIDTH, K * WIDTH, shift_hi + k * D, shift_lo + k * D, t.wz,
-            first + k * D, second + k * triangle(D), D, n, NULL if a == NULL else panels,
+            t.x, t.r + k * WIDTH if a == NULL else t.r, K * WIDTH if a == NULL else WIDTH, shift_hi + k * D, shift_lo + k * D, t.wz,
+            first + k * D, second + k * triangle(D), D, n,
+            NULL if a == NULL else panels, NULL if a == NULL else slots,
         )
     return OK
 

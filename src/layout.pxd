@@ -71,15 +71,18 @@ cdef struct Tile:
     double* total               # (n_panels, WIDTH)     sum over components of exp(log-probability - peak)
 
 
-# The pairs of a panel and a component that a pass does not skip. The panels of component k are the first
-# n_of_component[k] entries in row k of `panels`, and the components of panel p the first n_of_panel[p] entries in row p
-# of `components`; both ascend.
+# The pairs of a panel and a component that a pass does not skip. Each has a slot: a place in the buffers r, plain and
+# distance of the tile, which then are (n_slots, WIDTH). The panels of component k are the first n_of_component[k]
+# entries in row k of `panels`, with their slots in `slots`, and the components of panel p the first n_of_panel[p]
+# entries in row p of `components`; both ascend. The slots of a panel follow one another.
 cdef struct Active:
     Py_ssize_t n_panels
     unsigned short* panels          # (K, n_panels)
+    unsigned int* slots             # (K, n_panels)
     unsigned short* n_of_component  # (K,)
     unsigned short* components      # (n_panels, K)
     unsigned short* n_of_panel      # (n_panels,)
+    unsigned int* first             # (n_panels,) slot of the first component of a panel
 
 
 # How the computed Mahalanobis distances from a component may change when its parameters do. With exact distances d

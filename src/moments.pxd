@@ -6,9 +6,14 @@ from layout cimport Active, real, vec, vec_set, vec_sum, vec_sums, LANES, WIDTH
 from panel cimport difference
 
 
+cdef inline Py_ssize_t row_of(const unsigned int* slots, Py_ssize_t i) noexcept nogil:
+    """Return the i-th slot, or i without slots"""
+    return i if slots == NULL else <Py_ssize_t> slots[i]
+
+
 cdef inline void weighted_moments(
     const real* x,          # IN  (n_panels, D, WIDTH)
-    const real* weight,     # IN  (n_panels, K, WIDTH)
+    const real* weight,     # IN  (n_panels, K, WIDTH), or (n_slots, WIDTH) with `active`
     const real* hi,         # IN  (K, D)
     const real* lo,         # IN  (K, D)
     double* first,          # INOUT (K, D) added to, as second is
@@ -22,6 +27,7 @@ cdef inline void weighted_moments(
     # The loop over features is the outer one, so that four features of a tile stay in the first-level cache.
     cdef Py_ssize_t d = 0, k, at
     cdef const unsigned short* panels = NULL
+    cdef const unsigned int* slots = NULL
     while d < D:
         for k in range(K):
             if active != NULL:
@@ -29,23 +35,29 @@ cdef inline void weighted_moments(
                 if n_panels == 0:
                     continue
                 panels = active.panels + k * active.n_panels
+                slots = active.slots + k * active.n_panels
             at = k * D + d
             if d + 4 <= D:
                 _moments_4(
-                    x + d * WIDTH, D * WIDTH, weight + k * WIDTH, K * WIDTH, hi + at, lo + at, first + at,
+                    x + d * WIDTH, D * WIDTH, weight if active != NULL else weight + k * WIDTH,
+                    WIDTH if active != NULL else K * WIDTH, hi + at, lo + at, first + at,
                     NULL if second == NULL else second + at, n_panels, NULL if active == NULL else panels,
+                    NULL if active == NULL else slots,
                 )
             else:
                 _moments_1(
-                    x + d * WIDTH, D * WIDTH, weight + k * WIDTH, K * WIDTH, hi[at], lo[at], first + at,
+                    x + d * WIDTH, D * WIDTH, weight if active != NULL else weight + k * WIDTH,
+                    WIDTH if active != NULL else K * WIDTH, hi[at], lo[at], first + at,
                     NULL if second == NULL else second + at, n_panels, NULL if active == NULL else panels,
+                    NULL if active == NULL else slots,
                 )
         d += 4 if d + 4 <= D else 1
 
 
 cdef inline void _moments_4(
     const real* x, Py_ssize_t x_stride, const real* weight, Py_ssize_t stride, const real* hi, const real* lo,
-    double* first, double* second, Py_ssize_t n_panels, const unsigned short* panels,
+    double* first, double* second, Py_ssize_t n_panels,
+    const unsigned short* panels, const unsigned int* slots,
 ) noexcept nogil:
     """weighted_moments for four features, which share each load of the weight; z stays in registers"""
     cdef vec f0 = vec_set(0), f1 = vec_set(0), f2 = vec_set(0), f3 = vec_set(0)
@@ -57,7 +69,7 @@ cdef inline void _moments_4(
         p = i if panels == NULL else <Py_ssize_t> panels[i]
         for v in range(2):
             u = x + p * x_stride + v * LANES
-            w = (<const vec*> (weight + p * stride + v * LANES))[0]
+            w = (<const vec*> (weight + row_of(slots, i) * stride + v * LANES))[0]
             z = difference(u, hi[0], lo[0])
             wz = w * z
             f0 = f0 + wz
@@ -81,7 +93,8 @@ cdef inline void _moments_4(
 
 cdef inline void _moments_1(
     const real* x, Py_ssize_t x_stride, const real* weight, Py_ssize_t stride, real hi, real lo,
-    double* first, double* second, Py_ssize_t n_panels, const unsigned short* panels,
+    double* first, double* second, Py_ssize_t n_panels,
+    const unsigned short* panels, const unsigned int* slots,
 ) noexcept nogil:
     """weighted_moments for one feature"""
     cdef vec f0 = vec_set(0), f1 = vec_set(0), s0 = vec_set(0), s1 = vec_set(0), z, wz
@@ -89,11 +102,11 @@ cdef inline void _moments_1(
     for i in range(n_panels):
         p = i if panels == NULL else <Py_ssize_t> panels[i]
         z = difference(x + p * x_stride, hi, lo)
-        wz = (<const vec*> (weight + p * stride))[0] * z
+        wz = (<const vec*> (weight + row_of(slots, i) * stride))[0] * z
         f0 = f0 + wz
         s0 = s0 + wz * z
         z = difference(x + p * x_stride + LANES, hi, lo)
-        wz = (<const vec*> (weight + p * stride))[1] * z
+        wz = (<const vec*> (weight + row_of(slots, i) * stride))[1] * z
         f1 = f1 + wz
         s1 = s1 + wz * z
     first[0] += vec_sum(f0 + f1)
@@ -119,33 +132,35 @@ cdef inline void scatter(
     Py_ssize_t D,
     Py_ssize_t n_panels,
     const unsigned short* panels,   # IN (n_panels,) the panels that count, or NULL for all
+    const unsigned int* slots,      # IN (n_panels,) the rows of weight that belong to them, or NULL
 ) noexcept nogil:
     """first += sum of weight z, second += sum of weight z zT, with z = x - (hi + lo)"""
     cdef Py_ssize_t i = 0
     if D > UNSTORED:
-        weigh_differences(x, weight, stride, hi, lo, wz, D, n_panels, panels)
+        weigh_differences(x, weight, stride, hi, lo, wz, D, n_panels, panels, slots)
     while i + 4 <= D:
-        _triangle(x, weight, stride, hi, lo, first, second, i, 4, D, n_panels, panels)
+        _triangle(x, weight, stride, hi, lo, first, second, i, 4, D, n_panels, panels, slots)
         if D > UNSTORED:
-            _rectangles(x, weight, stride, hi, lo, wz, second, i, 4, D, n_panels, panels)
+            _rectangles(x, weight, stride, hi, lo, wz, second, i, 4, D, n_panels, panels, slots)
         else:
-            _rectangles(x, weight, stride, hi, lo, NULL, second, i, 4, D, n_panels, panels)
+            _rectangles(x, weight, stride, hi, lo, NULL, second, i, 4, D, n_panels, panels, slots)
         i += 4
     # One to three rows are left. Each of these numbers has a copy of the loops, in which it is known at compile time.
     if D - i == 1:
-        _triangle(x, weight, stride, hi, lo, first, second, i, 1, D, n_panels, panels)
-        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 1, D, n_panels, panels)
+        _triangle(x, weight, stride, hi, lo, first, second, i, 1, D, n_panels, panels, slots)
+        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 1, D, n_panels, panels, slots)
     elif D - i == 2:
-        _triangle(x, weight, stride, hi, lo, first, second, i, 2, D, n_panels, panels)
-        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 2, D, n_panels, panels)
+        _triangle(x, weight, stride, hi, lo, first, second, i, 2, D, n_panels, panels, slots)
+        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 2, D, n_panels, panels, slots)
     elif D - i == 3:
-        _triangle(x, weight, stride, hi, lo, first, second, i, 3, D, n_panels, panels)
-        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 3, D, n_panels, panels)
+        _triangle(x, weight, stride, hi, lo, first, second, i, 3, D, n_panels, panels, slots)
+        _rectangles(x, weight, stride, hi, lo, NULL, second, i, 3, D, n_panels, panels, slots)
 
 
 cdef inline void weigh_differences(
     const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo, real* wz,
-    Py_ssize_t D, Py_ssize_t n_panels, const unsigned short* panels,
+    Py_ssize_t D, Py_ssize_t n_panels,
+    const unsigned short* panels, const unsigned int* slots,
 ) noexcept nogil:
     """wz = weight (x - (hi + lo))"""
     cdef Py_ssize_t i, p, d
@@ -156,8 +171,8 @@ cdef inline void weigh_differences(
         p = i if panels == NULL else <Py_ssize_t> panels[i]
         row = x + p * D * WIDTH
         out = <vec*> (wz + p * D * WIDTH)
-        w0 = (<const vec*> (weight + p * stride))[0]
-        w1 = (<const vec*> (weight + p * stride))[1]
+        w0 = (<const vec*> (weight + row_of(slots, i) * stride))[0]
+        w1 = (<const vec*> (weight + row_of(slots, i) * stride))[1]
         for d in range(D):
             out[0] = w0 * difference(row, hi[d], lo[d])
             out[1] = w1 * difference(row + LANES, hi[d], lo[d])
@@ -168,7 +183,7 @@ cdef inline void weigh_differences(
 cdef inline void _triangle(
     const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo,
     double* first, double* second, Py_ssize_t i, Py_ssize_t n, Py_ssize_t D, Py_ssize_t n_panels,
-    const unsigned short* panels,
+    const unsigned short* panels, const unsigned int* slots,
 ) noexcept nogil:
     """first and second for features i to i + n, the block on the diagonal; n <= 4 is known at compile time"""
     cdef vec sums[14]
@@ -180,7 +195,7 @@ cdef inline void _triangle(
     for q in range(n_panels):
         p = q if panels == NULL else <Py_ssize_t> panels[q]
         for v in range(2):
-            w = (<const vec*> (weight + p * stride))[v]
+            w = (<const vec*> (weight + row_of(slots, q) * stride))[v]
             at = 4
             for a in range(n):
                 z[a] = difference(x + (p * D + i + a) * WIDTH + v * LANES, hi[i + a], lo[i + a])
@@ -199,7 +214,8 @@ cdef inline void _triangle(
 
 cdef inline void _rectangles(
     const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo, const real* stored,
-    double* second, Py_ssize_t i, Py_ssize_t n, Py_ssize_t D, Py_ssize_t n_panels, const unsigned short* panels,
+    double* second, Py_ssize_t i, Py_ssize_t n, Py_ssize_t D, Py_ssize_t n_panels,
+    const unsigned short* panels, const unsigned int* slots,
 ) noexcept nogil:
     """second for rows i to i + n left of the diagonal; n <= 4 is known at compile time; stored is weight z or NULL"""
     cdef vec sums[16]
@@ -213,7 +229,7 @@ cdef inline void _rectangles(
             p = q if panels == NULL else <Py_ssize_t> panels[q]
             for v in range(2):
                 at = (p * D + i) * WIDTH + v * LANES
-                w = (<const vec*> (weight + p * stride))[v]
+                w = (<const vec*> (weight + row_of(slots, q) * stride))[v]
                 for a in range(n):
                     if stored != NULL:
                         wz[a] = (<const vec*> (stored + at + a * WIDTH))[0]
@@ -350,13 +366,13 @@ cdef inline double sum_of_products(const real* a, const real* b, Py_ssize_t stri
 
 
 cdef inline double sum_of_some_products(
-    const real* a, const real* b, Py_ssize_t stride, const unsigned short* panels, Py_ssize_t n,
+    const real* a, const real* b, const unsigned int* slots, Py_ssize_t n,
 ) noexcept nogil:
-    """sum_of_products over some panels"""
+    """sum_of_products over some rows of a and b"""
     cdef vec s0 = vec_set(0), s1 = vec_set(0)
     cdef Py_ssize_t i, at
     for i in range(n):
-        at = panels[i] * stride
+        at = slots[i] * WIDTH
         s0 = s0 + (<const vec*> (a + at))[0] * (<const vec*> (b + at))[0]
         s1 = s1 + (<const vec*> (a + at))[1] * (<const vec*> (b + at))[1]
     return vec_sum(s0 + s1)

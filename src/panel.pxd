@@ -98,17 +98,16 @@ cdef inline double sum_rows(
 
 
 cdef inline double sum_some_rows(
-    const real* a,          # IN one row of WIDTH in each panel
-    Py_ssize_t stride,      # from a panel to the next
-    const unsigned short* panels,   # IN (n,)
+    const real* a,          # IN (n_slots, WIDTH)
+    const unsigned int* slots,      # IN (n,)
     Py_ssize_t n,
 ) noexcept nogil:
-    """Return the sum of a over the samples of some panels"""
+    """Return the sum of some rows of a"""
     cdef vec s0 = vec_set(0), s1 = vec_set(0)
     cdef Py_ssize_t i
     for i in range(n):
-        s0 = s0 + (<const vec*> (a + panels[i] * stride))[0]
-        s1 = s1 + (<const vec*> (a + panels[i] * stride))[1]
+        s0 = s0 + (<const vec*> (a + slots[i] * WIDTH))[0]
+        s1 = s1 + (<const vec*> (a + slots[i] * WIDTH))[1]
     return vec_sum(s0 + s1)
 
 

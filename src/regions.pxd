@@ -61,7 +61,7 @@ cdef struct Lists:
     unsigned short* best            # (region_rows,)
     unsigned short* second          # (region_rows,)
     unsigned short* place           # (region_rows,) the group that a row was in
-    unsigned short* order           # (region_rows,)
+    unsigned short* order           # (max(region_rows, K),)
     unsigned char* bounds           # (region_rows / GROUP, K)
     float* floors                   # (region_rows / GROUP,)
     Py_ssize_t* bins                # (K + 2,)
@@ -83,6 +83,8 @@ cdef inline Active active_in(unsigned char** at, Py_ssize_t n_panels, Py_ssize_t
     cdef Active a
     a.n_panels = n_panels
     a.panels = <unsigned short*> take(at, 2 * K * n_panels)
+    a.slots = <unsigned int*> take(at, 4 * K * n_panels)
+    a.first = <unsigned int*> take(at, 4 * n_panels)
     a.n_of_component = <unsigned short*> take(at, 2 * K)
     a.components = <unsigned short*> take(at, 2 * K * n_panels)
     a.n_of_panel = <unsigned short*> take(at, 2 * n_panels)
@@ -92,6 +94,11 @@ cdef inline Active active_in(unsigned char** at, Py_ssize_t n_panels, Py_ssize_t
 cdef inline Py_ssize_t region_tile(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     """Return the number of samples in a tile, of whose responsibilities few are used"""
     return 2 * tile_samples(K, D)
+
+
+cdef inline Py_ssize_t region_buffers(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
+    """Return the number of samples that the buffers of a tile are for; see add_late"""
+    return 2 * region_tile(K, D)
 
 
 cdef inline Lists lists_in(
@@ -110,7 +117,7 @@ cdef inline Lists lists_in(
     l.best = <unsigned short*> take(at, 2 * region_rows)
     l.second = <unsigned short*> take(at, 2 * region_rows)
     l.place = <unsigned short*> take(at, 2 * region_rows)
-    l.order = <unsigned short*> take(at, 2 * region_rows)
+    l.order = <unsigned short*> take(at, 2 * max(region_rows, K))
     l.bounds = take(at, region_rows // GROUP * K)
     l.floors = <float*> take(at, region_rows // GROUP * sizeof(float))
     return l
@@ -121,7 +128,7 @@ cdef inline Py_ssize_t region_scratch(Py_ssize_t region_rows, Py_ssize_t K, Py_s
     cdef unsigned char* at = NULL
     lists_in(&at, region_rows, K, D)
     return (
-        size_of_tile(region_tile(K, D), K, D) + 2 * K * D
+        size_of_tile(region_buffers(K, D), K, D) + 2 * K * D
         + ((at - <unsigned char*> NULL) + 8) // <Py_ssize_t> sizeof(real)
     )
 
@@ -134,8 +141,8 @@ cdef inline Py_ssize_t accumulate_region(
     cdef Py_ssize_t K = rows.mixture.n_components, D = rows.mixture.n_features
     cdef Py_ssize_t first = region * job.region_rows, n = min(job.region_rows, rows.n_samples - first)
     cdef Py_ssize_t tile_rows = region_tile(K, D), at = 0, group, count
-    cdef Tile tile = tile_of(scratch, tile_rows, K, D)
-    cdef unsigned char* memory = <unsigned char*> (scratch + size_of_tile(tile_rows, K, D) + 2 * K * D)
+    cdef Tile tile = tile_of(scratch, region_buffers(K, D), K, D)
+    cdef unsigned char* memory = <unsigned char*> (scratch + size_of_tile(region_buffers(K, D), K, D) + 2 * K * D)
     memory += (8 - <Py_ssize_t> memory % 8) % 8
     cdef Lists lists = lists_in(&memory, job.region_rows, K, D)
     cdef Py_ssize_t* tally = job.tallies + 2 * region
@@ -224,9 +231,9 @@ cdef inline int evaluate_group(
     """Compute the log-probabilities of all pairs that may count, and the peaks of the samples"""
     # The peaks of the last pass tell which pairs will be wanted. A second look, with the peaks that these pairs give,
     # finds the others.
-    cdef Py_ssize_t n_groups = (t.n_panels + GROUP_PANELS - 1) // GROUP_PANELS, g, n_late = 0
+    cdef Py_ssize_t n_groups = (t.n_panels + GROUP_PANELS - 1) // GROUP_PANELS, g, n_slots = 0, n_early
+    cdef bint by_panel = job.rows.mixture.n_features <= BY_PANEL
     cdef unsigned char* wanted
-    cdef float floor_
     cdef int failed
     clear(&lists.evaluated, K)
     for g in range(n_groups):
@@ -238,34 +245,30 @@ cdef inline int evaluate_group(
             if job.rescale != NULL:
                 rescale_bytes(job.bounds + (group + g) * K, job.rescale, K)
             want(job, job.bounds + (group + g) * K, job.floors[group + g] - 1, wanted, K)
-        append(
-            &lists.evaluated, wanted, g, group_panels(t, g), K, job.rows.mixture.n_features <= BY_PANEL,
-        )
+        n_slots = append(&lists.evaluated, wanted, g, group_panels(t, g), n_slots, K, by_panel)
+    n_early = n_slots
     failed = job.step.log_prob(t, &job.rows.mixture, &lists.evaluated)
     if failed:
         return failed
     for g in range(n_groups):
         find_peaks(t, job, lists, g, K)
+        lists.tile_floors[g] = group_floor(t, g)
     if job.bounds != NULL:
         clear(&lists.late, K)
         for g in range(n_groups):
-            wanted = lists.wanted + g * words(K)
-            floor_ = lists.tile_floors[g] = group_floor(t, g)
-            if not floor_ >= job.floors[group + g] - 1:
-                n_late += want_more(
-                    job, job.bounds + (group + g) * K, floor_, wanted, &lists.late, g, group_panels(t, g), K
-                )
-        if n_late:
+            if not lists.tile_floors[g] >= job.floors[group + g] - 1:
+                n_slots = add_late(t, job, lists, group, g, n_slots, K)
+        if n_slots > n_early:
             failed = job.step.log_prob(t, &job.rows.mixture, &lists.late)
             if failed:
                 return failed
             for g in range(n_groups):
                 if lists.late.n_of_panel[g * GROUP_PANELS]:
-                    list_group(lists, g, group_panels(t, g), K)
+                    n_slots = merge_late(t, lists, g, n_slots, K)
                     find_peaks(t, job, lists, g, K)
                     lists.tile_floors[g] = group_floor(t, g)
         if CHECKS:
-            failed = check_skipped(t, job, lists, n_groups, K)
+            failed = check_skipped(t, job, lists, n_slots, n_groups, K)
             if failed:
                 return failed
         for g in range(n_groups):
@@ -276,28 +279,31 @@ cdef inline int evaluate_group(
 
 
 cdef inline int check_skipped(
-    Tile* t, const Regions* job, Lists* lists, Py_ssize_t n_groups, Py_ssize_t K,
+    Tile* t, const Regions* job, Lists* lists, Py_ssize_t slot, Py_ssize_t n_groups, Py_ssize_t K,
 ) noexcept nogil:
-    """Evaluate the pairs that are skipped; return SKIPPED if one of them counts"""
+    """Evaluate the pairs that are skipped, in slots from `slot` on; return SKIPPED if one of them counts"""
     cdef Py_ssize_t g, i, k, p, n
     cdef double log_prob, size
     cdef int failed
-    clear(&lists.late, K)
     for g in range(n_groups):
-        for k in range(K):
-            if not lists.wanted[g * words(K) + k]:
-                for p in range(g * GROUP_PANELS, g * GROUP_PANELS + group_panels(t, g)):
-                    add_pair(&lists.late, p, k, K)
-    failed = job.step.log_prob(t, &job.rows.mixture, &lists.late)
-    for p in range(t.n_panels):
-        for i in range(lists.late.n_of_panel[p]):
-            k = lists.late.components[p * K + i]
-            for n in range(p * WIDTH, (p + 1) * WIDTH):
-                log_prob = t.r[(p * K + k) * WIDTH + n % WIDTH]
-                size = exp(log_prob - t.peak[n]) * max(1.0, 2 * (job.rows.mixture.log_constant[k] - log_prob))
-                if t.weight[n] * size > job.smallest[k]:
-                    return SKIPPED
-    return failed
+        for p in range(g * GROUP_PANELS, g * GROUP_PANELS + group_panels(t, g)):
+            clear(&lists.late, K)
+            for k in range(K):
+                if not lists.wanted[g * words(K) + k]:
+                    add_pair(&lists.late, p, k, slot + lists.late.n_of_panel[p], K)
+            failed = job.step.log_prob(t, &job.rows.mixture, &lists.late)
+            if failed:
+                return failed
+            for i in range(lists.late.n_of_panel[p]):
+                k = lists.late.components[p * K + i]
+                for n in range(WIDTH):
+                    log_prob = t.r[(slot + i) * WIDTH + n]
+                    size = exp(log_prob - t.peak[p * WIDTH + n]) * max(
+                        1.0, 2 * (job.rows.mixture.log_constant[k] - log_prob)
+                    )
+                    if t.weight[p * WIDTH + n] * size > job.smallest[k]:
+                        return SKIPPED
+    return OK
 
 
 cdef inline void clear(Active* a, Py_ssize_t K) noexcept nogil:
@@ -339,65 +345,99 @@ cdef inline void want(
         k += 1
 
 
-cdef inline Py_ssize_t want_more(
-    const Regions* job, const unsigned char* bounds, float floor_, unsigned char* wanted, Active* late,
-    Py_ssize_t g, Py_ssize_t n_panels, Py_ssize_t K,
+cdef inline Py_ssize_t add_late(
+    Tile* t, const Regions* job, Lists* lists, Py_ssize_t group, Py_ssize_t g, Py_ssize_t slot, Py_ssize_t K,
 ) noexcept nogil:
-    """List the components that are not skipped for a group, but were before; return their number"""
-    cdef Py_ssize_t k, i, p, n = 0
-    cdef float b
+    """List the pairs of a group that are not skipped, but were, with slots from `slot` on; return the next slot"""
+    cdef unsigned char* wanted = lists.wanted + g * words(K)
+    cdef unsigned char* wanted_now = <unsigned char*> lists.bins    # which has room for them
+    cdef Py_ssize_t k, p
+    want(job, job.bounds + (group + g) * K, lists.tile_floors[g], wanted_now, K)
     for k in range(K):
-        b = job.scale[k] * bounds[k] - job.offset[k]
-        b = b if b > 0 else 0
-        if not wanted[k] and not job.limit[k] - <float> 0.48749 * b * b <= floor_:
+        if wanted[k]:
+            wanted_now[k] = 0
+        elif wanted_now[k]:
             wanted[k] = 1
+    for p in range(g * GROUP_PANELS, g * GROUP_PANELS + group_panels(t, g)):
+        for k in range(K):
+            if wanted_now[k]:
+                add_pair(&lists.late, p, k, slot, K)
+                slot += 1
+    return slot
+
+
+cdef inline Py_ssize_t merge_late(Tile* t, Lists* lists, Py_ssize_t g, Py_ssize_t slot, Py_ssize_t K) noexcept nogil:
+    """Move the pairs of a group to slots from `slot` on, with the late ones at their places; return the next slot"""
+    # The buffers have twice as many slots as there are pairs, and each panel moves once at most.
+    cdef Active* a = &lists.evaluated
+    cdef Py_ssize_t p, i, j, k, n, source
+    cdef unsigned short* components = lists.order       # at least K entries, free until the region is sorted
+    for p in range(g * GROUP_PANELS, g * GROUP_PANELS + group_panels(t, g)):
+        i = j = n = 0
+        while i < a.n_of_panel[p] or j < lists.late.n_of_panel[p]:
+            if j == lists.late.n_of_panel[p] or (
+                i < a.n_of_panel[p] and a.components[p * K + i] < lists.late.components[p * K + j]
+            ):
+                k = a.components[p * K + i]
+                source = a.first[p] + i
+                i += 1
+            else:
+                k = lists.late.components[p * K + j]
+                source = lists.late.first[p] + j
+                j += 1
+            components[n] = <unsigned short> k
+            memcpy(t.r + (slot + n) * WIDTH, t.r + source * WIDTH, WIDTH * sizeof(real))
+            memcpy(t.distance + (slot + n) * WIDTH, t.distance + source * WIDTH, WIDTH * sizeof(real))
             n += 1
-            for i in range(n_panels):
-                p = g * GROUP_PANELS + i
-                add_pair(late, p, k, K)
-    return n
+        memcpy(a.components + p * K, components, n * sizeof(short))
+        a.n_of_panel[p] = <unsigned short> n
+        a.first[p] = <unsigned int> slot
+        slot += n
+    return slot
 
 
-cdef inline void add_pair(Active* a, Py_ssize_t p, Py_ssize_t k, Py_ssize_t K) noexcept nogil:
+cdef inline void add_pair(Active* a, Py_ssize_t p, Py_ssize_t k, Py_ssize_t slot, Py_ssize_t K) noexcept nogil:
     a.panels[k * a.n_panels + a.n_of_component[k]] = <unsigned short> p
+    a.slots[k * a.n_panels + a.n_of_component[k]] = <unsigned int> slot
     a.n_of_component[k] += 1
-    list_component(a, p, k, K)
+    list_component(a, p, k, slot, K)
 
 
-cdef inline void list_component(Active* a, Py_ssize_t p, Py_ssize_t k, Py_ssize_t K) noexcept nogil:
+cdef inline void list_component(Active* a, Py_ssize_t p, Py_ssize_t k, Py_ssize_t slot, Py_ssize_t K) noexcept nogil:
+    if a.n_of_panel[p] == 0:
+        a.first[p] = <unsigned int> slot
     a.components[p * K + a.n_of_panel[p]] = <unsigned short> k
     a.n_of_panel[p] += 1
 
 
-cdef inline void append(
-    Active* a, const unsigned char* wanted, Py_ssize_t g, Py_ssize_t n_panels, Py_ssize_t K, bint by_panel,
+cdef inline Py_ssize_t append(
+    Active* a, const unsigned char* wanted, Py_ssize_t g, Py_ssize_t n_panels, Py_ssize_t slot, Py_ssize_t K,
+    bint by_panel,
 ) noexcept nogil:
-    """Add the pairs of a group that are wanted"""
-    cdef Py_ssize_t i, k, word
-    for word in range(words(K) // 8):
-        if (<const unsigned long long*> wanted)[word] == 0:
-            continue
-        for k in range(8 * word, min(8 * word + 8, K)):
-            if wanted[k]:
-                for i in range(n_panels):
-                    if by_panel:
-                        list_component(a, g * GROUP_PANELS + i, k, K)
-                    else:
-                        add_pair(a, g * GROUP_PANELS + i, k, K)
-
-
-cdef inline void list_group(Lists* lists, Py_ssize_t g, Py_ssize_t n_panels, Py_ssize_t K) noexcept nogil:
-    """List the components of the group's panels again, in their order, after some were added"""
-    cdef Py_ssize_t i, k, n = 0
-    cdef unsigned short* components = lists.evaluated.components + g * GROUP_PANELS * K
-    for k in range(K):
-        if lists.wanted[g * words(K) + k]:
-            components[n] = <unsigned short> k
-            n += 1
-    for i in range(n_panels):
-        lists.evaluated.n_of_panel[g * GROUP_PANELS + i] = <unsigned short> n
-        if i:
-            memcpy(components + i * K, components, n * sizeof(short))
+    """Add the pairs of a group that are wanted, in slots from `slot` on; return the next slot"""
+    cdef Py_ssize_t p, i, k, word, n = 0
+    cdef unsigned short* components
+    for p in range(g * GROUP_PANELS, g * GROUP_PANELS + n_panels):
+        components = a.components + p * K
+        if p == g * GROUP_PANELS:
+            for word in range(words(K) // 8):
+                if (<const unsigned long long*> wanted)[word] == 0:
+                    continue
+                for k in range(8 * word, min(8 * word + 8, K)):
+                    components[n] = <unsigned short> k
+                    n += wanted[k]
+        else:
+            memcpy(components, a.components + g * GROUP_PANELS * K, n * sizeof(short))
+        a.n_of_panel[p] = <unsigned short> n
+        a.first[p] = <unsigned int> slot
+        if not by_panel:
+            for i in range(n):
+                k = components[i]
+                a.panels[k * a.n_panels + a.n_of_component[k]] = <unsigned short> p
+                a.slots[k * a.n_panels + a.n_of_component[k]] = <unsigned int> (slot + i)
+                a.n_of_component[k] += 1
+        slot += n
+    return slot
 
 
 cdef inline void find_peaks(Tile* t, const Regions* job, const Lists* lists, Py_ssize_t g, Py_ssize_t K) noexcept nogil:
@@ -408,7 +448,7 @@ cdef inline void find_peaks(Tile* t, const Regions* job, const Lists* lists, Py_
     for p in range(g * GROUP_PANELS, g * GROUP_PANELS + group_panels(t, g)):
         peak0 = peak1 = vec_set(job.rows.mixture.log_noise)
         for i in range(lists.evaluated.n_of_panel[p]):
-            r = <const vec*> (t.r + (p * K + lists.evaluated.components[p * K + i]) * WIDTH)
+            r = <const vec*> (t.r + (lists.evaluated.first[p] + i) * WIDTH)
             value = r[0]
             peak0 = vec_if_less(peak0, value, value, peak0)
             value = r[1]
@@ -503,14 +543,16 @@ cdef inline unsigned char byte_of(const Regions* job, Py_ssize_t k, real log_pro
 cdef inline void normalize_panel(Tile* t, const Regions* job, Lists* lists, Py_ssize_t p, Py_ssize_t K) noexcept nogil:
     """Replace the log-probabilities of a panel by weighted responsibilities, and those that are dropped by 0.
 
+    The components that count get the first slots of the panel.
+
     lists.nearest becomes infinity for a component that counts in the panel, and else at least its largest
     log-probability.
     """
     cdef vec peak0 = (<const vec*> (t.peak + p * WIDTH))[0], peak1 = (<const vec*> (t.peak + p * WIDTH))[1]
     cdef vec weight0 = (<const vec*> (t.weight + p * WIDTH))[0], weight1 = (<const vec*> (t.weight + p * WIDTH))[1]
-    cdef vec total0, total1, log_prob0, log_prob1, value, size0, size1, square, one = vec_set(1)
-    cdef Py_ssize_t i, k, n = lists.evaluated.n_of_panel[p]
-    cdef real constant, smallest, most
+    cdef vec total0, total1, log_prob0, log_prob1, value0, value1, size0, size1, square, smallest, one = vec_set(1)
+    cdef Py_ssize_t i, k, n = lists.evaluated.n_of_panel[p], slot = lists.evaluated.first[p], n_counting = 0
+    cdef real constant, most
     cdef real log_noise = job.rows.mixture.log_noise
     cdef real total[WIDTH]
     cdef vec* r
@@ -520,24 +562,30 @@ cdef inline void normalize_panel(Tile* t, const Regions* job, Lists* lists, Py_s
         total1 = exp_nonpositive(vec_set(log_noise) - peak1)
     for i in range(n):
         k = lists.evaluated.components[p * K + i]
-        r = <vec*> (t.r + (p * K + k) * WIDTH)
+        r = <vec*> (t.r + (slot + i) * WIDTH)
         constant = job.rows.mixture.log_constant[k]
-        smallest = job.smallest[k]
+        smallest = vec_set(job.smallest[k])
         log_prob0 = r[0]
         log_prob1 = r[1]
-        value = exp_nonpositive(log_prob0 - peak0)
+        value0 = exp_nonpositive(log_prob0 - peak0)
+        value1 = exp_nonpositive(log_prob1 - peak1)
         square = (constant - log_prob0) * <real> 2
-        size0 = value * vec_if_less(square, one, one, square) * weight0
-        r[0] = vec_if_less(vec_set(smallest), size0, value, vec_set(0))
-        value = exp_nonpositive(log_prob1 - peak1)
+        size0 = value0 * vec_if_less(square, one, one, square) * weight0
         square = (constant - log_prob1) * <real> 2
-        size1 = value * vec_if_less(square, one, one, square) * weight1
-        r[1] = vec_if_less(vec_set(smallest), size1, value, vec_set(0))
-        total0 = total0 + r[0]
-        total1 = total1 + r[1]
-        if vec_any_less(vec_set(smallest), size0) or vec_any_less(vec_set(smallest), size1):
+        size1 = value1 * vec_if_less(square, one, one, square) * weight1
+        if vec_any_less(smallest, size0) or vec_any_less(smallest, size1):
+            value0 = vec_if_less(smallest, size0, value0, vec_set(0))
+            value1 = vec_if_less(smallest, size1, value1, vec_set(0))
+            total0 = total0 + value0
+            total1 = total1 + value1
+            if n_counting < i:
+                memcpy(t.distance + (slot + n_counting) * WIDTH, t.distance + (slot + i) * WIDTH, WIDTH * sizeof(real))
+            r = <vec*> (t.r + (slot + n_counting) * WIDTH)
+            r[0] = value0
+            r[1] = value1
             lists.nearest[i] = INFINITY
-            add_pair(&lists.counting, p, k, K)
+            add_pair(&lists.counting, p, k, slot + n_counting, K)
+            n_counting += 1
         elif job.bounds != NULL:
             most = largest(log_prob0, log_prob1)
             if not most <= lists.nearest[i]:
@@ -553,8 +601,8 @@ cdef inline void normalize_panel(Tile* t, const Regions* job, Lists* lists, Py_s
         t.total[p * WIDTH + i] = total[i]
     total0 = weight0 / total0
     total1 = weight1 / total1
-    for i in range(n):
-        r = <vec*> (t.r + (p * K + lists.evaluated.components[p * K + i]) * WIDTH)
+    for i in range(n_counting):
+        r = <vec*> (t.r + (slot + i) * WIDTH)
         r[0] = r[0] * total0
         r[1] = r[1] * total1
 
@@ -580,7 +628,7 @@ cdef inline void rank(
         k = lists.evaluated.components[p * K + i]
         label = vec_set(<real> k)
         for v in range(2):
-            value = (<const vec*> (t.r + (p * K + k) * WIDTH))[v]
+            value = (<const vec*> (t.r + (lists.evaluated.first[p] + i) * WIDTH))[v]
             low = vec_if_less(high[v], value, high[v], value)
             second[v] = vec_if_less(
                 next_[v], low, vec_if_less(high[v], value, best[v], label), second[v]

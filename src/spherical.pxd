@@ -38,10 +38,10 @@ cdef inline int spherical_log_prob(Tile* t, const Mixture* m) noexcept nogil:
     for p in range(t.n_panels):
         k = 0
         while k + 4 <= K:
-            some_log_prob(t, m, p, k, 4)
+            some_log_prob(t, m, p, k, p * K + k, 4)
             k += 4
         while k < K:
-            some_log_prob(t, m, p, k, 1)
+            some_log_prob(t, m, p, k, p * K + k, 1)
             k += 1
     return OK
 
@@ -53,13 +53,15 @@ cdef inline int spherical_log_prob_some(Tile* t, const Mixture* m, const Active*
         return EXTENT
     for p in range(t.n_panels):
         for i in range(a.n_of_panel[p]):
-            some_log_prob(t, m, p, a.components[p * K + i], 1)
+            some_log_prob(t, m, p, a.components[p * K + i], a.first[p] + i, 1)
     return OK
 
 
-cdef inline void some_log_prob(Tile* t, const Mixture* m, Py_ssize_t p, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
+cdef inline void some_log_prob(
+    Tile* t, const Mixture* m, Py_ssize_t p, Py_ssize_t k, Py_ssize_t slot, Py_ssize_t n,
+) noexcept nogil:
     """The components k to k + n of panel p; n is known at compile time"""
-    cdef Py_ssize_t K = m.n_components, D = m.n_features, c, at = (p * K + k) * WIDTH
+    cdef Py_ssize_t D = m.n_features, c, at = slot * WIDTH
     squared_distances(
         t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, m.factor + k, t.distance + at, n, D
     )
@@ -125,10 +127,10 @@ cdef inline int spherical_accumulate_some(
                 p = a.panels[k * a.n_panels + i]
                 squared_distances(
                     t.x + p * D * WIDTH, shift_hi + k * D, shift_lo + k * D, NULL,
-                    t.distance + (p * K + k) * WIDTH, 1, D,
+                    t.distance + a.slots[k * a.n_panels + i] * WIDTH, 1, D,
                 )
         second[k] += sum_of_some_products(
-            t.r + k * WIDTH, t.distance + k * WIDTH, K * WIDTH, a.panels + k * a.n_panels, a.n_of_component[k]
+            t.r, t.distance, a.slots + k * a.n_panels, a.n_of_component[k]
         )
     return OK
 

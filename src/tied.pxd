@@ -98,7 +98,7 @@ cdef inline int tied_log_prob_some(Tile* t, const Mixture* m, const Active* a) n
             whiten(t.z, m.factor, t.y, distance, D)
         for i in range(a.n_of_panel[p]):
             k = a.components[p * K + i]
-            _tied_one(t.y, whitened + k * D, m.log_constant[k], t.r + (p * K + k) * WIDTH, D)
+            _tied_one(t.y, whitened + k * D, m.log_constant[k], t.r + (a.first[p] + i) * WIDTH, D)
     return OK
 
 
@@ -214,13 +214,14 @@ cdef inline int tied_accumulate_some(
         wy = t.wz
     for p in range(t.n_panels):
         mean_differences(
-            t.x + p * D * WIDTH, r + p * K * WIDTH, shift_hi, shift_lo, t.y + p * D * WIDTH, K, D,
+            t.x + p * D * WIDTH, r + a.first[p] * WIDTH, shift_hi, shift_lo, t.y + p * D * WIDTH, K, D,
             a.components + p * K, a.n_of_panel[p],
         )
         if t.weighted:
             multiply_panel(t.y + p * D * WIDTH, t.weight + p * WIDTH, t.wz + p * D * WIDTH, D)
         products_of_responsibilities(
-            t.r + p * K * WIDTH, r + p * K * WIDTH, a.components + p * K, a.n_of_panel[p], second + triangle(D)
+            t.r + a.first[p] * WIDTH, r + a.first[p] * WIDTH, a.components + p * K, a.n_of_panel[p],
+            second + triangle(D),
         )
     outer_products(wy, t.y, second, D, t.n_panels)
     return OK
@@ -235,9 +236,9 @@ cdef inline void products_of_responsibilities(
     cdef const vec* v
     for i in range(n):
         k = components[i]
-        u = <const vec*> (wr + k * WIDTH)
+        u = <const vec*> (wr + i * WIDTH)
         for j in range(i + 1):
-            v = <const vec*> (r + components[j] * WIDTH)
+            v = <const vec*> (r + j * WIDTH)
             Q[triangle(k) + components[j]] += vec_sum(u[0] * v[0] + u[1] * v[1])
 
 
@@ -245,26 +246,25 @@ cdef inline void remove_weight(Tile* t, Py_ssize_t K, const Active* a) noexcept 
     """plain = r / weight, or 0 if the weight is 0, for all pairs if a is NULL; first the weight loses the part that is
     noise"""
     # The r of a sample without noise sum to the weight up to rounding, and then the weight stays as it is.
-    cdef Py_ssize_t p, k, c, n, i
+    cdef Py_ssize_t p, k, n, i, at
     cdef real w
     cdef real share[WIDTH]
     cdef real least = 1 - 16 * K * EPS * (1 if sizeof(real) == 8 else 1 << 29)
     for p in range(t.n_panels):
         n = K if a == NULL else <Py_ssize_t> a.n_of_panel[p]
+        at = (p * K if a == NULL else <Py_ssize_t> a.first[p]) * WIDTH
         for i in range(WIDTH):
             share[i] = 0
-        for c in range(n):
-            k = c if a == NULL else <Py_ssize_t> a.components[p * K + c]
+        for k in range(n):
             for i in range(WIDTH):
-                share[i] += t.r[(p * K + k) * WIDTH + i]
+                share[i] += t.r[at + k * WIDTH + i]
         for i in range(WIDTH):
             if share[i] < least * t.weight[p * WIDTH + i]:
                 t.weight[p * WIDTH + i] = share[i]
-        for c in range(n):
-            k = c if a == NULL else <Py_ssize_t> a.components[p * K + c]
+        for k in range(n):
             for i in range(WIDTH):
                 w = t.weight[p * WIDTH + i]
-                t.plain[(p * K + k) * WIDTH + i] = t.r[(p * K + k) * WIDTH + i] / (w if w > 0 else <real> 1)
+                t.plain[at + k * WIDTH + i] = t.r[at + k * WIDTH + i] / (w if w > 0 else <real> 1)
 
 
 cdef inline void multiply_panel(const real* y, const real* weight, real* out, Py_ssize_t D) noexcept nogil:
@@ -277,7 +277,7 @@ cdef inline void multiply_panel(const real* y, const real* weight, real* out, Py
 
 cdef inline void mean_differences(
     const real* x,          # IN  (D, WIDTH)
-    const real* r,          # IN  (K, WIDTH)
+    const real* r,          # IN  (n, WIDTH)
     const real* hi,         # IN  (K, D)
     const real* lo,         # IN  (K, D)
     real* out,              # OUT (D, WIDTH)
@@ -295,8 +295,8 @@ cdef inline void mean_differences(
         s00 = s01 = s10 = s11 = s20 = s21 = s30 = s31 = vec_set(0)
         for i in range(n):
             k = i if components == NULL else <Py_ssize_t> components[i]
-            r0 = (<const vec*> (r + k * WIDTH))[0]
-            r1 = (<const vec*> (r + k * WIDTH))[1]
+            r0 = (<const vec*> (r + i * WIDTH))[0]
+            r1 = (<const vec*> (r + i * WIDTH))[1]
             s00 = s00 + r0 * difference(x + d * WIDTH, hi[k * D + d], lo[k * D + d])
             s01 = s01 + r1 * difference(x + d * WIDTH + LANES, hi[k * D + d], lo[k * D + d])
             s10 = s10 + r0 * difference(x + (d + 1) * WIDTH, hi[k * D + d + 1], lo[k * D + d + 1])
@@ -319,8 +319,8 @@ cdef inline void mean_differences(
         s00 = s01 = vec_set(0)
         for i in range(n):
             k = i if components == NULL else <Py_ssize_t> components[i]
-            s00 = s00 + (<const vec*> (r + k * WIDTH))[0] * difference(x + d * WIDTH, hi[k * D + d], lo[k * D + d])
-            s01 = s01 + (<const vec*> (r + k * WIDTH))[1] * difference(
+            s00 = s00 + (<const vec*> (r + i * WIDTH))[0] * difference(x + d * WIDTH, hi[k * D + d], lo[k * D + d])
+            s01 = s01 + (<const vec*> (r + i * WIDTH))[1] * difference(
                 x + d * WIDTH + LANES, hi[k * D + d], lo[k * D + d]
             )
         (<vec*> (out + d * WIDTH))[0] = s00

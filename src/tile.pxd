@@ -108,9 +108,7 @@ cdef inline void add_some_counts(const Tile* t, double* counts, Py_ssize_t K, co
     cdef Py_ssize_t k
     for k in range(K):
         if a.n_of_component[k]:
-            counts[k] += sum_some_rows(
-                t.r + k * WIDTH, K * WIDTH, a.panels + k * a.n_panels, a.n_of_component[k]
-            )
+            counts[k] += sum_some_rows(t.r, a.slots + k * a.n_panels, a.n_of_component[k])
 
 
 cdef inline void squared_distances(
