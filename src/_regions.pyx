@@ -10,13 +10,13 @@ from covariance cimport e_step_of, skipping_step_of
 from embedded cimport statistics_size
 from panel cimport split
 from prepared cimport mixture_in
-from regions cimport Regions, accumulate_region, region_buffers, region_scratch
+from regions cimport Coding, Regions, accumulate_region, carry_bounds, region_buffers, region_scratch, step
 from tile cimport size_of_tile
 
 
 def sizes(Py_ssize_t region_rows, Py_ssize_t K, Py_ssize_t D):
-    """Return (reals of scratch of one thread, samples that share a bound)"""
-    return region_scratch(region_rows, K, D), GROUP
+    """Return (reals of scratch of one thread, samples that share a bound, the distance that a byte counts in first)"""
+    return region_scratch(region_rows, K, D), GROUP, step()
 
 
 def accumulate(
@@ -101,22 +101,37 @@ cdef Py_ssize_t run_region(const void* argument, Py_ssize_t region, double* stat
     return accumulate_region(&job, region, statistics, scratch)
 
 
-def changes(
-    const double[::1] factor_before,    # IN  in the shape of the type, raveled
-    const double[:, ::1] means_before,  # IN  (K, D)
+def carry(
+    const double[::1] factor_before,    # IN    in the shape of the type, raveled
+    const double[:, ::1] means_before,  # IN    (K, D)
     const double[::1] factor,           # IN
-    const double[:, ::1] means,         # IN  (K, D)
-    double[:, ::1] out,                 # OUT (K, 4) how distances change; see Change in layout.pxd
-    double[::1] scratch,                # TMP (6 D D,)
+    const double[:, ::1] means,         # IN    (K, D)
+    const double[::1] log_constant,     # IN    (K + 1,)
+    const double[::1] weights,          # IN    (K,)
+    const real[::1] smallest,           # IN    (K,)
+    double[:, ::1] coding,              # INOUT (2, K) scale and offset of the bytes
+    float[:, ::1] decode,               # OUT   (3, K)
+    double[:, ::1] to_byte,             # OUT   (2, K)
+    float[:, ::1] rescale,              # OUT   (2, K)
+    double[::1] scratch,                # TMP   (4 K + 6 D D,)
     int covariance_type,
 ):
-    """Compute how distances change between two mixtures"""
+    """Carry bounds over from one mixture to another; return whether bytes have to be rescaled, or EXTENT"""
     cdef Py_ssize_t K = means.shape[0], D = means.shape[1]
-    if CHECKS and (out.shape[0] < K or out.shape[1] != 4 or scratch.shape[0] < 6 * D * D):
+    cdef Change* changes = <Change*> &scratch[0]
+    cdef Coding c
+    cdef bint rescaled
+    if CHECKS and (
+        scratch.shape[0] < 4 * K + 6 * D * D or coding.shape[1] != K or decode.shape[1] != K or to_byte.shape[1] != K
+        or rescale.shape[1] != K or smallest.shape[0] < K or weights.shape[0] < K or log_constant.shape[0] < K
+    ):
         return EXTENT
+    c.scale, c.offset = &coding[0, 0], &coding[1, 0]
+    c.decode, c.to_byte, c.rescale = &decode[0, 0], &to_byte[0, 0], &rescale[0, 0]
     with nogil:
         skipping_step_of(covariance_type).changes(
-            &factor_before[0], &means_before[0, 0], &factor[0], &means[0, 0], <Change*> &out[0, 0],
-            &scratch[0], K, D,
+            &factor_before[0], &means_before[0, 0], &factor[0], &means[0, 0], changes, &scratch[4 * K], K, D,
         )
-    return 0
+        rescaled = carry_bounds(changes, &log_constant[0], &weights[0], &smallest[0], c, K)
+    return rescaled
+

@@ -1,10 +1,10 @@
 """The E-step over regions of rows, which skips pairs of samples and components that do not count."""
-from libc.math cimport INFINITY, exp, fabs, sqrt
+from libc.math cimport INFINITY, exp, fabs, log, sqrt
 from libc.string cimport memcpy, memset
 
 from layout cimport (
-    CHECKS, EXTENT, OK, SKIPPED, Active, Tile, real, vec, vec_any_less, vec_if_less, vec_set, vec_sum, GROUP,
-    GROUP_PANELS, LANES, WIDTH,
+    CHECKS, EXTENT, OK, SKIPPED, Active, Change, Tile, real, vec, vec_any_less, vec_if_less, vec_set, vec_sum,
+    GROUP, GROUP_PANELS, LANES, WIDTH,
 )
 from covariance cimport SkippingStep
 from full cimport BY_PANEL
@@ -65,6 +65,61 @@ cdef struct Lists:
     unsigned char* bounds           # (region_rows / GROUP, K)
     float* floors                   # (region_rows / GROUP,)
     Py_ssize_t* bins                # (K + 2,)
+
+
+# What bounds are read and written with; see Regions.
+cdef struct Coding:
+    double* scale           # (K,) of bytes, as exact numbers
+    double* offset          # (K,)
+    float* decode           # (3, K) scale and offset for computed distances, rounded such that bounds are low; limit
+    double* to_byte         # (2, K)
+    float* rescale          # (2, K)
+
+
+cdef inline double step() noexcept nogil:
+    """Return the distance that a byte counts in at first"""
+    return 0.125
+
+
+cdef inline bint carry_bounds(
+    const Change* changes, const double* log_constant, const double* weights, const real* smallest, Coding c,
+    Py_ssize_t K,
+) noexcept nogil:
+    """Carry the bounds over to other parameters; return whether bytes have to be rescaled"""
+    cdef Py_ssize_t k
+    cdef double scale, offset, relative, absolute, constant
+    cdef bint rescaled = False
+    for k in range(K):
+        scale = c.scale[k] * changes[k].stretch
+        offset = c.offset[k] * changes[k].stretch + changes[k].move
+        relative, absolute = changes[k].relative, changes[k].absolute
+        c.rescale[k] = 1
+        c.rescale[K + k] = 0
+        if not (scale > 1e-30 and offset < 1e30 and absolute < 1e30 and relative < 0.1):
+            # Distances cannot be bounded, or not be computed to a digit. All pairs of the component are evaluated.
+            scale, offset, relative, absolute = step(), 0, 0, 1e30
+            c.rescale[k] = 0
+            rescaled = True
+        elif 255 * scale - offset < 24:       # a byte no longer reaches as far as bounds have to
+            c.rescale[k] = <float> (scale / step() * (1 - 1e-6))
+            c.rescale[K + k] = <float> max(-offset / step() - 0.01, -1e30)
+            scale, offset = step(), 0
+            rescaled = True
+        c.scale[k] = scale
+        c.offset[k] = offset
+        c.decode[k] = <float> (scale * (1 - relative) * (1 - 1e-6))
+        c.decode[K + k] = <float> ((offset * (1 - relative) + absolute) * (1 + 1e-6) + 1e-5)
+        c.to_byte[k] = 1 / ((1 + relative) * scale)
+        c.to_byte[K + k] = (offset - absolute / (1 + relative)) / scale - 1e-3
+        if not weights[k] > 0:
+            c.decode[2 * K + k] = -INFINITY
+        elif not smallest[k] > 0:
+            c.decode[2 * K + k] = INFINITY
+        else:
+            constant = <real> log_constant[k]
+            # The rounding of log-probabilities and of exp is allowed for.
+            c.decode[2 * K + k] = <float> (constant + 1e-6 * fabs(constant) + (3.3830266 + 1e-3) - log(smallest[k]))
+    return rescaled
 
 
 cdef inline Py_ssize_t words(Py_ssize_t K) noexcept nogil:

@@ -30,13 +30,14 @@ cdef inline Change triangular_change(
     # c the mean of its eigenvalues, and E = G - c I. Then |B|^2 <= c + |E|, and |E| is at most the 8th root of
     # trace(E^8) = |E^4|_F^2, which exceeds |E| by a factor of D^(1/8) at most. Near convergence E is small.
     # A computed L' z has an error of at most D eps |L'| |z| <= D eps |L'| |L'^-1| |L' z|, which does not depend on the
-    # scales of the features. B has an error of D eps |L| |L'^-1|.
+    # scales of the features, and B one of D eps |L| |L'^-1|. A norm of |L| |M| is at most the sum over j of the norms
+    # of column j of L and row j of M.
     cdef double* before = scratch
     cdef double* after = scratch + D * D
     cdef double* inverse = scratch + 2 * D * D
     cdef double* B = scratch + 3 * D * D
     cdef double* E = scratch + 4 * D * D
-    cdef double a, b, mean = 0, size = 0, error = 0, condition = 0
+    cdef double a, mean = 0, size = 0, error = 0, condition = 0
     cdef Py_ssize_t i, j, d
     cdef Change change
     for i in range(D):
@@ -46,16 +47,15 @@ cdef inline Change triangular_change(
     invert_lower(after, inverse, D)
     for i in range(D):
         for d in range(D):
-            B[i * D + d] = E[d] = E[D + d] = 0
+            B[i * D + d] = 0
         for j in range(i + 1):
             a = before[i * D + j]
-            b = after[i * D + j]
             for d in range(j + 1):
                 B[i * D + d] += a * inverse[j * D + d]
-                E[d] += fabs(a * inverse[j * D + d])
-                E[D + d] += fabs(b * inverse[j * D + d])
-        error += dot(E, E, D)
-        condition += dot(E + D, E + D, D)
+    for j in range(D):
+        a = sqrt(dot(inverse + j * D, inverse + j * D, D))
+        error += a * sqrt(dot(U_before + j * D, U_before + j * D, D))
+        condition += a * sqrt(dot(U + j * D, U + j * D, D))
     for i in range(D):
         for j in range(i + 1):
             E[i * D + j] = E[j * D + i] = dot(B + i * D, B + j * D, j + 1)
@@ -67,10 +67,10 @@ cdef inline Change triangular_change(
         squared(E, before, D)
         squared(before, after, D)
         size = sqrt(sqrt(sqrt(dot(after, after, D * D))))
-    size = sqrt(mean + size) * (1 + 1e-10) + 4 * D * EPS * sqrt(error)
+    size = sqrt(mean + size) * (1 + 1e-10) + 4 * D * EPS * error
     change.stretch = 1 / size if size < 1e100 else 0    # and 0 for a NaN
     change.move = change.absolute = 0
-    change.relative = (D + 8) * unit() * sqrt(condition)
+    change.relative = (D + 8) * unit() * condition
     return change
 
 

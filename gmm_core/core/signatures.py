@@ -43,7 +43,7 @@ class ExpectationKernels(Protocol):
 class RegionKernels(Protocol):
     """The functions of src/_regions.pyx, the kernels of the E-step that skips pairs."""
 
-    def sizes(self, region_rows: int, K: int, D: int) -> tuple[int, int]: ...
+    def sizes(self, region_rows: int, K: int, D: int) -> tuple[int, int, float]: ...
 
     def accumulate(
         self, X: Real, sample_weight: Double, mixture: Real, shift: Double, statistics: Double,
@@ -53,9 +53,11 @@ class RegionKernels(Protocol):
         n_threads: int,
     ) -> int: ...
 
-    def changes(
+    def carry(
         self, factor_before: Double, means_before: Double, factor: Double, means: Double,
-        out: Double, scratch: Double, covariance_type: int,
+        log_constant: Double, weights: Double, smallest: Real, coding: Double,
+        decode: Float32Array, to_byte: Double, rescale: Float32Array, scratch: Double,
+        covariance_type: int,
     ) -> int: ...
 
 

@@ -27,8 +27,6 @@ _MIN_PASS_TIME = 2e5  # nanoseconds of a dense pass, below which skipping does n
 _MAX_SHARE = 0.8  # a pass is dense if a larger share of all pairs counts
 _EPS = 2.0**-50
 _FALL = 4.0  # a component may lose this factor of its weight in an iteration
-_STEP = 0.125  # distance that a byte counts in, at first
-_REACH = 24.0  # distance that a byte has to reach
 
 
 class _Constants(NamedTuple):
@@ -176,7 +174,7 @@ class Skipping:
         self._kernels = regions(data.dtype)
         self._rows = data.unit_rows
         K, D = data.n_components, data.n_features
-        self._n_scratch, self._group = self._kernels.sizes(self._rows, K, D)
+        self._n_scratch, self._group, self._step = self._kernels.sizes(self._rows, K, D)
         self._least_weight = mean_weight / _FALL
         group_bytes = K + 4
         n_groups = -(-data.n_samples // self._group)
@@ -185,7 +183,6 @@ class Skipping:
             per_region = self._rows // self._group
             n_bounded = max(0, n_bounded // per_region * per_region)
         self._n_groups, self._n_bounded = n_groups, n_bounded
-        self._changes, self._change_scratch = np.empty((K, 4)), np.empty(6 * D * D)
         self._free()
 
     def _free(self) -> None:
@@ -205,13 +202,11 @@ class Skipping:
     def detach(self) -> None:
         """Let go of the data, and of memory that is no history."""
         self._scratch = self._scratch[:0]
-        self._change_scratch = self._change_scratch[:0]
         del self._data
 
     def attach(self, data: Source) -> None:
         """Use the history in a pass over the same data."""
         self._data = data
-        self._change_scratch = np.empty(6 * data.n_features**2)
 
     @property
     def nbytes(self) -> int:
@@ -325,7 +320,7 @@ class Skipping:
             self._run(self._order.reference, None, None, True, np.zeros(2))
         self._bounds = np.zeros((self._n_bounded, K), np.uint8)
         self._floors = np.full(self._n_bounded, np.nan, np.float32)
-        self._scale, self._offset = np.full(K, _STEP), np.zeros(K)
+        self._coding = np.array([np.full(K, self._step), np.zeros(K)])
         self._last = None
 
     def _smallest(self, prepared: Prepared) -> FloatArray:
@@ -341,52 +336,20 @@ class Skipping:
 
     def _constants(self, prepared: Prepared, smallest: FloatArray) -> _Constants:
         """Carry the bounds over to other parameters, and return what the kernel reads them with."""
-        K, dtype = self._data.n_components, self._data.dtype
+        K, D = prepared.means.shape
         last = self._last or prepared
         self._last = None  # if this is interrupted, the bounds are lost
-        status = self._kernels.changes(
+        decode, to_byte = np.empty((3, K), np.float32), np.empty((2, K))
+        rescale = np.empty((2, K), np.float32)
+        rescaled = self._kernels.carry(
             last.precisions_cholesky.reshape(-1), last.means,
-            prepared.precisions_cholesky.reshape(-1), prepared.means,
-            self._changes, self._change_scratch, self._data.code,
+            prepared.precisions_cholesky.reshape(-1), prepared.means, prepared.log_constant,
+            prepared.weights, smallest, self._coding, decode, to_byte, rescale,
+            np.empty(4 * K + 6 * D * D), self._data.code,
         )  # fmt: skip
-        check_status(status)
-        stretch, move, relative, absolute = self._changes.T
-        scale = self._scale * stretch
-        offset = self._offset * stretch + move
-        usable = (relative < 0.1) & (scale > 1e-30) & (offset < 1e30) & (absolute < 1e30)
-        scale, offset = np.where(usable, scale, 1e-30), np.where(usable, offset, 1e30)
-        relative, absolute = np.where(usable, relative, 0.1), np.where(usable, absolute, 1e30)
-        rescale = np.empty((0, K), np.float32)
-        renewed = 255 * scale - offset < _REACH
-        if renewed.any():
-            rescale = np.array(
-                [
-                    np.where(renewed, scale / _STEP * (1 - 1e-6), 1),
-                    np.where(renewed, np.maximum(-offset / _STEP - 0.01, -1e30), 0),
-                ],
-                np.float32,
-            )
-            scale, offset = np.where(renewed, _STEP, scale), np.where(renewed, 0.0, offset)
-        self._scale, self._offset, self._last = scale, offset, prepared
-        constant = prepared.log_constant[:K].astype(dtype).astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            limit = constant + 1e-6 * abs(constant) + (math.log(80) - 1 + 1e-3) - np.log(smallest)
-        limit = np.where(prepared.weights > 0, np.where(np.isnan(limit), np.inf, limit), -np.inf)
-        decode = np.array(
-            [
-                scale * (1 - relative) * (1 - 1e-6),
-                np.minimum((offset * (1 - relative) + absolute) * (1 + 1e-6) + 1e-5, 3e38),
-                limit,
-            ],
-            np.float32,
-        )
-        to_byte = np.array(
-            [
-                1 / ((1 + relative) * scale),
-                (offset - absolute / (1 + relative)) / scale - 1e-3,
-            ]
-        )
-        return _Constants(True, decode, to_byte, rescale)
+        check_status(rescaled)
+        self._last = prepared
+        return _Constants(True, decode, to_byte, rescale if rescaled else rescale[:0])
 
     # --- whether it pays ------------------------------------------------------------------------
 
@@ -423,7 +386,7 @@ class Skipping:
         if not n:
             return np.zeros(2)
         n_rows = -(-n // data.tile_rows) * data.tile_rows
-        n_scratch, _ = self._kernels.sizes(n_rows, K, data.n_features)
+        n_scratch, _, _ = self._kernels.sizes(n_rows, K, data.n_features)
         scratch = data.scratch(n_scratch)[:1]
         index, tallies = np.arange(n, dtype=np.uint16), np.empty((1, 2), np.intp)
         constants = _without_bounds(K)
