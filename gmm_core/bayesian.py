@@ -684,7 +684,7 @@ covariance_prior_ : float or ndarray
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            The samples, in random order.
+            The samples, ordered by component.
         y : ndarray of shape (n_samples,), int64
             The component that each sample was drawn from.
 

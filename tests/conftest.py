@@ -50,6 +50,8 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
             module, "maximization", import_module(f"gmm_core._maximization_{level}")
         )
     monkeypatch.setattr(dispatch, "hierarchy", import_module(f"gmm_core._hierarchy_{level}"))
+    for module in (dispatch, matrices, variances):
+        monkeypatch.setattr(module, "sampling", import_module(f"gmm_core._sampling_{level}"))
     return level
 
 

@@ -16,6 +16,7 @@ from gmm_core.core.signatures import (
     HierarchyKernels,
     KMeansKernels,
     MaximizationKernels,
+    SamplingKernels,
 )
 
 VARIABLE = "GMM_CORE_ISA"  # the environment variable that forces a level
@@ -49,6 +50,7 @@ _BY_TYPE: dict[np.dtype[Any], tuple[ExpectationKernels, KMeansKernels]] = {
 }
 maximization: MaximizationKernels = _load(f"_maximization_{LEVEL}")
 hierarchy: HierarchyKernels = _load(f"_hierarchy_{LEVEL}")
+sampling: SamplingKernels = _load(f"_sampling_{LEVEL}")
 
 
 def expectation(dtype: npt.DTypeLike) -> ExpectationKernels:

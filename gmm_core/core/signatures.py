@@ -64,6 +64,18 @@ class HierarchyKernels(Protocol):
     ) -> int: ...
 
 
+class SamplingKernels(Protocol):
+    """The functions of src/_sampling.pyx, the kernels of drawing samples."""
+
+    def unwhiten_scratch(self, D: int) -> int: ...
+
+    def unwhiten_matrix(
+        self, y: Double, factor: Double, mean: Double, x: Double, scratch: Double
+    ) -> int: ...
+
+    def unwhiten_features(self, y: Double, factor: Double, mean: Double, x: Double) -> int: ...
+
+
 class MaximizationKernels(Protocol):
     """The functions of src/_maximization.pyx, the kernels of the M-step and of factors."""
 

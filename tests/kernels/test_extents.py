@@ -141,6 +141,17 @@ def test_seeding_step(dtype: Any, isa: str, make_problem: Make, make_pass: Make)
         fresh()._step(slice(0, 50), center, candidates, np.empty((0, 2)))
 
 
+@all_types
+def test_unwhiten(covariance_type: str, isa: str, make_problem: Make) -> None:
+    p = make_problem(covariance_type, 50, 3, 5, np.float64).parameters
+    kind, y = p.kind, np.ones((50, 5))
+    factor = kind.of_component(p.prepared.precisions_cholesky, 0)
+    kind.unwhiten(y, factor, p.means[0], np.empty((50, 5)))
+    for out in (np.empty((49, 5)), np.empty((50, 4))):
+        with BEYOND:
+            kind.unwhiten(y, factor, p.means[0], out)
+
+
 def test_agglomerate(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
     X, kernel = np.random.default_rng(0).normal(size=(30, 3)), dispatch.hierarchy.agglomerate
     hierarchical_tree(X)

@@ -143,6 +143,10 @@ def run_case(case: Case) -> None:
         responsibilities=np.empty((n, K), dtype),
         labels=np.empty(n, np.int64),
     )
+    for name in ("full", "diag"):
+        factor = np.ones((D, D) if name == "full" else D)
+        y, x = rng.normal(size=(n, D)), np.empty((n, D))
+        COVARIANCE_TYPES[name].unwhiten(y, factor, p.means[0], x)
     if covariance_type != "full":  # the following kernels do not depend on the covariance type
         return
     lloyd = km._Lloyd(data, p.means)
@@ -172,6 +176,7 @@ def public_functions() -> list[tuple[Any, str]]:
     """Return (module, name) for every function of the kernels."""
     modules = (
         *dispatch._BY_TYPE[np.dtype(np.float64)], dispatch.maximization, dispatch.hierarchy,
+        dispatch.sampling,
     )
     names = [(module, name) for module in modules for name in dir(module) if name[0] != "_"]
     return [(module, name) for module, name in names if callable(getattr(module, name))]
@@ -206,6 +211,8 @@ class Pages:
         for module in (dispatch, base, matrices, variances, parameters, maximization):
             module.maximization = wrap(module.maximization)
         dispatch.hierarchy = wrap(dispatch.hierarchy)
+        for module in (dispatch, matrices, variances):
+            module.sampling = wrap(module.sampling)
 
     def _guarded(self, name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
         roles = arguments(kernel)

@@ -225,8 +225,10 @@ class CovarianceType(ABC):
         """Return y = Uᵀ (x − μ) for each row x − μ; U is the factor of one component."""
 
     @abstractmethod
-    def unwhiten(self, y: Float64Array, factor: Float64Array) -> Float64Array:
-        """Return x − μ = U⁻ᵀ y for each row y; U is the factor of one component."""
+    def unwhiten(
+        self, y: Float64Array, factor: Float64Array, mean: Float64Array, out: Float64Array
+    ) -> None:
+        """Write x = μ + U⁻ᵀ y for each row y to `out`; U is the factor of one component."""
 
     @abstractmethod
     def variances(
