@@ -894,6 +894,7 @@ covariance_prior_ : float or ndarray
             feature_names=attributes.get("feature_names_in_"),
             allow_nan=allow_nan and self.missing == "marginalize",
             once=True,
+            n_threads=self.n_threads,
             estimator_name=type(self).__name__,
         )
         return rows

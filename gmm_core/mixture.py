@@ -1249,6 +1249,7 @@ callable, default='kmeans'
             min_samples=min_samples,
             allow_nan=self.missing == "marginalize" if allow_nan is None else allow_nan,
             once=True,
+            n_threads=self.n_threads,
         )
         return rows
 

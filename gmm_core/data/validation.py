@@ -31,6 +31,7 @@ def check_X(
     min_samples: int = 1,
     allow_nan: bool = False,
     estimator_name: str = "GaussianMixture",
+    n_threads: int | None = 1,
 ) -> tuple[FloatArray, Names | None]:
     """Check the samples given to a method, and return them as an array for the kernels.
 
@@ -50,6 +51,8 @@ def check_X(
         Whether NaN is allowed, as a missing value.
     estimator_name : str, default="GaussianMixture"
         The name of the class in messages.
+    n_threads : int or None, default=1
+        The parameter `n_threads` of the estimator, for the check that values are finite.
 
     Returns
     -------
@@ -91,7 +94,7 @@ def check_X(
             f"(n_samples, n_features), not {array.shape}."
         )
     array = for_kernels(array)
-    check_values(array, allow_nan)
+    check_values(array, allow_nan, n_threads=n_threads)
     check_n_rows(array.shape, min_samples, estimator_name)
     if n_features is not None and array.shape[1] != n_features:
         raise ValueError(
@@ -101,17 +104,21 @@ def check_X(
     return array, names
 
 
-def check_values(array: FloatArray, allow_nan: bool, first_row: int = 0) -> None:
+def check_values(
+    array: FloatArray, allow_nan: bool, first_row: int = 0, n_threads: int | None = 1
+) -> None:
     """Check that samples are finite.
 
     Parameters
     ----------
     array : ndarray of shape (n_samples, n_features), float32 or float64
-        It is C-contiguous.
+        It is C-contiguous and aligned.
     allow_nan : bool
         Whether NaN is allowed, as a missing value.
     first_row : int, default=0
         The number in X of the first row of the array.
+    n_threads : int or None, default=1
+        See `check_X`.
 
     Raises
     ------
@@ -119,9 +126,9 @@ def check_values(array: FloatArray, allow_nan: bool, first_row: int = 0) -> None
         If a value is infinite, or if a value is NaN and that is not allowed.
     """
     if allow_nan:
-        check_not_infinite(array, "X", first_row)
+        check_not_infinite(array, "X", first_row, n_threads)
     else:
-        check_finite(array, "X", _NAN_ADVICE, first_row)
+        check_finite(array, "X", _NAN_ADVICE, first_row, n_threads)
 
 
 def check_n_rows(

@@ -156,6 +156,7 @@ def run_case(case: Case) -> None:
     km._Seeding(data).step(np.intp(0), np.array([0, n - 1]))
     hierarchical_tree(X[:20])
     x, y = rng.normal(size=n).astype(dtype), rng.normal(size=n)
+    data._kernels.all_finite(x, n_threads)
     data._kernels.exp_log(x, np.empty_like(x), y, np.empty_like(y))
 
 
