@@ -17,6 +17,7 @@ from gmm_core.core.signatures import (
     KMeansKernels,
     MaximizationKernels,
     SamplingKernels,
+    StepwiseKernels,
 )
 
 VARIABLE = "GMM_CORE_ISA"  # the environment variable that forces a level
@@ -44,6 +45,13 @@ def _load(name: str) -> Any:
     return importlib.import_module(f"gmm_core.{name}")
 
 
+def step_functions(level: str, suffix: str) -> tuple[object, object, object]:
+    """Return capsules of the functions of a build that `StepwiseKernels.make_steps` is given."""
+    e_step = _load(f"_expectation_{level}_{suffix}")._capsules()
+    m_step = _load(f"_maximization_{level}")._capsules()
+    return e_step["embed_mixture"], e_step["accumulate_block"], m_step["maximize"]
+
+
 _BY_TYPE: dict[np.dtype[Any], tuple[ExpectationKernels, KMeansKernels]] = {
     np.dtype(np.float32): (_load(f"_expectation_{LEVEL}_f32"), _load(f"_kmeans_{LEVEL}_f32")),
     np.dtype(np.float64): (_load(f"_expectation_{LEVEL}_f64"), _load(f"_kmeans_{LEVEL}_f64")),
@@ -51,6 +59,12 @@ _BY_TYPE: dict[np.dtype[Any], tuple[ExpectationKernels, KMeansKernels]] = {
 maximization: MaximizationKernels = _load(f"_maximization_{LEVEL}")
 hierarchy: HierarchyKernels = _load(f"_hierarchy_{LEVEL}")
 sampling: SamplingKernels = _load(f"_sampling_{LEVEL}")
+
+# The kernel of stepwise EM, and the functions of other modules that it is given.
+_STEPWISE: dict[np.dtype[Any], tuple[StepwiseKernels, tuple[object, object, object]]] = {
+    np.dtype(dtype): (_load(f"_stepwise_{suffix}"), step_functions(LEVEL, suffix))
+    for dtype, suffix in ((np.float32, "f32"), (np.float64, "f64"))
+}
 
 
 def expectation(dtype: npt.DTypeLike) -> ExpectationKernels:
@@ -61,6 +75,13 @@ def expectation(dtype: npt.DTypeLike) -> ExpectationKernels:
 def kmeans(dtype: npt.DTypeLike) -> KMeansKernels:
     """Return the kernels of k-means for float32 or float64 samples: src/_kmeans.pyx."""
     return _BY_TYPE[np.dtype(dtype)][1]
+
+
+def stepwise(
+    dtype: npt.DTypeLike,
+) -> tuple[StepwiseKernels, tuple[object, object, object]]:
+    """Return the kernel of stepwise EM, and its last three arguments: src/_stepwise.pyx."""
+    return _STEPWISE[np.dtype(dtype)]
 
 
 def check_status(status: int) -> None:

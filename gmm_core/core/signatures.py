@@ -66,6 +66,18 @@ class HierarchyKernels(Protocol):
     ) -> int: ...
 
 
+class StepwiseKernels(Protocol):
+    """The functions of src/_stepwise.pyx, the kernel of stepwise EM."""
+
+    def make_steps(
+        self, X: Real, sample_weight: Double, ends: Status, sizes: Double, reg_covar: Double,
+        values: Double, batch: Double, weights: Double, means: Double, covariances: Double,
+        precisions_cholesky: Double, log_constant: Double, shift: Double, before: Double,
+        empty: Flags, matrices: Double, mixture: Real, scratch: Real, e_step: int, m_step: int,
+        embed: object, accumulate: object, maximize: object,
+    ) -> tuple[int, int]: ...
+
+
 class SamplingKernels(Protocol):
     """The functions of src/_sampling.pyx, the kernels of drawing samples."""
 

@@ -20,7 +20,7 @@ BUILDS = [
     )
     for level in LEVELS
     for suffix in suffixes
-]
+] + [(signatures.StepwiseKernels, f"_stepwise_{suffix}") for suffix in ("f32", "f64")]
 
 
 def arguments_of_functions(namespace):
