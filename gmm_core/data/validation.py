@@ -22,6 +22,8 @@ _NAN_ADVICE = (
     "fit_batches, partial_fit and fits of Dask collections do not take them yet."
 )
 
+_KERNEL_TYPES = np.dtype(np.float32), np.dtype(np.float64)
+
 
 def check_X(
     X: object,
@@ -78,6 +80,18 @@ def check_X(
     UserWarning
         If only one of `X` and the fitted model has feature names.
     """
+    if (
+        type(X) is np.ndarray
+        and X.dtype in _KERNEL_TYPES
+        and X.ndim == 2
+        and len(X) >= max(min_samples, 1)
+        and feature_names is None
+        and X.shape[1] == (n_features or X.shape[1] or None)
+        and X.flags.c_contiguous
+        and X.flags.aligned
+    ):  # the usual case, which takes less time than the checks below
+        check_values(X, allow_nan, n_threads=n_threads)
+        return X, None
     _refuse_batches(X)
     fitting = n_features is None
     names = feature_names_of(X)

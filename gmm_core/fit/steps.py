@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+import operator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.passes import aligned_empty
 from gmm_core.fit.maximization import ill_defined, maximization_step
 from gmm_core.fit.stepwise import mixed
+from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.parameters import Mixture, Prepared
 from gmm_core.model.statistics import Statistics
 
@@ -37,6 +40,38 @@ class Parts(NamedTuple):
     sample_weight: Float64Array | None
     ends: list[int]
     sizes: list[float]
+
+
+class _Sizes(NamedTuple):
+    """What the kernel needs to know of a size of mixtures.
+
+    Attributes
+    ----------
+    chunk_rows, slice_rows : int
+        See `KernelPass`.
+    mixture, scratch : int
+        Number of reals in a prepared mixture with its header, and in the scratch of an E-step.
+    matrices : int
+        Number of doubles in the scratch of an M-step.
+    """
+
+    chunk_rows: int
+    slice_rows: int
+    mixture: int
+    scratch: int
+    matrices: int
+
+
+@functools.lru_cache(maxsize=64)
+def _sizes(covariance_type: str, K: int, D: int, dtype: np.dtype[Any]) -> _Sizes:
+    """Return the sizes for mixtures of K components and D features."""
+    kind = COVARIANCE_TYPES[covariance_type]
+    data = ArrayPass(np.empty((1, D), dtype), None, K, covariance_type, 1)
+    _, mixture, scratch, _ = expectation(dtype).sizes(kind.code, K, D)
+    return _Sizes(
+        data.chunk_rows, data.slice_rows, _HEADER_BYTES // dtype.itemsize + mixture, scratch,
+        maximization.scratch_size(kind.m_step_code, K, D),
+    )  # fmt: skip
 
 
 def make_steps(
@@ -71,14 +106,12 @@ def make_steps(
     NoDensityError, IllDefinedCovarianceError
         See `step` in `loop.py`.
     """
-    largest = max(np.diff(parts.ends, prepend=0))
-    data = ArrayPass(
-        parts.X[:largest], None, len(mixture.weights), mixture.covariance_type, n_threads
-    )
+    K, D = mixture.means.shape
+    largest = max(map(operator.sub, parts.ends, [0, *parts.ends]))
+    sizes = _sizes(mixture.covariance_type, K, D, parts.X.dtype)
     # The kernel sums up a part as one chunk, on one thread.
-    if mixture.kind.steps_in_kernel and largest <= data.chunk_rows:
-        at_once = max(1, data.slice_rows // int(largest))
-        return _in_kernel(parts, mixture, statistics, reg_covar, at_once)
+    if mixture.kind.steps_in_kernel and largest <= sizes.chunk_rows:
+        return _in_kernel(parts, mixture, statistics, reg_covar, sizes)
     log_likelihood, start = 0.0, 0
     for stop, size in zip(parts.ends, parts.sizes, strict=True):
         X = parts.X[start:stop]
@@ -86,7 +119,7 @@ def make_steps(
         weight = np.full(len(X), 0.5)
         if parts.sample_weight is not None:
             weight = parts.sample_weight[start:stop]
-        data = ArrayPass(X, weight, data.n_components, data.covariance_type, n_threads)
+        data = ArrayPass(X, weight, K, mixture.covariance_type, n_threads)
         try:
             batch = data.expectation(mixture)
         except NoDensityError as error:
@@ -105,12 +138,9 @@ def _in_kernel(
     mixture: Mixture,
     statistics: Statistics,
     reg_covar: Float64Array,
-    at_once: int,
+    sizes: _Sizes,
 ) -> tuple[Mixture, Statistics, float]:
-    """Make the steps in a kernel. The results are bit-identical to those of the loop in Python.
-
-    A call of the kernel makes `at_once` steps.
-    """
+    """Make the steps in a kernel. The results are bit-identical to those of the loop in Python."""
     kind, (K, D) = mixture.kind, mixture.means.shape
     values = statistics.values.copy()
     batch, weights = np.empty_like(values), np.empty(K)
@@ -120,10 +150,10 @@ def _in_kernel(
     )  # fmt: skip
     dtype = parts.X.dtype
     kernels, functions = stepwise(dtype)
-    _, n_mixture, n_scratch, _ = expectation(dtype).sizes(kind.code, K, D)
-    prepared = aligned_empty((1, _HEADER_BYTES // dtype.itemsize + n_mixture), dtype)[0]
-    scratch = aligned_empty((1, n_scratch), dtype)[0]
-    matrices = np.empty(maximization.scratch_size(kind.m_step_code, K, D))
+    prepared, scratch = aligned_empty((2, max(sizes.mixture, sizes.scratch)), dtype)
+    shift, before = np.empty((K, D)), np.empty(covariances.size)
+    empty, matrices = np.empty(K, np.int8), np.empty(sizes.matrices)
+    at_once = max(1, sizes.slice_rows * len(parts.ends) // len(parts.X))
     given = np.empty(0) if parts.sample_weight is None else parts.sample_weight
     for first in range(0, len(parts.ends), at_once):
         start = parts.ends[first - 1] if first else 0
@@ -132,8 +162,8 @@ def _in_kernel(
             parts.X[start : stops[-1]], given[start : stops[-1]],
             np.array(stops, np.intp) - start, np.array(parts.sizes[first : first + at_once]),
             reg_covar, values, batch, weights, means, covariances.reshape(-1), factor.reshape(-1),
-            log_constant, np.empty((K, D)), np.empty(covariances.size), np.empty(K, np.int8),
-            matrices, prepared, scratch, kind.code, kind.m_step_code, *functions,
+            log_constant, shift, before, empty, matrices, prepared, scratch,
+            kind.code, kind.m_step_code, *functions,
         )  # fmt: skip
         if status > 0:
             raise NoDensityError(start + status - 1)

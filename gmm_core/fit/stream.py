@@ -199,13 +199,17 @@ def _position(
     unit is the weight that counts as one sample.
     """
     position: Position | None = before.get("_position")
+    if (
+        position is not None
+        and len(position.mixture.weights) == options.n_components
+        and _is_at(position.mixture, before, options.covariance_type)
+    ):
+        return position, before["n_samples_seen_"]
     mixture = mixture_to_continue(
         options, before, np.shape(before["means_"])[1], "partial_fit",
         "create a new model for another mixture",
     )  # fmt: skip
     seen = before.get("n_samples_seen_", unit * rows_of_a_start(*mixture.means.shape))
-    if position is not None and _is_at(position.mixture, before, options.covariance_type):
-        return position, seen
     forget, n = options.forget_factor, seen / unit
     memory = n if forget in (None, 1) else (1 - forget**n) / (1 - forget)
     statistics = statistics_of(*mixture[:3], mixture.covariance_type, reg_covar)
@@ -215,13 +219,21 @@ def _position(
 def _is_at(mixture: Mixture, before: MutableMapping[str, Any], covariance_type: str) -> bool:
     """Return whether the fitted attributes are still those of this mixture."""
     return mixture.covariance_type == covariance_type and all(
-        np.array_equal(before[name], then.astype(np.asarray(before[name]).dtype))
+        name in before and _are_equal(np.asarray(before[name]), then)
         for name, then in (
             ("weights_", mixture.weights),
             ("means_", mixture.means),
             ("precisions_cholesky_", mixture.prepared.precisions_cholesky),
         )
     )
+
+
+def _are_equal(array: AnyArray, then: Float64Array) -> bool:
+    """Return whether a fitted attribute has the values of an array of the mixture."""
+    then = then.astype(array.dtype, copy=False)
+    # Comparing bytes takes less time, if the arrays are small.
+    same = array.shape == then.shape and array.size < 4096 and array.tobytes() == then.tobytes()
+    return same or np.array_equal(array, then)
 
 
 def _follow(
