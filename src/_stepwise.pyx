@@ -118,7 +118,7 @@ cdef void raise_faint_components(double* values, Py_ssize_t size, Py_ssize_t K, 
 
 
 cdef void move_to_means(double* values, Py_ssize_t size, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    """Make the moments those about the means mu = c + s / N: subtract s sT / N from S, or its diagonal, and set s to 0"""
+    """Move the origins to the means c + s / N: subtract s sT / N, or its diagonal, from S, and set s to 0"""
     cdef const double* counts = values + 2
     cdef double* first = values + 2 + K
     cdef double* moments = first + K * D

@@ -115,7 +115,8 @@ def make_steps(
     log_likelihood, start = 0.0, 0
     for stop, size in zip(parts.ends, parts.sizes, strict=True):
         X = parts.X[start:stop]
-        # Weights of 1/2 stand for none, as the sums of 'tied' are rounded otherwise without weights.
+        # Weights of 1/2 stand for none. Without weights, the sums of 'tied' would be rounded
+        # otherwise, and a model that was saved could not continue with the same bits.
         weight = np.full(len(X), 0.5)
         if parts.sample_weight is not None:
             weight = parts.sample_weight[start:stop]
@@ -150,7 +151,8 @@ def _in_kernel(
     )  # fmt: skip
     dtype = parts.X.dtype
     kernels, functions = stepwise(dtype)
-    prepared, scratch = aligned_empty((2, max(sizes.mixture, sizes.scratch)), dtype)
+    prepared = aligned_empty((1, sizes.mixture), dtype)[0]
+    scratch = aligned_empty((1, sizes.scratch), dtype)[0]
     shift, before = np.empty((K, D)), np.empty(covariances.size)
     empty, matrices = np.empty(K, np.int8), np.empty(sizes.matrices)
     at_once = max(1, sizes.slice_rows * len(parts.ends) // len(parts.X))

@@ -198,18 +198,18 @@ def _position(
     After `fit` or an assignment to an attribute, the stream begins with the present mixture. The
     unit is the weight that counts as one sample.
     """
+    K, D = np.shape(before["means_"])
+    seen = before.get("n_samples_seen_", unit * rows_of_a_start(K, D))
     position: Position | None = before.get("_position")
     if (
         position is not None
         and len(position.mixture.weights) == options.n_components
         and _is_at(position.mixture, before, options.covariance_type)
     ):
-        return position, before["n_samples_seen_"]
+        return position, seen
     mixture = mixture_to_continue(
-        options, before, np.shape(before["means_"])[1], "partial_fit",
-        "create a new model for another mixture",
-    )  # fmt: skip
-    seen = before.get("n_samples_seen_", unit * rows_of_a_start(*mixture.means.shape))
+        options, before, D, "partial_fit", "create a new model for another mixture"
+    )
     forget, n = options.forget_factor, seen / unit
     memory = n if forget in (None, 1) else (1 - forget**n) / (1 - forget)
     statistics = statistics_of(*mixture[:3], mixture.covariance_type, reg_covar)
@@ -329,7 +329,8 @@ def _sizes(
         else:
             # A sample that is followed by k others has the factor forget_factor**k.
             n = stop - start
-            weight = (1.0 if weight is None else weight) / unit * forget ** np.arange(n)[::-1]
+            decayed: Float64Array = np.ones(n) if weight is None else weight
+            weight = decayed / unit * forget ** np.arange(n)[::-1]
             kept = float(weight.sum())
             memory = memory * forget**n + kept
             sizes.append(kept / memory)
