@@ -100,7 +100,7 @@ def learning() -> None:
         }  # fmt: skip
         return lambda: run(GaussianMixture(K, tol=0, max_iter=10, n_threads=1, **start))
 
-    print("\npartial_fit, batches of 10,000, one thread: ns a row, and ratio to an iteration of fit")
+    print("\npartial_fit, batches of 10,000, one thread: ns a row, and ratio to a pass of fit")
     for n, D, K in LEARNT:
         X = data(n, D, K)
         stream = GaussianMixture(K, n_threads=1, random_state=0).partial_fit(X[:10_000])

@@ -8,7 +8,7 @@ M-step are functions of other modules, which are given as capsules. The function
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport memcpy, memset
 
-from layout cimport CHECKS, EXTENT, real
+from layout cimport CHECKS, EXTENT, OK, real
 
 # The functions of these names in embedded.pxd and maximize.pxd
 ctypedef void (*Embed)(
@@ -52,13 +52,13 @@ def make_steps(
     accumulate,
     maximize,
 ):
-    """Make all steps; return (status, step).
+    """Make all steps.
 
-    The status is OK, EXTENT, 1 + the row of X that has density 0 under every component, or -2 - the component whose
-    covariance is not positive definite in the M-step. `step` is the number of steps that were completed.
+    The function returns OK, EXTENT, 1 + the row of X that has density 0 under every component, or -2 - the component
+    whose covariance is not positive definite in an M-step.
     """
     cdef Py_ssize_t K = means.shape[0], D = means.shape[1], n_steps = ends.shape[0], size = values.shape[0]
-    cdef Py_ssize_t step = 0, start = 0, status = 0, i
+    cdef Py_ssize_t step = 0, start = 0, status = OK, i
     cdef Embed prepare = <Embed> PyCapsule_GetPointer(embed, NULL)
     cdef Accumulate add_rows = <Accumulate> PyCapsule_GetPointer(accumulate, NULL)
     cdef Maximize update = <Maximize> PyCapsule_GetPointer(maximize, NULL)
@@ -70,7 +70,7 @@ def make_steps(
         or precisions_cholesky.shape[0] < covariances.shape[0] or before.shape[0] < covariances.shape[0]
         or log_constant.shape[0] < K + 1 or shift.shape[0] < K or shift.shape[1] < D or empty.shape[0] < K
     ):
-        return EXTENT, 0
+        return EXTENT
     with nogil:
         while step < n_steps:
             if sample_weight.shape[0]:
@@ -78,7 +78,7 @@ def make_steps(
             prepare(e_step, K, D, &log_constant[0], &means[0, 0], &precisions_cholesky[0], &mixture[0])
             memset(&batch[0], 0, size * sizeof(double))
             status = add_rows(&mixture[0], &X[start, 0], weight, ends[step] - start, &batch[0], &scratch[0])
-            if status != 0:
+            if status != OK:
                 status = status + start if status > 0 else status
                 break
             for i in range(size):
@@ -94,13 +94,13 @@ def make_steps(
                 &precisions_cholesky[0], &log_constant[0], &before[0], &matrices[0] if matrices.shape[0] else NULL,
                 &empty[0], &drift, 1,
             )
-            if status != 0:
+            if status != OK:
                 status = -1 - status
                 break
             move_to_means(&values[0], size, K, D)
             start = ends[step]
             step += 1
-    return status, step
+    return status
 
 
 cdef void raise_faint_components(double* values, Py_ssize_t size, Py_ssize_t K, Py_ssize_t D) noexcept nogil:

@@ -75,7 +75,7 @@ class StepwiseKernels(Protocol):
         precisions_cholesky: Double, log_constant: Double, shift: Double, before: Double,
         empty: Flags, matrices: Double, mixture: Real, scratch: Real, e_step: int, m_step: int,
         embed: object, accumulate: object, maximize: object,
-    ) -> tuple[int, int]: ...
+    ) -> int: ...
 
 
 class SamplingKernels(Protocol):

@@ -160,7 +160,7 @@ def _in_kernel(
     for first in range(0, len(parts.ends), at_once):
         start = parts.ends[first - 1] if first else 0
         stops = parts.ends[first : first + at_once]
-        status, n_steps = kernels.make_steps(
+        status = kernels.make_steps(
             parts.X[start : stops[-1]], given[start : stops[-1]],
             np.array(stops, np.intp) - start, np.array(parts.sizes[first : first + at_once]),
             reg_covar, values, batch, weights, means, covariances.reshape(-1), factor.reshape(-1),

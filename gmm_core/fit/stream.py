@@ -258,7 +258,7 @@ def _follow(
         ends = sorted({*np.searchsorted(rows, ends).tolist()} - {0})
     if not len(X):
         return {}
-    sizes, scaled, seen, memory = _sizes(
+    sizes, scaled, seen, memory = _step_sizes(
         options, ends, sample_weight, unit, seen, memory, 10 * mixture.prepared.n_parameters
     )
     try:
@@ -278,7 +278,7 @@ def _follow(
     )  # fmt: skip
 
 
-def _sizes(
+def _step_sizes(
     options: Options,
     ends: list[int],
     sample_weight: Float64Array | None,

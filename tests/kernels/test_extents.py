@@ -166,7 +166,7 @@ def test_make_steps(
     kernels, functions = dispatch.stepwise(dtype)
     for short in (1, 3, 4, 6, 7, 10, 11, 12, 13, 14):
 
-        def call(*values: Any, short: int = short) -> tuple[int, int]:
+        def call(*values: Any, short: int = short) -> int:
             given = list(values)
             given[short] = shorter(given[short])
             return kernels.make_steps(*given)
