@@ -210,14 +210,16 @@ class Batches:
                 at_least = "at least "
                 break
             n_rows_by_dtype[given] += len(X)
-            if X.dtype != np.float32 and self.dtype == np.float32:
-                raise ValueError(
-                    f"a batch has dtype {X.dtype} in this pass, but all batches had dtype float32 "
-                    "in the first: batches must be the same in every pass"
-                )
+            if X.dtype != self.dtype:
+                if self.dtype == np.float32:
+                    raise ValueError(
+                        f"a batch has dtype {X.dtype} in this pass, but all batches had dtype "
+                        "float32 in the first: batches must be the same in every pass"
+                    )
+                X = X.astype(self.dtype)
             if expected.weighted:
                 sample_weight = np.ldexp(sample_weight, exponent)
-            yield X.astype(self.dtype, copy=False), sample_weight
+            yield X, sample_weight
         if seen != expected:
             raise ValueError(
                 f"batches must be the same in every pass: the first pass had {expected.n_samples} "

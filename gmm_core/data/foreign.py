@@ -2,8 +2,8 @@
 
 The kernels read C-contiguous, aligned arrays of float32 or float64 in the machine's byte order.
 Data in another form are copied once if the copy takes no more than 32 MB. Larger data are never
-copied as a whole: every pass converts them again, part by part, into a buffer of about 8 MB that
-stays in the cache.
+copied as a whole: every pass converts them again, part by part, into a buffer of about 1 MB for
+each thread, which stays in the cache.
 """
 
 from __future__ import annotations
