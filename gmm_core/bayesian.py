@@ -699,7 +699,7 @@ covariance_prior_ : float or ndarray
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            The samples, in random order.
+            The samples, ordered by component.
         y : ndarray of shape (n_samples,), int64
             The component that each sample was drawn from.
 
@@ -909,6 +909,7 @@ covariance_prior_ : float or ndarray
             feature_names=attributes.get("feature_names_in_"),
             allow_nan=allow_nan and self.missing == "marginalize",
             once=True,
+            n_threads=self.n_threads,
             estimator_name=type(self).__name__,
         )
         return rows

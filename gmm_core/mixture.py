@@ -936,7 +936,9 @@ callable, default='kmeans'
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, Labels]:
         """Draw samples from the mixture: k ~ π, then x ~ N(μ_k, Σ_k).
 
-        The samples are in random order.
+        The samples are ordered by component, and those of the noise are the last. The same
+        `random_state` draws the same samples for any number of threads. Another version of NumPy,
+        or another instruction set, may draw others.
 
         Parameters
         ----------
@@ -1257,6 +1259,7 @@ callable, default='kmeans'
             min_samples=min_samples,
             allow_nan=self.missing == "marginalize" if allow_nan is None else allow_nan,
             once=True,
+            n_threads=self.n_threads,
         )
         return rows
 

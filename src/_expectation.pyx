@@ -12,6 +12,7 @@ from covariance cimport EStep, e_step_of
 from embedded cimport (
     accumulate_block, embed_mixture, evaluate_block, mixture_bytes, scratch_bytes, statistics_size,
 )
+from finite cimport all_finite_in
 from panel cimport split
 from prepared cimport mixture_in, prepare_mixture, prepared_size
 from rows cimport accumulate_rows, evaluate_rows, Outputs, Pass
@@ -189,6 +190,26 @@ def evaluate(
             return status[t]
         bad += status[t]
     return bad
+
+
+def all_finite(
+    const real[::1] values,             # IN  (n,)
+    int n_threads,
+):
+    """Tell whether no value is NaN or infinite"""
+    cdef Py_ssize_t n = values.shape[0], n_bad = 0
+    cdef int t
+    if n == 0:
+        return True
+    if n_threads == 1:
+        with nogil:
+            n_bad = not all_finite_in(&values[0], n)
+    else:
+        for t in prange(n_threads, nogil=True, num_threads=n_threads, schedule="static", chunksize=1):
+            n_bad += not all_finite_in(
+                &values[0] + n * t // n_threads, n * (t + 1) // n_threads - n * t // n_threads,
+            )
+    return n_bad == 0
 
 
 def exp_log(const real[::1] x, real[::1] exp_x, const double[::1] y, double[::1] log_y):

@@ -252,9 +252,10 @@ def principal_axes(
 
 
 def _capsules():
-    """Return the functions of maximize.pxd, for gmm_core.kernels"""
+    """Return the functions of maximize.pxd, for gmm_core.kernels and _stepwise.pyx"""
     return {
         "log_constants": PyCapsule_New(<void*> log_constants, NULL, NULL),
+        "maximize": PyCapsule_New(<void*> maximize, NULL, NULL),
         "parameters_scratch_bytes": PyCapsule_New(<void*> parameters_scratch_bytes, NULL, NULL),
         "parameters_from_statistics": PyCapsule_New(<void*> parameters_from_statistics, NULL, NULL),
     }

@@ -49,7 +49,14 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr(
             module, "maximization", import_module(f"gmm_core._maximization_{level}")
         )
+    steps = {
+        np.dtype(dtype): (dispatch._STEPWISE[np.dtype(dtype)][0], dispatch.step_functions(level, suffix))
+        for dtype, suffix in (("float32", "f32"), ("float64", "f64"))
+    }
+    monkeypatch.setattr(dispatch, "_STEPWISE", steps)
     monkeypatch.setattr(dispatch, "hierarchy", import_module(f"gmm_core._hierarchy_{level}"))
+    for module in (dispatch, matrices, variances):
+        monkeypatch.setattr(module, "sampling", import_module(f"gmm_core._sampling_{level}"))
     return level
 
 

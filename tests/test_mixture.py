@@ -193,8 +193,7 @@ def test_moments_of_samples(covariance_type, dtype):
         z = (X[y == k] - model.means_[k]) @ dense[k]
         assert abs(z.mean(axis=0)).max() < 6 / math.sqrt(len(z))
         assert abs(z.T @ z / len(z) - np.eye(D)).max() < 6 * math.sqrt(2 / len(z))
-    # the order is random, so positions of component 0 have their mean in the middle, up to σ ≤ n / √(12 n w)
-    assert abs(np.flatnonzero(y == 0).mean() - n / 2) < 6 * n / math.sqrt(12 * n * w[0])
+    assert (np.diff(y) >= 0).all()  # ordered by component
 
 
 def test_random_state_of_samples():

@@ -17,6 +17,8 @@ from gmm_core.core.signatures import (
     KMeansKernels,
     MaximizationKernels,
     RegionKernels,
+    SamplingKernels,
+    StepwiseKernels,
 )
 
 VARIABLE = "GMM_CORE_ISA"  # the environment variable that forces a level
@@ -44,6 +46,13 @@ def _load(name: str) -> Any:
     return importlib.import_module(f"gmm_core.{name}")
 
 
+def step_functions(level: str, suffix: str) -> tuple[object, object, object]:
+    """Return capsules of the functions of a build that `StepwiseKernels.make_steps` is given."""
+    e_step = _load(f"_expectation_{level}_{suffix}")._capsules()
+    m_step = _load(f"_maximization_{level}")._capsules()
+    return e_step["embed_mixture"], e_step["accumulate_block"], m_step["maximize"]
+
+
 _BY_TYPE: dict[np.dtype[Any], tuple[ExpectationKernels, KMeansKernels, RegionKernels]] = {
     np.dtype(dtype): (
         _load(f"_expectation_{LEVEL}_{suffix}"),
@@ -54,6 +63,13 @@ _BY_TYPE: dict[np.dtype[Any], tuple[ExpectationKernels, KMeansKernels, RegionKer
 }
 maximization: MaximizationKernels = _load(f"_maximization_{LEVEL}")
 hierarchy: HierarchyKernels = _load(f"_hierarchy_{LEVEL}")
+sampling: SamplingKernels = _load(f"_sampling_{LEVEL}")
+
+# The kernel of stepwise EM, and the functions of other modules that it is given.
+_STEPWISE: dict[np.dtype[Any], tuple[StepwiseKernels, tuple[object, object, object]]] = {
+    np.dtype(dtype): (_load(f"_stepwise_{suffix}"), step_functions(LEVEL, suffix))
+    for dtype, suffix in ((np.float32, "f32"), (np.float64, "f64"))
+}
 
 
 def expectation(dtype: npt.DTypeLike) -> ExpectationKernels:
@@ -71,9 +87,16 @@ def regions(dtype: npt.DTypeLike) -> RegionKernels:
     return _BY_TYPE[np.dtype(dtype)][2]
 
 
+def stepwise(
+    dtype: npt.DTypeLike,
+) -> tuple[StepwiseKernels, tuple[object, object, object]]:
+    """Return the kernel of stepwise EM, and its last three arguments: src/_stepwise.pyx."""
+    return _STEPWISE[np.dtype(dtype)]
+
+
 def check_status(status: int) -> None:
     """Raise AssertionError if a kernel of a debug build has found an error of ours."""
     if status == -2:
-        raise AssertionError("a kernel was about to skip a pair of a sample and a component that counts")
+        raise AssertionError("a kernel was about to skip a pair that counts")
     if status < 0:
         raise AssertionError("a kernel was about to access memory beyond a buffer")

@@ -37,6 +37,8 @@ class ExpectationKernels(Protocol):
         chunk_rows: int, n_threads: int,
     ) -> int: ...
 
+    def all_finite(self, values: Real, n_threads: int) -> bool: ...
+
     def exp_log(self, x: Real, exp_x: Real, y: Double, log_y: Double) -> None: ...
 
 
@@ -83,6 +85,30 @@ class HierarchyKernels(Protocol):
         self, means: Double, counts: Double, mergers: Status, scatters: Double, costs: Double,
         sums: Double, links: Status, matrix: Double, floor: float, negligible: float,
     ) -> int: ...
+
+
+class StepwiseKernels(Protocol):
+    """The functions of src/_stepwise.pyx, the kernel of stepwise EM."""
+
+    def make_steps(
+        self, X: Real, sample_weight: Double, ends: Status, sizes: Double, reg_covar: Double,
+        values: Double, batch: Double, weights: Double, means: Double, covariances: Double,
+        precisions_cholesky: Double, log_constant: Double, shift: Double, before: Double,
+        empty: Flags, matrices: Double, mixture: Real, scratch: Real, e_step: int, m_step: int,
+        embed: object, accumulate: object, maximize: object,
+    ) -> int: ...
+
+
+class SamplingKernels(Protocol):
+    """The functions of src/_sampling.pyx, the kernels of drawing samples."""
+
+    def unwhiten_scratch(self, D: int) -> int: ...
+
+    def unwhiten_matrix(
+        self, y: Double, factor: Double, mean: Double, x: Double, scratch: Double
+    ) -> int: ...
+
+    def unwhiten_features(self, y: Double, factor: Double, mean: Double, x: Double) -> int: ...
 
 
 class MaximizationKernels(Protocol):

@@ -104,7 +104,7 @@ def effective_n_threads(n_threads: int | None = None) -> int:
     int
         At least 1.
     """
-    if not OPENMP or _in_forked_child:
+    if not OPENMP or _in_forked_child or n_threads == 1:
         return 1
     if n_threads is None:
         limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()

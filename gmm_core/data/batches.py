@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -96,6 +97,12 @@ def _divided(batch: Any) -> tuple[Any, Any]:
     return batch if isinstance(batch, tuple) and len(batch) == 2 else (batch, None)
 
 
+@functools.lru_cache(maxsize=64)
+def _name_of(dtype: np.dtype[Any]) -> str:
+    """Return the name of a dtype, which takes NumPy as long as checking a small batch."""
+    return str(dtype)
+
+
 class Batches:
     """The batches that a user hands over. Each pass goes through them once and checks them.
 
@@ -173,7 +180,8 @@ class Batches:
                 raise same_kind(error, f"batch {i}: {error}") from error
             if not self.n_features:
                 self.names = names
-            given = str(getattr(X, "dtype", array.dtype))
+            dtype = getattr(X, "dtype", array.dtype)
+            given = _name_of(dtype) if isinstance(dtype, np.dtype) else str(dtype)
             yield array, _NONE if weight is None else weight, given
             n_rows += len(array)
             if self._verbose > 1 and time.monotonic() > told + 1:
@@ -192,7 +200,7 @@ class Batches:
             If the batches differ from those of the first pass, or a batch cannot be used.
         """
         seen, expected = NO_ROWS, self.totals
-        at_least = ""
+        at_least, exponent = "", -expected.exponent
         n_rows_by_dtype: Counter[str] = Counter()
         for X, sample_weight, given in self._checked():
             if not len(X):
@@ -202,12 +210,16 @@ class Batches:
                 at_least = "at least "
                 break
             n_rows_by_dtype[given] += len(X)
-            if X.dtype != np.float32 and self.dtype == np.float32:
-                raise ValueError(
-                    f"a batch has dtype {X.dtype} in this pass, but all batches had dtype float32 "
-                    "in the first: batches must be the same in every pass"
-                )
-            yield X.astype(self.dtype, copy=False), np.ldexp(sample_weight, -expected.exponent)
+            if X.dtype != self.dtype:
+                if self.dtype == np.float32:
+                    raise ValueError(
+                        f"a batch has dtype {X.dtype} in this pass, but all batches had dtype "
+                        "float32 in the first: batches must be the same in every pass"
+                    )
+                X = X.astype(self.dtype)
+            if expected.weighted:
+                sample_weight = np.ldexp(sample_weight, exponent)
+            yield X, sample_weight
         if seen != expected:
             raise ValueError(
                 f"batches must be the same in every pass: the first pass had {expected.n_samples} "

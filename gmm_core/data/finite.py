@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import numpy as np
 
+from gmm_core.core.dispatch import expectation
+from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import AnyArray, FloatArray
 
 _SEARCHED = 1 << 16  # number of values that are searched at once for one that is not finite
+_PARALLEL = 1 << 16  # a smaller number of values is checked in less time than threads take to start
 
 
-def check_finite(array: FloatArray, name: str, advice: str = "", first_row: int = 0) -> None:
-    """Raise ValueError if a C-contiguous array has a value that is NaN or infinite.
-
-    The sum of all values needs no temporary array, and it is not finite if a value is not. As the
-    sum of finite values may overflow too, the values themselves are searched in that case.
+def check_finite(
+    array: FloatArray,
+    name: str,
+    advice: str = "",
+    first_row: int = 0,
+    n_threads: int | None = 1,
+) -> None:
+    """Raise ValueError if an array for the kernels has a value that is NaN or infinite.
 
     Parameters
     ----------
-    array : ndarray
+    array : ndarray, float32 or float64
+        It is C-contiguous and aligned.
     name : str
         The name of the argument in the message.
     advice : str, default=""
         A sentence for the message if the value is NaN.
     first_row : int, default=0
         The number of the first row of the array in the argument.
+    n_threads : int or None, default=1
+        See `effective_n_threads`.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(array.sum()):
-            return
     flat = array.reshape(-1)
+    if _all_finite(flat, n_threads):
+        return
     for start in range(0, flat.size, _SEARCHED):
         finite = np.isfinite(flat[start : start + _SEARCHED])
         if not finite.all():
@@ -40,13 +48,23 @@ def check_finite(array: FloatArray, name: str, advice: str = "", first_row: int 
             raise _infinite_error(index, array, name, first_row)
 
 
-def check_not_infinite(array: FloatArray, name: str, first_row: int) -> None:
-    """Raise ValueError if a C-contiguous array has an infinite value; see `check_finite`."""
+def check_not_infinite(
+    array: FloatArray, name: str, first_row: int = 0, n_threads: int | None = 1
+) -> None:
+    """Raise ValueError if an array has an infinite value; see `check_finite`."""
     flat = array.reshape(-1)
+    if _all_finite(flat, n_threads):
+        return
     for start in range(0, flat.size, _SEARCHED):
         infinite = np.isinf(flat[start : start + _SEARCHED])
         if infinite.any():
             raise _infinite_error(start + int(np.argmax(infinite)), array, name, first_row)
+
+
+def _all_finite(flat: FloatArray, n_threads: int | None) -> bool:
+    """Return whether no value of a flat array is NaN or infinite."""
+    threads = effective_n_threads(n_threads) if flat.size >= _PARALLEL else 1
+    return expectation(flat.dtype).all_finite(flat, threads)
 
 
 def position(index: int, array: AnyArray, first_row: int = 0) -> str:

@@ -2,8 +2,8 @@
 
 The kernels read C-contiguous, aligned arrays of float32 or float64 in the machine's byte order.
 Data in another form are copied once if the copy takes no more than 32 MB. Larger data are never
-copied as a whole: every pass converts them again, part by part, into a buffer of about 8 MB that
-stays in the cache.
+copied as a whole: every pass converts them again, part by part, into a buffer of about 1 MB for
+each thread, which stays in the cache.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gmm_core.core.types import AnyArray, FloatArray, Indices, Names
-from gmm_core.data.conversion import as_float_array
+from gmm_core.data.conversion import as_float_array, for_kernels
 from gmm_core.data.frames import is_frame_of_numbers
 from gmm_core.data.validation import check_n_rows, check_values, check_X
 
@@ -121,6 +121,7 @@ def check_rows(
     allow_nan: bool = False,
     once: bool = False,
     estimator_name: str = "GaussianMixture",
+    n_threads: int | None = 1,
 ) -> tuple[FloatArray | ForeignRows, Names | None]:
     """Check the samples given to a method, as `check_X` does, without a large copy of them.
 
@@ -137,6 +138,8 @@ def check_rows(
         converted, as a check here would need a conversion of its own.
     estimator_name : str, default="GaussianMixture"
         See `check_X`.
+    n_threads : int or None, default=1
+        See `check_X`.
 
     Returns
     -------
@@ -152,7 +155,7 @@ def check_rows(
     if not _needs_large_copy(X, dtype, allow_nan):
         array, names = check_X(
             X, n_features=n_features, feature_names=feature_names, min_samples=min_samples,
-            allow_nan=allow_nan, estimator_name=estimator_name,
+            allow_nan=allow_nan, estimator_name=estimator_name, n_threads=n_threads,
         )  # fmt: skip
         return array if dtype is None else array.astype(dtype, copy=False), names
     source: Any = X
@@ -170,7 +173,7 @@ def check_rows(
     for start in range(0, n_samples, size):
         rows = _select(source, slice(start, start + size))
         part: AnyArray = as_float_array(rows, "X", masked_as_nan=True)
-        part = np.ascontiguousarray(part)
+        part = for_kernels(part)
         check_values(part, allow_nan, start)
         if part.dtype != np.float32:
             natural = np.dtype(np.float64)

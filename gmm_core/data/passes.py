@@ -116,7 +116,7 @@ class Pass(Protocol):
 _CHUNK_TIME = 1e6
 _SLICE_TIME = 1e8
 MIN_CHUNK_ROWS = 512
-_BUFFER_BYTES = 1 << 23
+_BUFFER_BYTES = 1 << 20  # for each thread: its rows stay in the cache until the kernel reads them
 
 
 def _cost(n_components: int, n_features: int) -> float:
@@ -241,13 +241,13 @@ class KernelPass:
 
     @property
     def buffer_rows(self) -> int:
-        """The number of rows in a buffer: as many as fit in 8 MB, within limits.
+        """The number of rows in a buffer: as many as fit in 1 MB for each thread, within limits.
 
         The number is rounded down to whole units for all threads, but it is at least one unit per
         thread and at most `slice_rows`.
         """
         wave = self._wave
-        fitting = _BUFFER_BYTES // (self.n_features * self.dtype.itemsize)
+        fitting = self.n_threads * _BUFFER_BYTES // (self.n_features * self.dtype.itemsize)
         return min(max(wave, fitting // wave * wave), self.slice_rows)
 
     def blocks(self) -> Iterator[Block]:

@@ -51,12 +51,10 @@ class Totals(NamedTuple):
         if not n:
             return self
         if not len(sample_weight):
-            return self._replace(
-                n_samples=self.n_samples + n,
-                n_present=self.n_present + n,
-                total=self.total + n,
-                largest=max(self.largest, 1.0),
-            )
+            return Totals(
+                self.n_samples + n, self.n_present + n, self.total + n, max(self.largest, 1.0),
+                self.weighted,
+            )  # fmt: skip
         total = self.total
         for start in range(0, n, _CUMULATED_ROWS):
             total = float(_cumulative(sample_weight[start : start + _CUMULATED_ROWS], total)[-1])

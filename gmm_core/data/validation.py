@@ -22,6 +22,8 @@ _NAN_ADVICE = (
     "fit_batches, partial_fit and fits of Dask collections do not take them yet."
 )
 
+_KERNEL_TYPES = np.dtype(np.float32), np.dtype(np.float64)
+
 
 def check_X(
     X: object,
@@ -31,6 +33,7 @@ def check_X(
     min_samples: int = 1,
     allow_nan: bool = False,
     estimator_name: str = "GaussianMixture",
+    n_threads: int | None = 1,
 ) -> tuple[FloatArray, Names | None]:
     """Check the samples given to a method, and return them as an array for the kernels.
 
@@ -50,6 +53,8 @@ def check_X(
         Whether NaN is allowed, as a missing value.
     estimator_name : str, default="GaussianMixture"
         The name of the class in messages.
+    n_threads : int or None, default=1
+        The parameter `n_threads` of the estimator, for the check that values are finite.
 
     Returns
     -------
@@ -75,6 +80,18 @@ def check_X(
     UserWarning
         If only one of `X` and the fitted model has feature names.
     """
+    if (
+        type(X) is np.ndarray
+        and X.dtype in _KERNEL_TYPES
+        and X.ndim == 2
+        and len(X) >= max(min_samples, 1)
+        and feature_names is None
+        and X.shape[1] == (n_features or X.shape[1] or None)
+        and X.flags.c_contiguous
+        and X.flags.aligned
+    ):  # the usual case, which takes less time than the checks below
+        check_values(X, allow_nan, n_threads=n_threads)
+        return X, None
     _refuse_batches(X)
     fitting = n_features is None
     names = feature_names_of(X)
@@ -91,7 +108,7 @@ def check_X(
             f"(n_samples, n_features), not {array.shape}."
         )
     array = for_kernels(array)
-    check_values(array, allow_nan)
+    check_values(array, allow_nan, n_threads=n_threads)
     check_n_rows(array.shape, min_samples, estimator_name)
     if n_features is not None and array.shape[1] != n_features:
         raise ValueError(
@@ -101,17 +118,21 @@ def check_X(
     return array, names
 
 
-def check_values(array: FloatArray, allow_nan: bool, first_row: int = 0) -> None:
+def check_values(
+    array: FloatArray, allow_nan: bool, first_row: int = 0, n_threads: int | None = 1
+) -> None:
     """Check that samples are finite.
 
     Parameters
     ----------
     array : ndarray of shape (n_samples, n_features), float32 or float64
-        It is C-contiguous.
+        It is C-contiguous and aligned.
     allow_nan : bool
         Whether NaN is allowed, as a missing value.
     first_row : int, default=0
         The number in X of the first row of the array.
+    n_threads : int or None, default=1
+        See `check_X`.
 
     Raises
     ------
@@ -119,9 +140,9 @@ def check_values(array: FloatArray, allow_nan: bool, first_row: int = 0) -> None
         If a value is infinite, or if a value is NaN and that is not allowed.
     """
     if allow_nan:
-        check_not_infinite(array, "X", first_row)
+        check_not_infinite(array, "X", first_row, n_threads)
     else:
-        check_finite(array, "X", _NAN_ADVICE, first_row)
+        check_finite(array, "X", _NAN_ADVICE, first_row, n_threads)
 
 
 def check_n_rows(

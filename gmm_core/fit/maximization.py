@@ -18,7 +18,7 @@ from gmm_core.core.types import Float64Array, RegCovar
 from gmm_core.data.passes import Pass
 from gmm_core.fit.fixed import Fixed
 from gmm_core.fit.loop import Algorithm
-from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType
 from gmm_core.model.noise import Noise
 from gmm_core.model.parameters import Mixture, Prepared
 from gmm_core.model.statistics import Statistics
@@ -146,10 +146,7 @@ def maximization_step(
             "all samples are noise: give a smaller density as noise, or another start"
         )
     if failed:
-        raise IllDefinedCovarianceError(
-            f"{NOT_POSITIVE_DEFINITE} The {kind.name_part('covariance', failed - 1)} is not "
-            "positive definite."
-        )
+        raise ill_defined(kind, failed - 1)
     if log_noise_density is not None:
         # The kernel has made the weights sum to 1. The noise has what the counts lack to the total.
         share = float(statistics.counts.sum()) / statistics.weight
@@ -158,6 +155,13 @@ def maximization_step(
         noise = Noise(log_noise_density, max(1 - share, 0.0))
     prepared = Prepared(weights, means, factor, log_constant, kind.name, noise)
     return Mixture(weights, means, covariances, prepared), drift
+
+
+def ill_defined(kind: CovarianceType, k: int) -> IllDefinedCovarianceError:
+    """Return the error for a covariance that is not positive definite: that of component k."""
+    return IllDefinedCovarianceError(
+        f"{NOT_POSITIVE_DEFINITE} The {kind.name_part('covariance', k)} is not positive definite."
+    )
 
 
 class _Made(NamedTuple):

@@ -11,16 +11,14 @@ import numpy as np
 from gmm_core.core.errors import NoDensityError, NumericalError
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Names
-from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.parameter_validation import check_reg_covar
 from gmm_core.data.validation import check_sample_weight, check_X
 from gmm_core.fit.loop import Fit
-from gmm_core.fit.maximization import maximization_step
 from gmm_core.fit.options import Options
 from gmm_core.fit.result import Attributes, attributes_of, present
 from gmm_core.fit.run import fit_array, mixture_to_continue, warn_of_collapse
+from gmm_core.fit.steps import Parts, make_steps
 from gmm_core.fit.stepwise import (
-    mixed,
     rows_of_a_start,
     rows_of_first_fit,
     rows_to_collect,
@@ -200,14 +198,18 @@ def _position(
     After `fit` or an assignment to an attribute, the stream begins with the present mixture. The
     unit is the weight that counts as one sample.
     """
+    K, D = np.shape(before["means_"])
+    seen = before.get("n_samples_seen_", unit * rows_of_a_start(K, D))
     position: Position | None = before.get("_position")
-    mixture = mixture_to_continue(
-        options, before, np.shape(before["means_"])[1], "partial_fit",
-        "create a new model for another mixture",
-    )  # fmt: skip
-    seen = before.get("n_samples_seen_", unit * rows_of_a_start(*mixture.means.shape))
-    if position is not None and _is_at(position.mixture, before, options.covariance_type):
+    if (
+        position is not None
+        and len(position.mixture.weights) == options.n_components
+        and _is_at(position.mixture, before, options.covariance_type)
+    ):
         return position, seen
+    mixture = mixture_to_continue(
+        options, before, D, "partial_fit", "create a new model for another mixture"
+    )
     forget, n = options.forget_factor, seen / unit
     memory = n if forget in (None, 1) else (1 - forget**n) / (1 - forget)
     statistics = statistics_of(*mixture[:3], mixture.covariance_type, reg_covar)
@@ -217,13 +219,21 @@ def _position(
 def _is_at(mixture: Mixture, before: MutableMapping[str, Any], covariance_type: str) -> bool:
     """Return whether the fitted attributes are still those of this mixture."""
     return mixture.covariance_type == covariance_type and all(
-        np.array_equal(before[name], then.astype(np.asarray(before[name]).dtype))
+        name in before and _are_equal(np.asarray(before[name]), then)
         for name, then in (
             ("weights_", mixture.weights),
             ("means_", mixture.means),
             ("precisions_cholesky_", mixture.prepared.precisions_cholesky),
         )
     )
+
+
+def _are_equal(array: AnyArray, then: Float64Array) -> bool:
+    """Return whether a fitted attribute has the values of an array of the mixture."""
+    then = then.astype(array.dtype, copy=False)
+    # Comparing bytes takes less time, if the arrays are small.
+    same = array.shape == then.shape and array.size < 4096 and array.tobytes() == then.tobytes()
+    return same or np.array_equal(array, then)
 
 
 def _follow(
@@ -239,54 +249,96 @@ def _follow(
     regular = np.full(D, reg_covar, np.float64)
     (mixture, statistics, memory), seen = _position(options, before, regular, unit)
     n_threads = effective_n_threads(options.n_threads)
+    rows = None
     at_once = rows_of_a_start(K, D)
-    knee = 10 * mixture.prepared.n_parameters
-    n_steps, log_likelihood = 0, math.nan
-    for first in range(0, len(X), at_once):
-        part = X[first : first + at_once]
-        weight = np.ones(len(part))
-        if sample_weight is not None:
-            weight = sample_weight[first : first + at_once]
-        rows = np.flatnonzero(weight)
-        if not len(rows):
-            continue
-        if len(rows) < len(part):
-            part, weight = part[rows], weight[rows]
-        total = float(weight.sum())
+    ends = [*range(at_once, len(X), at_once), len(X)]
+    if sample_weight is not None and not sample_weight.all():
+        rows = np.flatnonzero(sample_weight)
+        X, sample_weight = X[rows], sample_weight[rows]
+        ends = sorted({*np.searchsorted(rows, ends).tolist()} - {0})
+    if not len(X):
+        return {}
+    sizes, scaled, seen, memory = _step_sizes(
+        options, ends, sample_weight, unit, seen, memory, 10 * mixture.prepared.n_parameters
+    )
+    try:
+        mixture, statistics, log_likelihood = make_steps(
+            Parts(X, scaled, ends, sizes), mixture, statistics, regular, n_threads
+        )
+    except NoDensityError as error:
+        if rows is None:
+            raise
+        raise NoDensityError(int(rows[error.row])) from error
+    n_before = before.get("n_iter_", 0) if "_position" in before else 0
+    return attributes_of(
+        Fit(mixture, [], log_likelihood, False), dtype_of(before["means_"]),
+        before.get("feature_names_in_"), n_threads, n_iter_=n_before + len(ends),
+        n_samples_seen_=seen, _position=Position(mixture, statistics, memory),
+        _mean_weight=None if unit == 1 else unit,
+    )  # fmt: skip
+
+
+def _step_sizes(
+    options: Options,
+    ends: list[int],
+    sample_weight: Float64Array | None,
+    unit: float,
+    seen: float,
+    memory: float,
+    knee: float,
+) -> tuple[list[float], Float64Array | None, float, float]:
+    """Return the step γ of each part, and the weights that the samples have within their part.
+
+    Parameters
+    ----------
+    options : Options
+    ends : list of int
+        The row after the last one of each part.
+    sample_weight : ndarray or None
+        Positive weights.
+    unit : float
+        The weight that counts as one sample.
+    seen : float
+        Total weight of the samples before these.
+    memory : float
+        See `Position`.
+    knee : float
+        See `step_size`.
+
+    Returns
+    -------
+    sizes : list of float
+    scaled : ndarray or None
+        None if all samples have the same weight.
+    seen, memory : float
+        The values after these samples.
+    """
+    forget, sizes = options.forget_factor, []
+    scaled = None if sample_weight is None and forget is None else np.empty(ends[-1])
+    start = 0
+    for stop in ends:
+        weight = None if sample_weight is None else sample_weight[start:stop]
+        total = float(stop - start) if weight is None else float(weight.sum())
         if not math.isfinite((seen + total) / min(unit, 1)):
             raise ValueError(
                 "the sum of all sample_weight is too large for a float64, or too large compared "
                 "with the weights of the first samples"
             )
-        if options.forget_factor is None:
-            size = step_size(seen / unit, total / unit, knee, options.learning_decay)
+        if forget is None:
+            sizes.append(step_size(seen / unit, total / unit, knee, options.learning_decay))
         else:
             # A sample that is followed by k others has the factor forget_factor**k.
-            weight = weight / unit * options.forget_factor ** np.arange(len(part))[::-1]
-            memory = memory * options.forget_factor ** len(part) + float(weight.sum())
-            size = float(weight.sum()) / memory
-        data = ArrayPass(part, scaled_weight(weight), K, options.covariance_type, n_threads)
-        try:
-            batch = data.expectation(mixture)
-        except NoDensityError as error:
-            raise NoDensityError(first + int(rows[error.row])) from error
-        statistics = mixed(statistics, batch, size)
-        mixture, _ = maximization_step(
-            statistics, reg_covar, data.n_threads, before=mixture.covariances
-        )
-        statistics = statistics.about_means(mixture.means)
+            n = stop - start
+            decayed: Float64Array = np.ones(n) if weight is None else weight
+            weight = decayed / unit * forget ** np.arange(n)[::-1]
+            kept = float(weight.sum())
+            memory = memory * forget**n + kept
+            sizes.append(kept / memory)
+        if scaled is not None and weight is not None:
+            scaled[start:stop] = scaled_weight(weight)
         seen += total
-        n_steps += 1
-        log_likelihood = batch.mean_log_likelihood
-    if not n_steps:
-        return {}
-    n_before = before.get("n_iter_", 0) if "_position" in before else 0
-    return attributes_of(
-        Fit(mixture, [], log_likelihood, False), dtype_of(before["means_"]),
-        before.get("feature_names_in_"), n_threads, n_iter_=n_before + n_steps,
-        n_samples_seen_=seen, _position=Position(mixture, statistics, memory),
-        _mean_weight=None if unit == 1 else unit,
-    )  # fmt: skip
+        start = stop
+    return sizes, scaled, seen, memory
 
 
 def scaled_weight(weight: Float64Array) -> Float64Array:

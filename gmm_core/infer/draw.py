@@ -12,6 +12,9 @@ from gmm_core.core.types import Float64Array, Labels
 from gmm_core.model.noise import Box
 from gmm_core.model.parameters import Prepared
 
+# Number of normal numbers that are drawn at once. They stay in the cache until they are used.
+_DRAWN = 1 << 14
+
 
 def draw(
     prepared: Prepared,
@@ -19,7 +22,9 @@ def draw(
     random_state: np.random.RandomState,
     box: Box | None = None,
 ) -> tuple[Float64Array, Labels]:
-    """Draw samples from a mixture, in random order.
+    """Draw samples from a mixture, ordered by component.
+
+    The samples are bit-identical for any number of threads.
 
     Parameters
     ----------
@@ -27,6 +32,8 @@ def draw(
     n_samples : int
         See `check_n_samples`.
     random_state : RandomState
+        One number is drawn from it, which seeds the generator of all others. That is NumPy's
+        `Generator`, as its normal numbers take less time than those of a RandomState.
     box : Box, default=None
         The box of the noise component.
 
@@ -50,18 +57,22 @@ def draw(
                 "from; a fit with noise=True has one"
             )
         weights, numbers = np.append(weights, prepared.noise.weight), np.append(numbers, -1)
-    labels = np.repeat(numbers, random_state.multinomial(n, weights / weights.sum()))
-    labels = random_state.permutation(labels)
-    X = random_state.standard_normal(size=(n, D))
+    seed = random_state.randint(np.iinfo(np.int64).max, dtype=np.int64)
+    generator = np.random.Generator(np.random.SFC64(seed))
+    counts = generator.multinomial(n, weights / weights.sum())
+    X = np.empty((n, D))
+    # A matrix is inverted for each block, so a block of D features has 4 D rows or more.
+    normal = np.empty((min(n, max(_DRAWN // D, 4 * D)), D))
+    ends = np.cumsum(counts)
     for k in range(K):
-        rows = labels == k
-        # y = Uᵀ (x − μ) is standard normal.
-        X[rows] = kind.unwhiten(X[rows], kind.of_component(prepared.precisions_cholesky, k))
-        X[rows] += prepared.means[k]
+        factor = kind.of_component(prepared.precisions_cholesky, k)
+        for start in range(ends[k] - counts[k], ends[k], len(normal)):
+            part = X[start : min(start + len(normal), ends[k])]
+            y = generator.standard_normal(out=normal[: len(part)])
+            kind.unwhiten(y, factor, prepared.means[k], part)
     if box is not None:
-        noise = labels == -1
-        X[noise] = box.draw(int(np.count_nonzero(noise)), random_state)
-    return X, labels
+        X[ends[K - 1] :] = box.draw(n - int(ends[K - 1]), generator)
+    return X, np.repeat(numbers, counts)
 
 
 def check_n_samples(n_samples: object) -> int:

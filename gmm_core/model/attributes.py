@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 
+from gmm_core.core.dispatch import expectation
 from gmm_core.core.errors import NumericalError, not_fitted_error
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import CovarianceName, Float64Array, FloatArray
@@ -405,7 +406,7 @@ def arrays_of(mixture: Mixture, dtype: np.dtype[Any], n_threads: int) -> dict[st
         }
     for name, array in arrays.items():
         lost = name in COVARIANCE_ATTRIBUTES and not kind.positive_entries(array).all()
-        if lost or not np.isfinite(array).all():
+        if lost or not expectation(dtype).all_finite(array.reshape(-1), 1):
             advice = "scale the data" + (" or use float64" if dtype == np.float32 else "")
             raise NumericalError(f"{name} would be beyond the range of {dtype}: {advice}")
     return arrays

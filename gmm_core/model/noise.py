@@ -68,9 +68,9 @@ class Box(NamedTuple):
             inside[start : start + ROWS] = ((y >= low) & (y <= high)).all(axis=1)
         return inside
 
-    def draw(self, n: int, random_state: np.random.RandomState) -> Float64Array:
+    def draw(self, n: int, generator: np.random.Generator) -> Float64Array:
         """Return n points that are uniformly distributed in the box, of shape (n, D)."""
-        y = self.low + (self.high - self.low) * random_state.uniform(size=(n, len(self.low)))
+        y = self.low + (self.high - self.low) * generator.uniform(size=(n, len(self.low)))
         x: Float64Array = self.origin + np.einsum("ne,de->nd", y, self.axes)
         return x
 

@@ -16,10 +16,11 @@ BUILDS = [
         (signatures.KMeansKernels, "_kmeans", ("_f32", "_f64")),
         (signatures.MaximizationKernels, "_maximization", ("",)),
         (signatures.HierarchyKernels, "_hierarchy", ("",)),
+        (signatures.SamplingKernels, "_sampling", ("",)),
     )
     for level in LEVELS
     for suffix in suffixes
-]
+] + [(signatures.StepwiseKernels, f"_stepwise_{suffix}") for suffix in ("f32", "f64")]
 
 
 def arguments_of_functions(namespace):

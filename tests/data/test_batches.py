@@ -146,7 +146,7 @@ def test_memory_is_that_of_a_batch():
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # the buffer takes 8 MB at most; one batch is in use while the next is made
+    # the buffer takes 8 MB at most (for up to eight threads); one batch is in use while the next is made
     assert peak < 8 * 2**20 + 3 * part.nbytes < 40 * part.nbytes / 4
 
 

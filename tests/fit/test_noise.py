@@ -226,6 +226,7 @@ def test_samples_of_the_noise_are_uniform_in_the_box() -> None:
     model = fit(clusters_and_noise())
     X, labels = model.sample(20_000)
     noise = X[labels == -1]
+    assert (labels[-len(noise) :] == -1).all()
     share = model.noise_weight_
     assert abs(len(noise) / 20_000 - share) < 5 * np.sqrt(share * (1 - share) / 20_000)
     assert model.noise_box_.contains(noise).all()

@@ -11,7 +11,9 @@ from gmm_core import _build_config
 from gmm_core.core import dispatch
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.fit import kmeans as km
+from gmm_core.fit import steps
 from gmm_core.fit.hierarchical import hierarchical_tree
+from gmm_core.model.statistics import statistics_of
 
 Make = Callable[..., Any]  # the type of the fixtures that return functions
 all_types = pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
@@ -139,6 +141,40 @@ def test_seeding_step(dtype: Any, isa: str, make_problem: Make, make_pass: Make)
             seeding.step(center, candidates)
     with BEYOND:
         fresh()._step(slice(0, 50), center, candidates, np.empty((0, 2)))
+
+
+@all_types
+def test_unwhiten(covariance_type: str, isa: str, make_problem: Make) -> None:
+    p = make_problem(covariance_type, 50, 3, 5, np.float64).parameters
+    kind, y = p.kind, np.ones((50, 5))
+    factor = kind.of_component(p.prepared.precisions_cholesky, 0)
+    kind.unwhiten(y, factor, p.means[0], np.empty((50, 5)))
+    for out in (np.empty((49, 5)), np.empty((50, 4))):
+        with BEYOND:
+            kind.unwhiten(y, factor, p.means[0], out)
+
+
+@both_dtypes
+def test_make_steps(
+    dtype: Any, isa: str, make_problem: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = make_problem("full", 50, 3, 5, dtype)
+    parts = steps.Parts(problem.X, problem.weight, [50], [0.5])
+    p, regular = problem.parameters, np.zeros(5)
+    statistics = statistics_of(*p[:3], "full", regular)
+    steps.make_steps(parts, p, statistics, regular, 1)
+    kernels, functions = dispatch.stepwise(dtype)
+    for short in (1, 3, 4, 6, 7, 10, 11, 12, 13, 14):
+
+        def call(*values: Any, short: int = short) -> int:
+            given = list(values)
+            given[short] = shorter(given[short])
+            return kernels.make_steps(*given)
+
+        made = SimpleNamespace(make_steps=call), functions
+        with monkeypatch.context() as patch, BEYOND:
+            patch.setattr(steps, "stepwise", lambda dtype, made=made: made)
+            steps.make_steps(parts, p, statistics, regular, 1)
 
 
 def test_agglomerate(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,11 +32,12 @@ from gmm_core.core import dispatch
 from gmm_core.data import passes
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.fit import kmeans as km
-from gmm_core.fit import maximization
+from gmm_core.fit import maximization, steps
 from gmm_core.fit.hierarchical import hierarchical_tree
 from gmm_core.model import parameters
 from gmm_core.model.covariance import COVARIANCE_TYPES, base, matrices, variances
 from gmm_core.model.parameters import prepare
+from gmm_core.model.statistics import statistics_of
 
 LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
 Make = Callable[..., Any]  # the type of the fixtures that return functions
@@ -143,6 +144,16 @@ def run_case(case: Case) -> None:
         responsibilities=np.empty((n, K), dtype),
         labels=np.empty(n, np.int64),
     )
+    if kind.steps_in_kernel:
+        steps._sizes.cache_clear()  # they depend on what exact_sizes() has changed
+        ends = [*range(data.chunk_rows, n, data.chunk_rows), n]
+        parts = steps.Parts(X, weight + 0.1 if weighted else None, ends, [0.5] * len(ends))
+        of_model = statistics_of(*p[:3], covariance_type, np.zeros(D))
+        steps.make_steps(parts, p, of_model, np.ones(D), 1)
+    for name in ("full", "diag"):
+        factor = np.ones((D, D) if name == "full" else D)
+        y, x = rng.normal(size=(n, D)), np.empty((n, D))
+        COVARIANCE_TYPES[name].unwhiten(y, factor, p.means[0], x)
     if covariance_type != "full":  # the following kernels do not depend on the covariance type
         return
     lloyd = km._Lloyd(data, p.means)
@@ -152,13 +163,14 @@ def run_case(case: Case) -> None:
     km._Seeding(data).step(np.intp(0), np.array([0, n - 1]))
     hierarchical_tree(X[:20])
     x, y = rng.normal(size=n).astype(dtype), rng.normal(size=n)
+    data._kernels.all_finite(x, n_threads)
     data._kernels.exp_log(x, np.empty_like(x), y, np.empty_like(y))
 
 
 def exact_sizes() -> None:
     """Make each chunk one tile and each pass one call, and do not round scratch up to cache lines."""
     passes._CHUNK_TIME, passes.MIN_CHUNK_ROWS, passes._SLICE_TIME = 0.0, 1, 1e12
-    passes.aligned_empty = km.aligned_empty = np.empty
+    passes.aligned_empty = km.aligned_empty = steps.aligned_empty = np.empty
 
 
 def run_cases(dtype: str) -> None:
@@ -172,6 +184,7 @@ def public_functions() -> list[tuple[Any, str]]:
     """Return (module, name) for every function of the kernels."""
     modules = (
         *dispatch._BY_TYPE[np.dtype(np.float64)], dispatch.maximization, dispatch.hierarchy,
+        dispatch.sampling, dispatch._STEPWISE[np.dtype(np.float64)][0],
     )
     names = [(module, name) for module in modules for name in dir(module) if name[0] != "_"]
     return [(module, name) for module, name in names if callable(getattr(module, name))]
@@ -206,6 +219,10 @@ class Pages:
         for module in (dispatch, base, matrices, variances, parameters, maximization):
             module.maximization = wrap(module.maximization)
         dispatch.hierarchy = wrap(dispatch.hierarchy)
+        for module in (dispatch, matrices, variances):
+            module.sampling = wrap(module.sampling)
+        for dtype, (kernels, functions) in dispatch._STEPWISE.items():
+            dispatch._STEPWISE[dtype] = wrap(kernels), functions
 
     def _guarded(self, name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
         roles = arguments(kernel)

@@ -41,6 +41,8 @@ class CovarianceType(ABC):
         of the features.
     hides_collapse : bool
         Whether covariances are divided by their determinants, so that a small one does not show.
+    steps_in_kernel : bool
+        Whether src/_stepwise.pyx makes the steps of a stream for the type.
     where_positive : str
         The part of a message that tells which entries of an array have to be positive.
     """
@@ -53,6 +55,7 @@ class CovarianceType(ABC):
     has_shape = True
     has_orientation = True
     hides_collapse = False
+    steps_in_kernel = False
     where_positive: str
 
     @property
@@ -225,8 +228,10 @@ class CovarianceType(ABC):
         """Return y = Uᵀ (x − μ) for each row x − μ; U is the factor of one component."""
 
     @abstractmethod
-    def unwhiten(self, y: Float64Array, factor: Float64Array) -> Float64Array:
-        """Return x − μ = U⁻ᵀ y for each row y; U is the factor of one component."""
+    def unwhiten(
+        self, y: Float64Array, factor: Float64Array, mean: Float64Array, out: Float64Array
+    ) -> None:
+        """Write x = μ + U⁻ᵀ y for each row y to `out`; U is the factor of one component."""
 
     @abstractmethod
     def variances(

@@ -17,6 +17,7 @@ class Diag(VarianceType):
     name = "diag"
     conjugate = Gammas()
     code = 2
+    steps_in_kernel = True
     has_orientation = False
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:

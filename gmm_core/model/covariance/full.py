@@ -19,6 +19,7 @@ class Full(MatrixType):
     name = "full"
     conjugate = Wisharts()
     code = 0
+    steps_in_kernel = True
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return n_components, n_features, n_features

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core.core.dispatch import check_status, maximization
+from gmm_core.core.dispatch import check_status, maximization, sampling
 from gmm_core.core.errors import IllDefinedCovarianceError
 from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.model.covariance.base import CovarianceType
@@ -139,9 +138,11 @@ class MatrixType(CovarianceType):
         y: Float64Array = difference @ factor
         return y
 
-    def unwhiten(self, y: Float64Array, factor: Float64Array) -> Float64Array:
-        x: Any = np.linalg.solve(factor.T, y.T).T
-        return x  # type: ignore[no-any-return]
+    def unwhiten(
+        self, y: Float64Array, factor: Float64Array, mean: Float64Array, out: Float64Array
+    ) -> None:
+        scratch = np.empty(sampling.unwhiten_scratch(len(mean)))
+        check_status(sampling.unwhiten_matrix(y, factor, mean, out, scratch))
 
     def variances(
         self, covariances: npt.NDArray[np.floating], n_components: int, n_features: int

@@ -7,7 +7,7 @@ from abc import abstractmethod
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core.core.dispatch import check_status, maximization
+from gmm_core.core.dispatch import check_status, maximization, sampling
 from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.model.covariance.base import CovarianceType
 
@@ -84,8 +84,10 @@ class VarianceType(CovarianceType):
     def whiten(self, difference: Float64Array, factor: Float64Array) -> Float64Array:
         return difference * factor
 
-    def unwhiten(self, y: Float64Array, factor: Float64Array) -> Float64Array:
-        return y / factor
+    def unwhiten(
+        self, y: Float64Array, factor: Float64Array, mean: Float64Array, out: Float64Array
+    ) -> None:
+        check_status(sampling.unwhiten_features(y, np.full(len(mean), factor), mean, out))
 
     def variances(
         self, covariances: npt.NDArray[np.floating], n_components: int, n_features: int
