@@ -35,6 +35,11 @@ cdef struct Lloyd:
     Py_ssize_t D
 
 
+def packed_size(Py_ssize_t K, Py_ssize_t D):
+    """Return the number of reals of scratch that lloyd_step needs for the centers"""
+    return 2 * packed_vectors(K) * LANES * D
+
+
 def lloyd_step(
     const real[:, ::1] X,               # IN    (n, D)
     const double[::1] sample_weight,    # IN    (n,), or empty
@@ -50,7 +55,7 @@ def lloyd_step(
     double[::1] sums,                   # INOUT (1 + K + K D,) added to: the number of labels that change, then the
                                         #       changes of the clusters' weights and sums of weight (x - origin)
     double[:, ::1] partial,             # TMP   (n_threads, 1 + K + K D)
-    real[::1] packed,                   # TMP   (2 (K + 16) D,) at most, for the centers
+    real[::1] packed,                   # TMP   (packed_size,)
     real[::1] drops,                    # TMP   (1 + K,)
     Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
     Py_ssize_t chunk_rows,
@@ -221,7 +226,7 @@ cdef inline void add_sample(
 
 
 def move_centers(
-    const double[::1] sums,             # IN    (1 + K + K D,) see lloyd_step
+    const double[::1] sums,             # IN    (K + K D,) weights and sums of weight (x - origin), see lloyd_step
     const double[:, ::1] origins,       # IN    (K, D)
     const double[:, ::1] centers,       # IN    (K, D)
     double[::1] most,                   # INOUT (K,) the largest weight that each cluster has had
@@ -235,18 +240,18 @@ def move_centers(
     cdef Py_ssize_t K = centers.shape[0], D = centers.shape[1], k, d, empty = 0
     cdef double weight, move, total = 0
     if CHECKS and (
-        sums.shape[0] < 1 + K + K * D or origins.shape[0] < K or origins.shape[1] != D or most.shape[0] < K
+        sums.shape[0] < K + K * D or origins.shape[0] < K or origins.shape[1] != D or most.shape[0] < K
         or moved.shape[0] < K or moved.shape[1] != D
     ):
         return EXTENT, 0, 0.0
     for k in range(K):
-        weight = sums[1 + k]
+        weight = sums[k]
         if weight < 1e-3 * most[k]:
             return 1, 0, 0.0
         most[k] = max(most[k], weight)
         empty += not weight > 0
         for d in range(D):
-            moved[k, d] = origins[k, d] + sums[1 + K + k * D + d] / weight if weight > 0 else centers[k, d]
+            moved[k, d] = origins[k, d] + sums[K + k * D + d] / weight if weight > 0 else centers[k, d]
             move = moved[k, d] - centers[k, d]
             total += move * move
     return OK, empty, total

@@ -43,6 +43,8 @@ class ExpectationKernels(Protocol):
 class KMeansKernels(Protocol):
     """The functions of src/_kmeans.pyx, the kernels of k-means and of k-means++."""
 
+    def packed_size(self, K: int, D: int) -> int: ...
+
     def lloyd_step(
         self, X: Real, sample_weight: Double, centers: Double, before: Double, origins: Double,
         labels: Labels, gaps: Real, distances: Real, sums: Double, partial: Double, packed: Real,

@@ -232,8 +232,7 @@ class _Lloyd:
         self.gaps: AnyArray = np.empty(len(X), X.dtype)
         self.none: AnyArray = np.empty(0, X.dtype)
         self.sums = np.empty(1 + K + K * D)
-        # The kernel fills vectors of at most 16 centers.
-        self.packed: AnyArray = np.empty(2 * (K + 16) * D, X.dtype)
+        self.packed = aligned_empty((1, self.kernels.packed_size(K, D)), X.dtype)[0]
         self.drops: AnyArray = np.empty(1 + K, X.dtype)
         self.partial = np.empty((data.n_threads, 1 + K + K * D))
         self.tickets = np.empty(data.n_threads + 2, np.intp)
@@ -277,15 +276,15 @@ class _Lloyd:
         squared_moves : float
             The sum of the squared distances between the means and the centers.
         """
-        means = np.empty(centers.shape)
         n_changed = self._assign(centers, distances)
-        what = self.sums, self.origins, centers, self.most, means
-        status, n_empty, squared_moves = self.kernels.move_centers(*what)
+        means = np.empty(centers.shape)
+        where = self.sums[1:], self.origins, centers, self.most, means
+        status, n_empty, squared_moves = self.kernels.move_centers(*where)
         if status > 0:
             self._start_sums(centers)
             self._assign(centers, distances)
-            what = self.sums, self.origins, centers, self.most, means
-            status, n_empty, squared_moves = self.kernels.move_centers(*what)
+            where = self.sums[1:], self.origins, centers, self.most, means
+            status, n_empty, squared_moves = self.kernels.move_centers(*where)
         check_status(status)
         return n_changed, n_empty, means, squared_moves
 
