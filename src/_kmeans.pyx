@@ -78,7 +78,8 @@ def lloyd_step(
     cdef Py_ssize_t K = centers.shape[0], D = centers.shape[1], size = packed_vectors(K) * D * LANES, answer
     if CHECKS and (
         origins.shape[0] < K or origins.shape[1] != D or labels.shape[0] < X.shape[0]
-        or (before.shape[0] and (before.shape[0] < K or before.shape[1] != D)) or drops.shape[0] < 1 + K or gaps.shape[0] < X.shape[0]
+        or (before.shape[0] and (before.shape[0] < K or before.shape[1] != D))
+        or drops.shape[0] < 1 + K or gaps.shape[0] < X.shape[0]
         or (distances.shape[0] and distances.shape[0] < X.shape[0])
         or sums.shape[0] < 1 + K + K * D or partial.shape[0] < n_threads or partial.shape[1] != sums.shape[0]
         or packed.shape[0] < 2 * size or tickets.shape[0] < n_threads + 2
@@ -109,8 +110,14 @@ def lloyd_step(
     return answer
 
 
-cdef void bound_drops(const double* centers, const double* before, real* drops, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
-    """drops[1 + k] >= how much the gap of a sample of cluster k falls; drops[0] = 0 is for the label -1"""
+cdef void bound_drops(
+    const double* centers,  # IN  (K, D)
+    const double* before,   # IN  (K, D), or NULL
+    real* drops,            # OUT (1 + K,)
+    Py_ssize_t K,
+    Py_ssize_t D,
+) noexcept nogil:
+    """drops[1 + k] >= how much the gap of a sample of cluster k falls, or INFINITY if before is NULL; drops[0] = 0"""
     # A center is read as hi + lo with a relative error of eps**2, which is added to its move.
     cdef double longest = 0, second = 0, move, size, a
     cdef Py_ssize_t k, d, farthest = 0

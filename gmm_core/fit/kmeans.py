@@ -20,11 +20,12 @@ from gmm_core.data.subset import draw_positions
 from gmm_core.model.covariance import SQUARED_DISTANCES
 
 _MAX_ITER = 300
-# The rows that k-means converges on, and the iterations over all rows that follow; benchmarks/NOTES.md
-# compares the fits with those from k-means that converges on all rows.
+# Large data: the rows of the subset, the iterations over it, and those over all rows that follow.
+# benchmarks/NOTES.md compares the fits with those from k-means that converges on all rows.
 _LEAST_ROWS = 8192
 _ROWS_PER_CLUSTER = 512
-_LAST_ITER = 10
+_FIRST_ITER = 10
+_LAST_ITER = 30
 _NO_CENTERS = np.empty((0, 0))
 
 
@@ -149,7 +150,7 @@ class _Seeding:
         return rows
 
     def _cumulative(self, chunk: int, center: np.intp) -> tuple[int, Float64Array]:
-        """Return the first row of a chunk, and the cumulative weight · squared distance of its rows."""
+        """Return the first row of a chunk, and the cumulative weight · squared distance in it."""
         data = self.data
         first = chunk * data.chunk_rows
         part = slice(first, min(first + data.chunk_rows, len(data.X)))
@@ -313,9 +314,9 @@ def kmeans(
     """Cluster the samples by k-means from one greedy k-means++ start.
 
     Large data are clustered in two phases. A subset of max(_LEAST_ROWS, _ROWS_PER_CLUSTER · K) rows
-    is drawn, one from each of as many equal parts of the cumulative weight. Seeding, and the
-    iterations from there to convergence, go over the subset alone. At most _LAST_ITER iterations
-    over all rows follow.
+    is drawn, one from each of as many equal parts of the cumulative weight. Seeding and _FIRST_ITER
+    iterations go over the subset alone, and at most _LAST_ITER iterations over all rows follow.
+    Data are large if they have at least twice as many rows as the subset.
 
     Parameters
     ----------
@@ -323,7 +324,7 @@ def kmeans(
     n_clusters : int
     random_state : RandomState
     tol : float
-        An iteration stops when no label changes, when the squared moves of the centers sum to at
+        The iteration stops when no label changes, when the squared moves of the centers sum to at
         most this, or after _MAX_ITER iterations.
 
     Returns
@@ -336,12 +337,13 @@ def kmeans(
     """
     size = max(_LEAST_ROWS, _ROWS_PER_CLUSTER * n_clusters)
     if len(data.X) < 2 * size:
-        seeds = data.X[seed_rows(data, n_clusters, random_state)]
-        return lloyd(data, seeds.astype(np.float64), tol, _MAX_ITER)
+        seeds = data.X[seed_rows(data, n_clusters, random_state)].astype(np.float64)
+        return lloyd(data, seeds, tol, _MAX_ITER)
     cumulative = np.cumsum(data.sample_weight) if len(data.sample_weight) else None
     rows = draw_rows(cumulative, len(data.X), draw_positions(size, random_state))
     subset = ArrayPass(data.X[rows], None, n_clusters, data.covariance_type, data.n_threads)
-    _, centers = kmeans(subset, n_clusters, random_state, tol)
+    seeds = subset.X[seed_rows(subset, n_clusters, random_state)].astype(np.float64)
+    _, centers = lloyd(subset, seeds, tol, _FIRST_ITER)
     return lloyd(data, centers, tol, _LAST_ITER)
 
 
