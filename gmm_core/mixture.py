@@ -104,7 +104,10 @@ default='full'
         fails numerically is skipped with a warning.
     init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'hierarchical'} or \
 callable, default='kmeans'
-        The method that finds a start. 'kmeans' makes the start from the clusters of k-means.
+        The method that finds a start. 'kmeans' makes the start from the clusters of k-means, which
+        runs until its centers move little (as in scikit-learn, with `tol=1e-4` and at most 300
+        iterations). If there are 2 S rows or more, with S = max(8192, 512 · `n_components`), its
+        seeds and its first 5 iterations are those of a random subset of S rows.
         'k-means++' and 'random_from_data' take samples as means, chosen by k-means++ or at random,
         with the covariance of all data. 'random' draws random responsibilities. 'hierarchical'
         merges rows into clusters by model-based agglomeration (Fraley 1998), with the default

@@ -3,15 +3,19 @@
 It works on the tiles of the E-step. This file is compiled once for each element type and instruction set. Its functions
 do not check their arguments.
 """
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, sqrt
 from libc.string cimport memset
 
 from layout cimport (
-    CHECKS, DLANES, EXTENT, OK, Tile, dvec, dvec_set, dvec_sum, real, vec, vec_if_less, vec_product, vec_set, WIDTH,
+    CHECKS, DLANES, EXTENT, LANES, OK, Tile, dvec, dvec_set, dvec_sum, real, vec, vec_if_less, vec_product, WIDTH,
 )
-from panel cimport split
+from nearest cimport Nearest, ROWS, nearest_two, pack_centers, packed_vectors, prefetch_row, vec_sqrt
 from tile cimport load_tile, squared_distances, tile_in, tile_samples, tile_size
 from chunks cimport run_chunks
+
+cdef extern from "vec.h" nogil:
+    const real REAL_EPS
+    const real REAL_MIN
 
 
 cdef struct Lloyd:
@@ -20,54 +24,80 @@ cdef struct Lloyd:
     const double* origins
     const real* centers_hi
     const real* centers_lo
+    const real* drops
     long long* labels
+    real* gaps
     real* distances             # or NULL
+    real floor
     Py_ssize_t n_samples
     Py_ssize_t chunk_rows
     Py_ssize_t K
     Py_ssize_t D
 
 
+def packed_size(Py_ssize_t K, Py_ssize_t D):
+    """Return the number of reals of scratch that lloyd_step needs for the centers"""
+    return 2 * packed_vectors(K) * LANES * D
+
+
 def lloyd_step(
     const real[:, ::1] X,               # IN    (n, D)
     const double[::1] sample_weight,    # IN    (n,), or empty
     const double[:, ::1] centers,       # IN    (K, D)
+    const double[:, ::1] before,        # IN    (K, D) the centers of the last step; if empty, all rows are evaluated
     const double[:, ::1] origins,       # IN    (K, D) points near the clusters, the same for all steps of a run
     long long[::1] labels,              # INOUT (n,) in: labels of the last step, or -1; out: nearest center, the first
                                         #       one if several are equal
-    real[::1] distances,                # OUT   (n,) squared distance to the nearest center, or empty
+    real[::1] gaps,                     # INOUT (n,) lower bounds on the gaps; -INFINITY before the first step, but
+                                        #       INFINITY for rows of weight 0
+    real[::1] distances,                # OUT   (n,) squared distance to the nearest center, or empty; it needs an
+                                        #       empty `before`
     double[::1] sums,                   # INOUT (1 + K + K D,) added to: the number of labels that change, then the
                                         #       changes of the clusters' weights and sums of weight (x - origin)
     double[:, ::1] partial,             # TMP   (n_threads, 1 + K + K D)
-    real[:, ::1] scratch,               # TMP   (n_threads, tile_size + 2 K D)
+    real[::1] packed,                   # TMP   (packed_size,)
+    real[::1] drops,                    # TMP   (1 + K,)
     Py_ssize_t[::1] tickets,            # TMP   (n_threads + 2,)
     Py_ssize_t chunk_rows,
     int n_threads,
 ):
     """Assign each row of positive weight to its nearest center, and update the sums from which the centers follow.
 
-    The labels of other rows are meaningless.
+    The labels of other rows are not changed.
+
+    The gap of a sample is its distance to the second nearest center minus that to the nearest one (Hamerly 2010). When
+    the centers move, it falls by no more than the move of the nearest center and the longest move of another one. As
+    long as the bound stays positive the label cannot change, and the sample is skipped. Distances are computed with a
+    relative error below eps (D + 6) / 4. The bound is lowered by eps (D + 8) times both distances, and the drops are
+    enlarged as much. So the distances of a sample that is skipped would give the same label in spite of their errors.
 
     A row whose label changes is subtracted from the sums of one cluster and added to those of another. After the first
     steps such rows are few. To sum over all rows would take a third of the time.
     """
     cdef Lloyd job
-    cdef Py_ssize_t K = centers.shape[0], D = centers.shape[1], tile_reals = tile_size(K, D), answer
+    cdef Py_ssize_t K = centers.shape[0], D = centers.shape[1], size = packed_vectors(K) * D * LANES, answer
     if CHECKS and (
         origins.shape[0] < K or origins.shape[1] != D or labels.shape[0] < X.shape[0]
+        or (before.shape[0] and (before.shape[0] < K or before.shape[1] != D))
+        or drops.shape[0] < 1 + K or gaps.shape[0] < X.shape[0]
         or (distances.shape[0] and distances.shape[0] < X.shape[0])
         or sums.shape[0] < 1 + K + K * D or partial.shape[0] < n_threads or partial.shape[1] != sums.shape[0]
-        or scratch.shape[0] < n_threads or scratch.shape[1] < tile_reals + 2 * K * D or tickets.shape[0] < n_threads + 2
+        or packed.shape[0] < 2 * size or tickets.shape[0] < n_threads + 2
     ):
         return EXTENT
-    split(&centers[0, 0], &scratch[0, tile_reals], K * D)
+    pack_centers(&centers[0, 0], &packed[0], &packed[size], K, D)
+    bound_drops(&centers[0, 0], &before[0, 0] if before.shape[0] else NULL, &drops[0], K, D)
     job.X = &X[0, 0]
     job.weight = &sample_weight[0] if sample_weight.shape[0] else NULL
     job.origins = &origins[0, 0]
-    job.centers_hi = &scratch[0, tile_reals]
-    job.centers_lo = job.centers_hi + K * D
+    job.centers_hi = &packed[0]
+    job.centers_lo = &packed[size]
+    job.drops = &drops[0]
     job.labels = &labels[0]
+    job.gaps = &gaps[0]
     job.distances = &distances[0] if distances.shape[0] else NULL
+    # Squares below the smallest normal number have no relative accuracy.
+    job.floor = <real> sqrt(4 * D * <double> REAL_MIN)
     job.n_samples = X.shape[0]
     job.chunk_rows = chunk_rows
     job.K = K
@@ -75,57 +105,111 @@ def lloyd_step(
     with nogil:
         answer = run_chunks(
             lloyd_chunk, &job, (job.n_samples + chunk_rows - 1) // chunk_rows, &sums[0], &partial[0, 0],
-            sums.shape[0], &scratch[0, 0], scratch.shape[1], &tickets[0], n_threads,
+            sums.shape[0], NULL, 0, &tickets[0], n_threads,
         )
     return answer
+
+
+cdef void bound_drops(
+    const double* centers,  # IN  (K, D)
+    const double* before,   # IN  (K, D), or NULL
+    real* drops,            # OUT (1 + K,)
+    Py_ssize_t K,
+    Py_ssize_t D,
+) noexcept nogil:
+    """drops[1 + k] >= how much the gap of a sample of cluster k falls, or INFINITY if before is NULL; drops[0] = 0"""
+    # A center is read as hi + lo with a relative error of eps**2, which is added to its move.
+    cdef double longest = 0, second = 0, move, size, a
+    cdef Py_ssize_t k, d, farthest = 0
+    cdef double eps = REAL_EPS, enlarge = 1 + (D + 12) * eps
+    drops[0] = 0
+    for k in range(K):
+        move = size = 0
+        for d in range(D if before != NULL else 0):
+            a = centers[k * D + d] - before[k * D + d]
+            move += a * a
+            size += centers[k * D + d] * centers[k * D + d] + before[k * D + d] * before[k * D + d]
+        move = sqrt(move) + 4 * eps * eps * sqrt(size)
+        drops[1 + k] = <real> (move * enlarge)
+        if move > longest:
+            second, longest, farthest = longest, move, k
+        elif move > second:
+            second = move
+    for k in range(K):
+        drops[1 + k] = <real> ((<double> drops[1 + k] + (second if k == farthest else longest)) * enlarge)
+        if before == NULL:
+            drops[1 + k] = INFINITY
+
+
+cdef enum:
+    LISTED = 256    # rows whose bounds are updated at once
 
 
 cdef Py_ssize_t lloyd_chunk(const void* argument, Py_ssize_t chunk, double* sums, real* scratch) noexcept nogil:
     """Do a step of Lloyd's iteration for one chunk of rows"""
     cdef const Lloyd* job = <const Lloyd*> argument
-    cdef Py_ssize_t K = job.K, D = job.D, rows = tile_samples(K, D), row = chunk * job.chunk_rows, stop, n, p, i, k
-    cdef Py_ssize_t before
-    cdef Tile tile = tile_in(scratch, K, D)
-    cdef vec best[2]
-    cdef vec label[2]           # stored as reals, so that one comparison selects both best and label
-    cdef const double* weight
-    cdef Py_ssize_t changed = 0
-    cdef int failed
+    cdef Py_ssize_t K = job.K, D = job.D, row = chunk * job.chunk_rows, stop, i, n, first, left
+    cdef Py_ssize_t rows[LISTED + ROWS]    # the rows that have to be evaluated, in order
+    cdef Py_ssize_t n_rows = 0, changed = 0
+    cdef real gap, shrink = 1 - 2 * REAL_EPS, floor = job.floor
     stop = min(row + job.chunk_rows, job.n_samples)
     memset(sums, 0, (1 + K + K * D) * sizeof(double))
     while row < stop:
-        n = min(rows, stop - row)
-        weight = job.weight
-        if weight != NULL:
-            weight += row
-        failed = load_tile(&tile, job.X + row * D, weight, n, K, D)
-        if failed:
-            return failed
-        for p in range(tile.n_panels):
-            best[0] = best[1] = vec_set(INFINITY)
-            label[0] = label[1] = vec_set(0)
-            k = 0
-            while k + 4 <= K:
-                nearest_of(tile.x + p * D * WIDTH, job, best, label, k, 4)
-                k += 4
-            while k < K:
-                nearest_of(tile.x + p * D * WIDTH, job, best, label, k, 1)
-                k += 1
-            for i in range(p * WIDTH, min(n, (p + 1) * WIDTH)):
-                k = <Py_ssize_t> (<const real*> label)[i - p * WIDTH]
-                before = job.labels[row + i]
-                if k != before:
-                    changed += 1
-                    job.labels[row + i] = k
-                    add_sample(job, row + i, k, <double> tile.weight[i], sums + 1)
-                    if before >= 0:
-                        add_sample(job, row + i, before, -<double> tile.weight[i], sums + 1)
-            if job.distances != NULL:
-                for i in range(p * WIDTH, min(n, (p + 1) * WIDTH)):
-                    job.distances[row + i] = (<const real*> best)[i - p * WIDTH]
+        n = min(<Py_ssize_t> LISTED, stop - row)
+        for i in range(row, row + n):
+            gap = job.gaps[i] * shrink - job.drops[1 + job.labels[i]]
+            job.gaps[i] = gap
+            rows[n_rows] = i        # without a branch, which would be hard to predict
+            n_rows += 1 - <Py_ssize_t> (gap > floor)
         row += n
+        first = 0
+        while n_rows - first >= ROWS or (row == stop and first < n_rows):
+            n = min(n_rows - first, <Py_ssize_t> ROWS)
+            for i in range(first + n, min(first + n + ROWS, n_rows)):
+                prefetch_row(job.X + rows[i] * D, D)
+            changed += evaluate(job, rows + first, n, sums + 1)
+            first += n
+        left = n_rows - first
+        for i in range(left):
+            rows[i] = rows[first + i]
+        n_rows = left
     sums[0] = <double> changed
     return OK
+
+
+cdef inline Py_ssize_t evaluate(const Lloyd* job, const Py_ssize_t* rows, Py_ssize_t n, double* sums) noexcept nogil:
+    """Assign up to ROWS rows to their nearest centers; return the number of labels that change"""
+    cdef Py_ssize_t D = job.D, i, row, k, before, changed = 0
+    cdef const real* x[ROWS]
+    cdef Nearest found
+    cdef real gap[ROWS]
+    cdef vec far, near
+    cdef real margin = (D + 8) * REAL_EPS
+    cdef double weight
+    for i in range(ROWS):
+        x[i] = job.X + rows[i if i < n else n - 1] * D
+    nearest_two(x, job.centers_hi, job.centers_lo, &found, job.K, D)
+    for i in range(ROWS // LANES):
+        far = vec_sqrt((<const vec*> found.second)[i])
+        near = vec_sqrt((<const vec*> found.best)[i])
+        (<vec*> gap)[i] = far * <real> (1 - margin) - near * <real> (1 + margin)
+    for i in range(n):
+        row = rows[i]
+        # A square that overflowed does not tell how far the center is.
+        job.gaps[row] = gap[i] if found.second[i] < INFINITY else -INFINITY
+        if job.distances != NULL:
+            job.distances[row] = found.best[i]
+        k = <Py_ssize_t> found.label[i]
+        before = job.labels[row]
+        if k != before:
+            changed += 1
+            job.labels[row] = k
+            # The weights are rounded to the type of the samples, as in the E-step.
+            weight = 1 if job.weight == NULL else <double> <real> job.weight[row]
+            add_sample(job, row, k, weight, sums)
+            if before >= 0:
+                add_sample(job, row, before, -weight, sums)
+    return changed
 
 
 cdef inline void add_sample(
@@ -148,19 +232,36 @@ cdef inline void add_sample(
         d += 1
 
 
-cdef inline void nearest_of(
-    const real* x, const Lloyd* job, vec* best, vec* label, Py_ssize_t k, Py_ssize_t n,
-) noexcept nogil:
-    """Compare the samples of a panel with the centers k to k + n; n is known at compile time"""
-    cdef real distance[4 * WIDTH]
-    cdef Py_ssize_t c, v
-    cdef vec d
-    squared_distances(x, job.centers_hi + k * job.D, job.centers_lo + k * job.D, NULL, distance, n, job.D)
-    for c in range(n):
-        for v in range(2):
-            d = (<const vec*> distance)[2 * c + v]
-            label[v] = vec_if_less(d, best[v], vec_set(<real> (k + c)), label[v])
-            best[v] = vec_if_less(d, best[v], d, best[v])
+def move_centers(
+    const double[::1] sums,             # IN    (K + K D,) weights and sums of weight (x - origin), see lloyd_step
+    const double[:, ::1] origins,       # IN    (K, D)
+    const double[:, ::1] centers,       # IN    (K, D)
+    double[::1] most,                   # INOUT (K,) the largest weight that each cluster has had
+    double[:, ::1] moved,               # OUT   (K, D) means of the clusters; the mean of an empty one is its center
+):
+    """Compute the means of the clusters; return (status, number of empty clusters, sum of the squared moves).
+
+    The status is 1 if a cluster has lost nearly all of its weight, so that the rounding errors of its sum, which are
+    eps times its largest weight, matter. Then all sums have to be computed anew.
+    """
+    cdef Py_ssize_t K = centers.shape[0], D = centers.shape[1], k, d, empty = 0
+    cdef double weight, move, total = 0
+    if CHECKS and (
+        sums.shape[0] < K + K * D or origins.shape[0] < K or origins.shape[1] != D or most.shape[0] < K
+        or moved.shape[0] < K or moved.shape[1] != D
+    ):
+        return EXTENT, 0, 0.0
+    for k in range(K):
+        weight = sums[k]
+        if weight < 1e-3 * most[k]:
+            return 1, 0, 0.0
+        most[k] = max(most[k], weight)
+        empty += not weight > 0
+        for d in range(D):
+            moved[k, d] = origins[k, d] + sums[K + k * D + d] / weight if weight > 0 else centers[k, d]
+            move = moved[k, d] - centers[k, d]
+            total += move * move
+    return OK, empty, total
 
 
 cdef struct Seeding:

@@ -19,9 +19,15 @@
 #ifdef GMM_FLOAT32
 typedef float real;
 #define REAL_MAX FLT_MAX
+#define REAL_MIN FLT_MIN
+#define REAL_EPS FLT_EPSILON
+#define REAL_SQRT sqrtf
 #else
 typedef double real;
 #define REAL_MAX DBL_MAX
+#define REAL_MIN DBL_MIN
+#define REAL_EPS DBL_EPSILON
+#define REAL_SQRT sqrt
 #endif
 
 #ifdef GMM_CHECKS
@@ -89,6 +95,36 @@ static inline int vec_any_less(vec a, vec b) {
     return any;
 #endif
 }
+/* the smaller and the larger of a and b; b where a or b is NaN */
+static inline vec vec_min(vec a, vec b) {
+#if defined(__AVX512F__) && defined(GMM_FLOAT32)
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_min_pd((__m512d)a, (__m512d)b);
+#else
+    return vec_if_less(a, b, a, b);
+#endif
+}
+static inline vec vec_max(vec a, vec b) {
+#if defined(__AVX512F__) && defined(GMM_FLOAT32)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_max_pd((__m512d)a, (__m512d)b);
+#else
+    return vec_if_less(b, a, a, b);
+#endif
+}
+static inline void vec_prefetch(const void *a) { __builtin_prefetch(a); }
+static inline vec vec_sqrt(vec a) {
+#if defined(__AVX512F__) && defined(GMM_FLOAT32)
+    return (vec)_mm512_sqrt_ps((__m512)a);
+#elif defined(__AVX512F__)
+    return (vec)_mm512_sqrt_pd((__m512d)a);
+#else
+    for (int i = 0; i < (int)LANES; i++) a[i] = REAL_SQRT(a[i]);
+    return a;
+#endif
+}
 /* a 2**n, rounded once, for a normal number a and an integer n from -1100 (for float -200) to 0 */
 static inline vec vec_scale(vec a, vec n) {
 #if defined(__AVX512F__) && defined(GMM_FLOAT32)
@@ -144,6 +180,10 @@ static inline vec vec_set(real a) { return a; }
 static inline dvec dvec_set(double a) { return a; }
 static inline double dvec_sum(dvec a) { return a; }
 static inline double vec_sum(vec a) { return a; }
+static inline vec vec_min(vec a, vec b) { return a < b ? a : b; }
+static inline vec vec_max(vec a, vec b) { return b < a ? a : b; }
+static inline void vec_prefetch(const void *a) { (void)a; }
+static inline vec vec_sqrt(vec a) { return REAL_SQRT(a); }
 static inline vec vec_scale(vec a, vec n) { return (real)ldexp(a, (int)n); }
 static inline dvec vec_product(vec a, vec b) { return (double)a * b; }
 static inline vec vec_if_less(vec a, vec b, vec x, vec y) { return a < b ? x : y; }

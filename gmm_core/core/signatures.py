@@ -66,11 +66,17 @@ class RegionKernels(Protocol):
 class KMeansKernels(Protocol):
     """The functions of src/_kmeans.pyx, the kernels of k-means and of k-means++."""
 
+    def packed_size(self, K: int, D: int) -> int: ...
+
     def lloyd_step(
-        self, X: Real, sample_weight: Double, centers: Double, origins: Double, labels: Labels,
-        distances: Real, sums: Double, partial: Double, scratch: Real, tickets: Status,
-        chunk_rows: int, n_threads: int,
+        self, X: Real, sample_weight: Double, centers: Double, before: Double, origins: Double,
+        labels: Labels, gaps: Real, distances: Real, sums: Double, partial: Double, packed: Real,
+        drops: Real, tickets: Status, chunk_rows: int, n_threads: int,
     ) -> int: ...
+
+    def move_centers(
+        self, sums: Double, origins: Double, centers: Double, most: Double, moved: Double,
+    ) -> tuple[int, int, float]: ...
 
     def seeding_step(
         self, X: Real, sample_weight: Double, points: Real, nearest: Real, chunk_sums: Double,

@@ -88,8 +88,9 @@ def _cumulative(sample_weight: Float64Array, before: float) -> Float64Array:
 def subset_size(init_size: int | None, n_components: int, n_features: int) -> int:
     """Return the largest number of rows that starts are found from.
 
-    By default, the rows and the arrays that k-means needs for them take about 24 MB, but there are
-    at least ten rows for each component and feature.
+    By default, the rows and the arrays that k-means needs for them take about 24 MB, and a copy
+    of at most half of the rows for a while. There are at least ten rows for each component and
+    feature.
     """
     if init_size is not None:
         return init_size

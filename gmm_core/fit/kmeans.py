@@ -16,9 +16,16 @@ from gmm_core.core.errors import NumericalError
 from gmm_core.core.types import AnyArray, Float64Array, Indices, Labels
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.passes import aligned_empty
+from gmm_core.data.subset import draw_positions
 from gmm_core.model.covariance import SQUARED_DISTANCES
 
 _MAX_ITER = 300
+# For large data: the rows of the subset, and the iterations over it. benchmarks/NOTES.md compares
+# the fits with those from k-means that has all rows from the beginning.
+_LEAST_ROWS = 8192
+_ROWS_PER_CLUSTER = 512
+_FIRST_ITER = 5
+_NO_CENTERS = np.empty((0, 0))
 
 
 def draw_rows(
@@ -73,6 +80,7 @@ class _Seeding:
         n_scratch = dispatch.expectation(X.dtype).sizes(SQUARED_DISTANCES, 1, X.shape[1])[2]
         self.scratch = aligned_empty((data.n_threads, n_scratch), X.dtype)
         self.tickets = np.empty(data.n_threads + 2, np.intp)
+        self.unused = np.empty((1, 1))
 
     def step(self, center: np.intp, candidates: Indices) -> Float64Array:
         """Add a center, and compute how good each candidate for the next center is.
@@ -102,7 +110,8 @@ class _Seeding:
         data, X = self.data, self.data.X
         n_points = 1 + len(candidates)
         points = np.zeros((2 * n_points, X.shape[1]), X.dtype)
-        points[0], points[1:n_points] = X[center], X[candidates]
+        points[0] = X[center]
+        points[1:n_points] = X[candidates]
         check_status(
             self.kernels.seeding_step(
                 X[part], data.sample_weight[part], points, self.nearest[part], out, self.scratch,
@@ -128,23 +137,29 @@ class _Seeding:
         -------
         ndarray of shape (n,), intp
         """
-        data = self.data
         cumulative = np.cumsum(chunk_sums)
         chunks = _inverse_cdf(cumulative, uniforms)
         rows = np.empty(len(uniforms), np.intp)
-        for i, chunk in enumerate(chunks):
-            part = slice(chunk * data.chunk_rows, min((chunk + 1) * data.chunk_rows, len(data.X)))
-            self._step(part, center, np.array([center]), np.empty((1, 1)))
-            mass = self.nearest[part].astype(np.float64)
-            if len(data.sample_weight):
-                weight = data.sample_weight[part]
-                # The kernel skips a tile without weight, whose `nearest` stays infinite.
-                mass = np.where(weight > 0, mass, 0) * weight
-            within = np.cumsum(mass)
+        for chunk in set(chunks.tolist()):
+            drawn = chunks == chunk
             before = cumulative[chunk - 1] if chunk else 0.0
-            share = (uniforms[i] * cumulative[-1] - before) / chunk_sums[chunk]
-            rows[i] = part.start + _inverse_cdf(within, np.clip(np.array([share]), 0, 1))[0]
+            shares = (uniforms[drawn] * cumulative[-1] - before) / chunk_sums[chunk]
+            first, within = self._cumulative(chunk, center)
+            rows[drawn] = first + _inverse_cdf(within, np.minimum(np.maximum(shares, 0), 1))
         return rows
+
+    def _cumulative(self, chunk: int, center: np.intp) -> tuple[int, Float64Array]:
+        """Return the first row of a chunk, and the cumulative weight · squared distance in it."""
+        data = self.data
+        first = chunk * data.chunk_rows
+        part = slice(first, min(first + data.chunk_rows, len(data.X)))
+        self._step(part, center, np.array([center]), self.unused)
+        mass = self.nearest[part].astype(np.float64)
+        if len(data.sample_weight):
+            weight = data.sample_weight[part]
+            # The kernel skips a tile without weight, whose `nearest` stays infinite.
+            mass = np.where(weight > 0, mass, 0) * weight
+        return first, np.cumsum(mass, out=mass)
 
 
 def seed_rows(
@@ -214,64 +229,81 @@ class _Lloyd:
         K, D = centers.shape
         self.kernels = dispatch.kmeans(X.dtype)
         self.labels = np.empty(len(X), np.int64)
+        self.gaps: AnyArray = np.empty(len(X), X.dtype)
+        self.none: AnyArray = np.empty(0, X.dtype)
         self.sums = np.empty(1 + K + K * D)
-        # The kernel needs as much scratch memory as the E-step of spherical covariances, and memory
-        # for the centers.
-        n_scratch = dispatch.expectation(X.dtype).sizes(SQUARED_DISTANCES, K, D)[2]
-        self.scratch = aligned_empty((data.n_threads, n_scratch + 2 * K * D), X.dtype)
+        self.packed = aligned_empty((1, self.kernels.packed_size(K, D)), X.dtype)[0]
+        self.drops: AnyArray = np.empty(1 + K, X.dtype)
         self.partial = np.empty((data.n_threads, 1 + K + K * D))
         self.tickets = np.empty(data.n_threads + 2, np.intp)
         self._start_sums(centers)
 
+    @property
+    def weights(self) -> Float64Array:
+        """The clusters' weights."""
+        return self.sums[1 : 1 + len(self.most)]
+
     def _start_sums(self, centers: Float64Array) -> None:
         self.origins, self.most = centers.copy(), np.zeros(len(centers))
+        self.before = _NO_CENTERS  # the centers of the last step
         self.labels.fill(-1)
+        self.gaps.fill(-np.inf)
+        if len(self.data.sample_weight):
+            self.gaps[self.data.sample_weight == 0] = np.inf
         self.sums.fill(0)
 
     def step(
-        self, centers: Float64Array, distances: AnyArray
-    ) -> tuple[float, Float64Array, Float64Array]:
+        self, centers: Float64Array, distances: AnyArray | None = None
+    ) -> tuple[float, int, Float64Array, float]:
         """Assign each row of positive weight to its nearest center.
 
-        The labels of other rows are meaningless.
+        The labels of other rows are -1.
 
         Parameters
         ----------
         centers : ndarray of shape (n_clusters, n_features)
-        distances : ndarray of shape (n_samples,) or (0,)
-            Receives the squared distances of the samples from their centers, unless it is empty.
+        distances : ndarray of shape (n_samples,), optional
+            Receives the squared distances of the samples from their centers.
 
         Returns
         -------
         n_changed : float
             Number of labels that changed.
-        weights : ndarray of shape (n_clusters,)
-            The clusters' weights.
+        n_empty : int
+            Number of clusters without weight.
         means : ndarray of shape (n_clusters, n_features)
             The clusters' means; the mean of an empty cluster is its center.
+        squared_moves : float
+            The sum of the squared distances between the means and the centers.
         """
-        K, D = centers.shape
-        weights, totals = self.sums[1 : 1 + K], self.sums[1 + K :].reshape(K, D)
         n_changed = self._assign(centers, distances)
-        if (weights < 1e-3 * self.most).any():
+        means = np.empty(centers.shape)
+        where = self.sums[1:], self.origins, centers, self.most, means
+        status, n_empty, squared_moves = self.kernels.move_centers(*where)
+        if status > 0:
             self._start_sums(centers)
             self._assign(centers, distances)
-        self.most = np.maximum(self.most, weights)
-        filled = (weights > 0)[:, None]
-        means = self.origins + totals / np.where(filled, weights[:, None], 1)
-        return n_changed, weights, np.where(filled, means, centers)
+            where = self.sums[1:], self.origins, centers, self.most, means
+            status, n_empty, squared_moves = self.kernels.move_centers(*where)
+        check_status(status)
+        return n_changed, n_empty, means, squared_moves
 
-    def _assign(self, centers: Float64Array, distances: AnyArray) -> float:
-        data = self.data
+    def _assign(self, centers: Float64Array, distances: AnyArray | None) -> float:
+        data, before = self.data, self.before
+        if distances is None:
+            distances = self.none
+        else:
+            before = _NO_CENTERS
         self.sums[0] = 0
         for part in data.slices():
             check_status(
                 self.kernels.lloyd_step(
-                    data.X[part], data.sample_weight[part], centers, self.origins,
-                    self.labels[part], distances[part], self.sums, self.partial, self.scratch,
-                    self.tickets, data.chunk_rows, data.n_threads,
+                    data.X[part], data.sample_weight[part], centers, before, self.origins,
+                    self.labels[part], self.gaps[part], distances[part], self.sums, self.partial,
+                    self.packed, self.drops, self.tickets, data.chunk_rows, data.n_threads,
                 )
             )
+        self.before = centers
         return float(self.sums[0])
 
 
@@ -279,6 +311,11 @@ def kmeans(
     data: ArrayPass, n_clusters: int, random_state: np.random.RandomState, tol: float
 ) -> tuple[Labels, Float64Array]:
     """Cluster the samples by k-means from one greedy k-means++ start.
+
+    Large data are clustered in two phases. A subset of max(_LEAST_ROWS, _ROWS_PER_CLUSTER · K) rows
+    is drawn, one from each of as many equal parts of the cumulative weight. Seeding and _FIRST_ITER
+    iterations go over the subset alone, and the iterations over all rows begin where they end. Data
+    are large if they have at least twice as many rows as the subset.
 
     Parameters
     ----------
@@ -292,39 +329,68 @@ def kmeans(
     Returns
     -------
     labels : ndarray of shape (n_samples,), int64
+        The clusters of the samples. A sample of weight 0 may have the label -1.
     centers : ndarray of shape (n_clusters, n_features), float64
         The centers that the labels were assigned with. After the largest number of iterations they
         are the means of the labelled clusters.
     """
-    centers = data.X[seed_rows(data, n_clusters, random_state)].astype(np.float64)
-    lloyd = _Lloyd(data, centers)
-    none = np.empty(0, data.X.dtype)
-    for _ in range(_MAX_ITER):
-        n_changed, weights, moved = lloyd.step(centers, none)
+    size = max(_LEAST_ROWS, _ROWS_PER_CLUSTER * n_clusters)
+    if len(data.X) < 2 * size:
+        centers = _seeds(data, n_clusters, random_state)
+    else:
+        centers = _centers_of_subset(data, size, n_clusters, random_state, tol)
+    return lloyd(data, centers, tol, _MAX_ITER)
+
+
+def _seeds(
+    data: ArrayPass, n_clusters: int, random_state: np.random.RandomState
+) -> Float64Array:
+    return data.X[seed_rows(data, n_clusters, random_state)].astype(np.float64)
+
+
+def _centers_of_subset(
+    data: ArrayPass,
+    size: int,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    tol: float,
+) -> Float64Array:
+    """Draw a subset of the rows, and return the centers after the iterations over it."""
+    cumulative = np.cumsum(data.sample_weight) if len(data.sample_weight) else None
+    rows = draw_rows(cumulative, len(data.X), draw_positions(size, random_state))
+    subset = ArrayPass(data.X[rows], None, n_clusters, data.covariance_type, data.n_threads)
+    return lloyd(subset, _seeds(subset, n_clusters, random_state), tol, _FIRST_ITER)[1]
+
+
+def lloyd(
+    data: ArrayPass, centers: Float64Array, tol: float, max_iter: int
+) -> tuple[Labels, Float64Array]:
+    """Run Lloyd's iteration from given centers; see `kmeans`."""
+    run = _Lloyd(data, centers)
+    for _ in range(max_iter):
+        n_changed, n_empty, moved, squared_moves = run.step(centers)
         if n_changed == 0:
             break
-        if not weights.all():
-            _relocate_empty(lloyd, centers, moved, weights)
-        shift = float(((moved - centers) ** 2).sum())
-        if shift <= tol:
+        if n_empty:
+            _relocate_empty(run, centers, moved)
+            squared_moves = float(((moved - centers) ** 2).sum())
+        if squared_moves <= tol:
             break
         centers = moved
-    return lloyd.labels, centers
+    return run.labels, centers
 
 
-def _relocate_empty(
-    lloyd: _Lloyd, centers: Float64Array, moved: Float64Array, weights: Float64Array
-) -> None:
+def _relocate_empty(run: _Lloyd, centers: Float64Array, moved: Float64Array) -> None:
     """Move the centers of empty clusters to the samples that are farthest from their centers.
 
-    `moved` has the clusters' means, and is changed where `weights` is 0.
+    `moved` has the clusters' means, and is changed where clusters have no weight.
     """
-    data = lloyd.data
+    data = run.data
     distances = np.empty(len(data.X), data.X.dtype)
-    lloyd.step(centers, distances)
+    run.step(centers, distances)
     if len(data.sample_weight):
         distances[data.sample_weight == 0] = 0
-    empty = np.flatnonzero(weights == 0)
+    empty = np.flatnonzero(run.weights == 0)
     farthest = np.argsort(-distances, kind="stable")[: len(empty)]
     for k, row in zip(empty, farthest, strict=True):
         if distances[row] > 0:

@@ -75,10 +75,11 @@ def test_lloyd_step(
     ):
         for w in (None, weight[:n]):
             lloyd = km._Lloyd(make_data(X[:n], w, K), elsewhere)
-            assert lloyd.step(elsewhere, np.empty(0, dtype))[0] == n
+            assert lloyd.step(elsewhere)[0] == n
             before = lloyd.labels.copy()
             found = np.full(n + 1, -1, dtype)
-            n_changed, weights, means = lloyd.step(centers, found[:n])
+            n_changed, n_empty, means, squared_moves = lloyd.step(centers, found[:n])
+            weights = lloyd.weights
             labels, rows = lloyd.labels, np.arange(n)
             chosen, least = distances[rows, labels], distances[:n].min(axis=1)
             assert (chosen <= least + 2 * bound[rows, labels]).all()
@@ -96,7 +97,9 @@ def test_lloyd_step(
             assert (abs(weights - count) <= relative * (now + then).sum(axis=0)).all()
             moves = weights[:, None] * (means - elsewhere)
             filled = count > 0
-            assert (means[~filled] == centers[~filled]).all()
+            assert (means[~filled] == centers[~filled]).all() and n_empty == (~filled).sum()
+            expected_moves = ((means - centers) ** 2).sum()
+            assert abs(squared_moves - expected_moves) <= K * D * EPS * expected_moves
             error = abs(moves - np.einsum("nk,nkd->kd", now, terms))[filled]
             rounding = 2 * EPS * weights[:, None] * (abs(means) + abs(elsewhere))
             assert (error <= (relative * size + rounding)[filled]).all()
@@ -105,10 +108,11 @@ def test_lloyd_step(
 @both_dtypes
 def test_a_cluster_that_loses_its_weight_is_summed_anew(dtype: Any, isa: str, make_data: Make) -> None:
     """Updating the sum would give 1e16 + 1 - 1e16, which is 0 in float64, so the sum is made anew."""
-    X, none = np.array([[0.0], [1.0], [5.0]], dtype), np.empty(0, dtype)
+    X = np.array([[0.0], [1.0], [5.0]], dtype)
     lloyd = km._Lloyd(make_data(X, np.array([1e16, 1.0, 1.0]), 2), np.array([[1.0], [99.0]]))
     for centers, expected in (((1, 99), [0, 0, 0]), ((5, 0), [1, 1, 0]), ((99, 0), [1, 1, 1])):
-        _, weights, means = lloyd.step(np.array(centers, np.float64)[:, None], none)
+        _, _, means, _ = lloyd.step(np.array(centers, np.float64)[:, None])
+        weights = lloyd.weights
         assert lloyd.labels.tolist() == expected
         if expected == [1, 1, 0]:
             assert (weights[0], means[0]) == (1, 5)
@@ -119,7 +123,7 @@ def test_lloyd_takes_the_first_of_equally_near_centers(isa: str, make_data: Make
     X = np.array([[0.0], [1], [2], [3], [4]])
     centers = np.array([[1.0], [3], [1]])
     lloyd = km._Lloyd(make_data(X, None, 3), centers)
-    lloyd.step(centers, np.empty(0))
+    lloyd.step(centers)
     assert lloyd.labels.tolist() == [0, 0, 0, 1, 1]
 
 
@@ -272,3 +276,151 @@ def test_a_run_of_weight_zero_is_never_drawn(make_data: Make) -> None:
     chunk_sums = seeding.step(first, np.array([first]))[:, 0]
     drawn = seeding.draw(first, chunk_sums, rng.uniform(size=500))
     assert (weight[drawn] > 0).all()
+
+
+# --- bounds: the labels are those of plain Lloyd ---------------------------------------------------
+
+
+def data_sets(dtype: Any) -> dict[str, np.ndarray]:
+    """Return samples that are separated, overlapping, far from 0, repeated, tied, or tiny."""
+    rng = np.random.default_rng(5)
+    spread = 4 * rng.normal(size=(6, 3))[rng.integers(6, size=500)] + rng.normal(size=(500, 3))
+    return {
+        name: X.astype(dtype)
+        for name, X in {
+            "separated": 8 * spread[:, :2],
+            "overlapping": rng.normal(size=(600, 20)),
+            "one feature": rng.normal(size=(500, 1)),
+            "far": spread + 1e6,
+            "very far": spread + 1e9,
+            "repeated": np.repeat(rng.normal(size=(30, 2)), 20, axis=0),
+            "lattice": rng.integers(-4, 5, size=(500, 2)),
+            "tiny": 1e-21 * spread,  # whose squares are subnormal in float32
+        }.items()
+    }
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("K", [1, 2, 9, 16, 40])
+@both_dtypes
+def test_bounds_do_not_change_labels(
+    dtype: Any, K: int, weighted: bool, isa: str, make_data: Make
+) -> None:
+    """The labels are those of a step that evaluates every row, and of plain Lloyd in NumPy.
+
+    Where two centers are equally near up to rounding, plain Lloyd may choose the other one. With K = 40 there are
+    more centers than different points in one of the data sets.
+    """
+    eps, tiny = float(np.finfo(dtype).eps), float(np.finfo(dtype).tiny)
+    for name, X in data_sets(dtype).items():
+        rng = np.random.default_rng(K)
+        weight = rng.integers(4, size=len(X)) * 1.0 if weighted else None
+        present = np.ones(len(X), bool) if weight is None else weight > 0
+        rows, D = X[present].astype(np.float64), X.shape[1]
+        centers = X[rng.choice(len(X), K)].astype(np.float64)
+        run = km._Lloyd(make_data(X, weight, K), centers)
+        for _ in range(8):
+            means = run.step(centers)[2]
+            labels = run.labels[present]
+            assert (run.labels[~present] == -1).all()
+            dense = km._Lloyd(make_data(X, weight, K), centers)
+            dense.step(centers)
+            assert np.array_equal(run.labels, dense.labels), name
+            distances = reference.squared_distances(rows, centers)
+            plain = distances.argmin(axis=1)
+            chosen = distances[np.arange(len(rows)), labels]
+            # In float32 a center is known to eps², and squares below `tiny` lose digits.
+            error = (D + 5) * eps * chosen + 4 * D * tiny
+            error += 8 * D * np.sqrt(chosen) * eps**2 * abs(centers).max()
+            differ = labels != plain
+            assert (chosen - distances.min(axis=1) <= error)[differ].all(), name
+            if name in ("separated", "overlapping", "one feature"):
+                assert not differ.any()
+            centers = means
+
+
+@both_dtypes
+def test_the_first_of_tied_centers_is_taken(dtype: Any, isa: str, make_data: Make) -> None:
+    """Distances between integers are exact. Ties are common, and some centers coincide."""
+    X = data_sets(dtype)["lattice"]
+    for K in (3, 16, 17, 40):
+        centers = np.random.default_rng(K).integers(-4, 5, size=(K, 2)).astype(np.float64)
+        run = km._Lloyd(make_data(X, None, K), centers)
+        for moved in (centers, centers + [1, 0], centers + [1, 1]):
+            run.step(moved)
+            expected = reference.squared_distances(X.astype(np.float64), moved).argmin(axis=1)
+            assert np.array_equal(run.labels, expected)
+
+
+@both_dtypes
+def test_most_rows_are_skipped(dtype: Any, make_data: Make) -> None:
+    """A row whose gap is larger than the moves of two centers is not read."""
+    X, centers, _ = clusters(3000, 4, 2, dtype)
+    run = km._Lloyd(make_data(X, None, 4), centers)
+    run.step(centers)
+    gaps = run.gaps.copy()
+    skipped = gaps > 0.5
+    assert 0.3 < skipped.mean() < 1
+    run.data.X[skipped] = np.nan  # so that a row that is evaluated would lose its label
+    before = run.labels.copy()
+    run.step(centers + 0.1)  # the gap falls by 0.1 · √2 · 2
+    assert np.array_equal(run.labels[skipped], before[skipped])
+    assert (abs(run.gaps - (gaps - 0.2 * np.sqrt(2)))[skipped] <= 1e-5).all()
+
+
+@both_dtypes
+def test_bits_of_long_runs_do_not_depend_on_threads(
+    dtype: Any, make_data: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both phases are bit-identical for 1, 2 and 7 threads, with weights of 0 and without."""
+    monkeypatch.setattr(km, "_LEAST_ROWS", 1000)
+    monkeypatch.setattr(km, "_ROWS_PER_CLUSTER", 10)
+    X, _, weight = clusters(9000, 7, 5, dtype)
+    weight[::5] = 0
+    for w in (None, weight):
+        results = [
+            km.kmeans(make_data(X, w, 7, n_threads), 7, np.random.RandomState(1), 0.0)
+            for n_threads in (1, 2, 7)
+        ]
+        for other in results[1:]:
+            assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+# --- large data: most iterations go over a subset --------------------------------------------------
+
+
+def test_large_data_are_clustered_by_a_subset(make_data: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds and first iterations come from a subset, and the iterations over all rows end with their clusters."""
+    rows_of_steps: list[int] = []
+    step = km._Lloyd.step
+
+    def counted(self: Any, *args: Any) -> Any:
+        rows_of_steps.append(len(self.data.X))
+        return step(self, *args)
+
+    monkeypatch.setattr(km._Lloyd, "step", counted)
+    rng = np.random.default_rng(0)
+    truth = rng.integers(4, size=20_000)
+    X = 20.0 * np.eye(4)[truth] + rng.normal(size=(20_000, 4))
+    labels, centers = km.kmeans(make_data(X, None, 4), 4, np.random.RandomState(0), 0.0)
+    first = rows_of_steps.count(km._LEAST_ROWS)
+    assert 1 <= first <= km._FIRST_ITER
+    assert set(rows_of_steps[:first]) == {km._LEAST_ROWS} and set(rows_of_steps[first:]) == {20_000}
+    pairs = set(zip(labels.tolist(), truth.tolist(), strict=True))
+    assert len(pairs) == 4
+    means = [X[labels == k].mean(axis=0) for k in range(4)]
+    np.testing.assert_allclose(centers, means, rtol=0, atol=20_000 * EPS * 30)
+
+
+def test_weights_of_large_data_are_repetitions(make_data: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The subset is drawn by weight: the same labels as with repeated rows."""
+    monkeypatch.setattr(km, "_LEAST_ROWS", 100)
+    monkeypatch.setattr(km, "_ROWS_PER_CLUSTER", 10)
+    rng = np.random.default_rng(1)
+    X = rng.integers(-50, 50, size=(900, 2)).astype(np.float64)
+    times = rng.integers(1, 4, size=900)
+    rows = np.repeat(np.arange(900), times)
+    for seed in range(10):
+        labels, _ = km.kmeans(make_data(X, times * 1.0, 4), 4, np.random.RandomState(seed), 0.0)
+        other, _ = km.kmeans(make_data(X[rows], None, 4), 4, np.random.RandomState(seed), 0.0)
+        assert np.array_equal(labels[rows], other)

@@ -104,19 +104,18 @@ def test_lloyd_step(dtype: Any, isa: str, make_problem: Make, make_pass: Make) -
     problem = make_problem("spherical", 50, 3, 5, dtype)
     centers, distances = problem.parameters.means, np.empty(50, dtype)
     data: ArrayPass = make_pass(problem.X, None, problem.parameters)
-    tile = dispatch.expectation(np.dtype(dtype)).sizes(3, 3, 5)[2]
 
     def fresh() -> km._Lloyd:
         lloyd = km._Lloyd(data, centers)
-        lloyd.scratch = np.empty((1, tile + 2 * 3 * 5), dtype)
+        lloyd.packed = lloyd.packed[: lloyd.kernels.packed_size(3, 5)].copy()
         lloyd.step(centers, distances)
         return lloyd
 
-    for name in ("scratch", "partial", "tickets", "labels"):
+    for name in ("packed", "drops", "partial", "tickets", "labels", "gaps", "before", "most"):
         lloyd = fresh()
         setattr(lloyd, name, shorter(getattr(lloyd, name)))
         with BEYOND:
-            lloyd.step(centers, distances)
+            lloyd.step(centers)
     with BEYOND:
         fresh().step(centers, distances[:49])
 
