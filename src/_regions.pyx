@@ -134,4 +134,3 @@ def carry(
         )
         rescaled = carry_bounds(changes, &log_constant[0], &weights[0], &smallest[0], c, K)
     return rescaled
-

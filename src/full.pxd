@@ -151,7 +151,8 @@ cdef inline int _accumulate(
             continue
         counts[k] += count
         scatter(
-            t.x, t.r + k * WIDTH if a == NULL else t.r, K * WIDTH if a == NULL else WIDTH, shift_hi + k * D, shift_lo + k * D, t.wz,
+            t.x, t.r + k * WIDTH if a == NULL else t.r, K * WIDTH if a == NULL else WIDTH,
+            shift_hi + k * D, shift_lo + k * D, t.wz,
             first + k * D, second + k * triangle(D), D, n,
             NULL if a == NULL else panels, NULL if a == NULL else slots,
         )
