@@ -24,6 +24,7 @@ Collect = Callable[[Block], None]
 
 HISTORY_BYTES = 1 << 26  # memory for the history of data that are not an array in memory
 _MIN_PASS_TIME = 2e5  # nanoseconds of a dense pass, below which skipping does not pay
+_OCCASIONS = (0, 2, 8, 32, 128, 512, 2048)  # passes in which something rare is done
 _MAX_SHARE = 0.8  # a pass is dense if a larger share of all pairs counts
 _EPS = 2.0**-50
 _FALL = 4.0  # a component may lose this factor of its weight in an iteration
@@ -68,12 +69,12 @@ class Order(NamedTuple):
     @property
     def looks(self) -> bool:
         """Whether the next pass, which is dense, finds out if skipping would pay."""
-        return self.age < 0 and self.n_passes & (self.n_passes - 1) == 0
+        return self.age < 0 and self.n_passes in _OCCASIONS
 
     @property
     def sorts(self) -> bool:
         """Whether the rows are sorted after the next pass."""
-        return self.age in (0, 2, 8, 32, 128, 512, 2048)
+        return self.age in _OCCASIONS
 
     def after(self, prepared: Prepared, pairs: Float64Array) -> Order:
         """Return the state after an E-step.
@@ -360,9 +361,9 @@ class Skipping:
 
     @property
     def _stride(self) -> int:
-        """Every so-manieth row is looked at: 1 % of them, but 512 to 4096."""
+        """The distance of the rows that are looked at, about 1 % of all rows, but 256 to 4096."""
         n = self._data.n_samples
-        return max(1, n // min(max(n // 128, 2 * self._data.n_components, 512), 4096))
+        return max(1, n // min(max(n // 128, 2 * self._data.n_components, 256), 4096))
 
     def _collector(self, rows: list[FloatArray]) -> Collect:
         stride, start = self._stride, self._data.first_row
