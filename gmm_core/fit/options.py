@@ -15,6 +15,7 @@ import numpy.typing as npt
 from gmm_core.core.errors import InvalidParameterError
 from gmm_core.core.random import MAX_SEED
 from gmm_core.core.types import (
+    AccelerationName,
     ConcentrationName,
     CovarianceName,
     FloatArray,
@@ -64,6 +65,7 @@ class Options(NamedTuple):
     noise: bool | float
     labels_init: npt.ArrayLike | None
     fixed: Iterable[str] | Mapping[str, Any] | None
+    acceleration: AccelerationName | None
 
 
 class BayesianOptions(NamedTuple):
@@ -95,6 +97,7 @@ class BayesianOptions(NamedTuple):
     moves: bool
     learning_decay: float
     learning_offset: float
+    acceleration: AccelerationName | None
 
 
 AnyOptions = TypeVar("AnyOptions", Options, BayesianOptions)
@@ -282,4 +285,5 @@ _RULES: dict[str, _Rule] = {
         ("a set of names, or a dict of masks by name", lambda v: isinstance(v, _COLLECTIONS))
     ),
     "noise": _or(_BOOL, *_POSITIVE_FLOAT),
+    "acceleration": _or_none(_one_of(get_args(AccelerationName))),
 }

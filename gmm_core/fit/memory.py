@@ -1,0 +1,204 @@
+"""What an accelerated fit remembers from one pass to the next, also in a checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple
+
+import numpy as np
+
+from gmm_core.core.types import AnyArray, Float64Array
+from gmm_core.fit.loop import P
+from gmm_core.model.archive import Members
+from gmm_core.model.archive_entries import field, is_count, is_number
+from gmm_core.model.covariance import CovarianceType
+
+
+class Point(NamedTuple):
+    """The parameters that are accelerated.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (K,), or (K + 1,) with that of the noise
+        Weights, or counts of samples, in the unit of which the bound is a sum: a mean
+        log-likelihood belongs to weights that sum to 1.
+    means : ndarray of shape (K, D)
+    factor : ndarray in the shape of the covariance type
+    """
+
+    weights: Float64Array
+    means: Float64Array
+    factor: Float64Array
+
+
+class Pass(NamedTuple):
+    """The coordinates of the parameters of a pass, and the step of EM from there."""
+
+    position: Float64Array
+    move: Float64Array
+
+
+class Pair(NamedTuple):
+    """What L-BFGS learns from two passes.
+
+    Attributes
+    ----------
+    s : ndarray of shape (n_coordinates,)
+        The change of the coordinates.
+    y : ndarray of shape (n_coordinates,)
+        The change of the step of EM, with the sign changed.
+    product : float
+        sᵀy.
+    """
+
+    s: Float64Array
+    y: Float64Array
+    product: float
+
+
+def dot(a: Float64Array, b: Float64Array) -> float:
+    """Return the scalar product, without BLAS."""
+    return float(np.einsum("i,i->", a, b))
+
+
+class Trial(NamedTuple, Generic[P]):
+    """The trial that the next pass evaluates: what to go back to, and the length of its step."""
+
+    fallback: P
+    length: float
+
+
+class Memory(NamedTuple, Generic[P]):
+    """What an accelerated fit remembers from one pass to the next.
+
+    Attributes
+    ----------
+    radius : float
+        The largest length of a step.
+    pause : int
+        The number of passes until the next trial.
+    next_pause : int
+        The pause after the next rejected trial.
+    n_passes : int
+        The number of passes since the origin was renewed.
+    origin : Point or None
+        The origin of the coordinates.
+    last : Pass or None
+        The last pass whose parameters were kept since the origin was renewed.
+    pairs : tuple of Pair
+        The pairs of these passes, the oldest first.
+    trial : Trial or None
+    """
+
+    radius: float = math.inf
+    pause: int = 0
+    next_pause: int = 1
+    n_passes: int = 0
+    origin: Point | None = None
+    last: Pass | None = None
+    pairs: tuple[Pair, ...] = ()
+    trial: Trial[P] | None = None
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def memory_for_file(
+    memory: Memory[P], write: Callable[[str, P], dict[str, Float64Array]]
+) -> tuple[dict[str, Any], dict[str, AnyArray]]:
+    """Return an entry of the header of a checkpoint and the arrays that hold a memory.
+
+    Parameters
+    ----------
+    memory : Memory
+    write : callable
+        Takes a prefix and parameters, and returns arrays by name.
+    """
+    trial, origin = memory.trial, memory.origin
+    entry = {
+        "radius": memory.radius,
+        "pause": memory.pause,
+        "next_pause": memory.next_pause,
+        "n_passes": memory.n_passes,
+        "trial": None if trial is None else trial.length,
+    }
+    arrays: dict[str, AnyArray] = {}
+    if origin is not None:
+        arrays |= {f"origin_{name}": array for name, array in origin._asdict().items()}
+    if memory.last is not None:
+        s, y = [pair.s for pair in memory.pairs], [pair.y for pair in memory.pairs]
+        arrays["position_and_move"] = np.stack(memory.last)
+        arrays["pairs"] = np.stack([*s, *y]) if s else np.empty((0, len(memory.last.move)))
+    if trial is not None:
+        arrays |= write("fallback", trial.fallback)
+    return entry, arrays
+
+
+def memory_from_file(
+    members: Members,
+    read: Callable[[Members, str], P],
+    kind: CovarianceType,
+    means_shape: tuple[int, int],
+) -> Memory[P]:
+    """Read the memory that `memory_for_file` wrote.
+
+    Parameters
+    ----------
+    members : Members
+        The file. The entry of its header is named 'acceleration'.
+    read : callable
+        Takes the file and a prefix, and returns parameters.
+    kind : CovarianceType
+    means_shape : tuple of int
+        (K, D).
+
+    Raises
+    ------
+    ValueError
+        If the memory is not complete, or has values that it cannot have.
+    """
+    entry = field(members.header, "acceleration", lambda v: isinstance(v, dict), "an object")
+    length = field(entry, "trial", lambda v: v is None or _is_length(v), "a length or null")
+    memory: Memory[P] = Memory(
+        float(field(entry, "radius", _is_length, "a number from 0 up")),
+        field(entry, "pause", is_count, "an int from 0 up"),
+        field(entry, "next_pause", lambda v: is_count(v) and v > 0, "an int from 1 up"),
+        field(entry, "n_passes", is_count, "an int from 0 up"),
+    )
+    if length is not None:
+        memory = memory._replace(trial=Trial(read(members, "fallback"), float(length)))
+    if "origin_means" not in members:
+        return memory
+    K, D = means_shape
+    origin = Point(
+        members.array("origin_weights", (None,)), members.array("origin_means", (K, D)),
+        members.array("origin_factor", kind.shape(K, D)),
+    )  # fmt: skip
+    if len(origin.weights) not in (K, K + 1) or not (origin.weights >= 0).all():
+        raise ValueError("origin_weights are not weights of the components")
+    flaw = kind.flaw_of_factor(origin.factor)
+    if flaw:
+        raise ValueError(f"origin_factor {flaw}")
+    memory = memory._replace(origin=origin)
+    arrays = [origin.weights, origin.means]
+    if "pairs" in members:
+        of_factor = kind.coordinates(origin.factor, kind.inverse_of_factor(origin.factor), D)
+        n_coordinates = len(origin.weights) + K * D + of_factor.size
+        last = members.array("position_and_move", (2, n_coordinates))
+        pairs = members.array("pairs", (None, n_coordinates))
+        if len(pairs) % 2:
+            raise ValueError(f"pairs has {len(pairs)} rows, expected an even number")
+        arrays += [last, pairs]
+        s, y = np.split(pairs, 2)
+        memory = memory._replace(
+            last=Pass(*last), pairs=tuple(Pair(*pair, dot(*pair)) for pair in zip(s, y, strict=True))
+        )
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError("its memory has values that are not finite")
+    return memory
+
+
+def _is_length(value: Any) -> bool:
+    """Return whether a value is a number from 0 up, which may be infinite."""
+    return is_number(value) and value >= 0
