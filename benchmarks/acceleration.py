@@ -26,7 +26,8 @@ from gmm_core import GaussianMixture, build_info
 N_ROWS = 2_000
 TOL = 1e-9
 SLOW = 1_000  # passes of plain EM
-BELOW = 1e-8  # nats per sample
+BELOW = 1e-8  # nats per sample: the end of an accelerated fit is as good as that of plain EM
+ABOVE = 1e-4  # it is another optimum, a better one
 
 
 class Problem(NamedTuple):
@@ -113,9 +114,10 @@ def summary(name: str, found: list[Outcome]) -> None:
         ratio = plain / table[:, column]
         print(f"  {what}: median {np.median(ratio):.2f}, worst {ratio.min():.2f}, "
               f"10 % below {np.quantile(ratio, 0.1):.2f}")  # fmt: skip
-    worse = difference < -BELOW
-    print(f"  not below plain EM: {1 - worse.mean():.1%}; above it by 1e-4: "
-          f"{np.mean(difference > 1e-4):.1%}; rejected: {np.mean(table[:, 3] / table[:, 1]):.0%}")  # fmt: skip
+    below, above = np.mean(difference < -BELOW), np.mean(difference > ABOVE)
+    rejected = np.mean(table[:, 3] / table[:, 1])
+    print(f"  not below plain EM: {1 - below:.1%}, above it by more than {ABOVE}: {above:.1%}, "
+          f"rejected passes: {rejected:.0%}")  # fmt: skip
 
 
 def main() -> None:
@@ -138,7 +140,7 @@ def main() -> None:
         K, D, spread, name = problem
         plain, fast, reach, _, difference = found[0]
         print(f"| {K} | {D} | {spread or 'image'} | {name} | {plain:,} | {fast:,} "
-              f"| {plain / fast:.1f} | {plain / reach:.1f} | {difference:.1e} |", flush=True)  # fmt: skip
+              f"| {plain / fast:.1f} | {plain / reach:.1f} | {difference:.1e} |")  # fmt: skip
     print()
     summary("Problems", first)
     summary("All runs", all_runs)

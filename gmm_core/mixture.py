@@ -214,15 +214,16 @@ callable, default='kmeans'
         fixed parameters, and `noise` no fixed weights.
     acceleration : {'lbfgs'} or None, default=None
         With 'lbfgs', EM is accelerated by limited-memory BFGS, for which the step of EM takes the
-        place of the gradient (Jamshidian & Jennrich 1997). That takes several times fewer passes
-        over the data where EM is slow, that is for overlapping components and a small `tol`. It
-        X
-        `tol` is the same as without. An extrapolated mixture is kept only if its log-likelihood is
-        not lower than that of the pass before; otherwise the fit goes on from the step of EM that
-        it had before. A rejected mixture counts as an iteration too. EM has converged when a step
-        of EM itself changes the log-likelihood by less than `tol`. Where there are several local
-        optima, the fit may end in another one than plain EM. Short runs and `partial_fit` are not
-        accelerated.
+        place of the gradient (Jamshidian & Jennrich 1997). Where EM is slow, that is for
+        overlapping components and a small `tol`, the fit takes several times fewer passes over the
+        data. Passes that gain more than 2e-4 nats per sample are followed by a step of EM, so that
+        a fit with a larger `tol` is the same as without acceleration. Extrapolated parameters are
+        kept if the log-likelihood there is not lower than that of the pass before. Otherwise the
+        fit goes on from the step of EM that this pass made, and the rejected pass counts as an
+        iteration. The fit converges when a step of EM itself changes the log-likelihood by less
+        than `tol`. Where there are several local optima, it may end in another one than plain EM.
+        Short runs and `partial_fit` are not accelerated. A checkpoint of an accelerated fit is
+        resumed with the same `tol` only.
 
     Attributes
     ----------
@@ -259,7 +260,7 @@ callable, default='kmeans'
         False.
     n_iter_ : int
         Number of iterations of the start that was kept, including those of its short run and those
-        in which `acceleration` rejected a mixture. Each iteration is a pass over the data. If a swap
+        in which `acceleration` rejected a mixture. Each of them is a pass over the data. If a swap
         was kept, it is the number of iterations since the last such swap. In a stream of
         `partial_fit`, it is the number of M-steps so far.
     lower_bound_ : float

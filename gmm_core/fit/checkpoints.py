@@ -185,7 +185,7 @@ class Checkpoint(Generic[P]):
         name, keys, *position = self.random_state.get_state(legacy=True)
         header = {
             "format": FORMAT,
-            "version": FORMAT_VERSION,
+            "version": _version_of(self.identity),
             "identity": self.identity,
             "tol": float(min(self._schedule.tol, sys.float_info.max)),  # an int may be too large
             "max_iter": int(self._schedule.max_iter),
@@ -202,7 +202,6 @@ class Checkpoint(Generic[P]):
         if best is not None:
             arrays |= self._form.write("best", best.parameters)
         if state.memory is not None:
-            header["version"] = ACCELERATED_VERSION
             header["acceleration"], of_memory = memory_for_file(state.memory, self._form.write)
             arrays |= of_memory
         write(self.path, "checkpoint", header, arrays, f"{self.path.name}.new")
@@ -325,15 +324,18 @@ def _stored_identity(header: dict[str, Any]) -> dict[str, Any]:
     """Check the format of the file, and return the identity of the fit that wrote it."""
     field(header, "format", lambda v: v == FORMAT, f"{FORMAT!r}")
     version = field(header, "version", is_count, "an int")
-    if version not in (FORMAT_VERSION, ACCELERATED_VERSION):
-        raise ValueError(
-            f"its version is {version}, this gmm_core reads {FORMAT_VERSION} and "
-            f"{ACCELERATED_VERSION} only"
-        )
     identity: dict[str, Any] = field(
         header, "identity", lambda v: isinstance(v, dict), "an object"
     )
+    expected = _version_of(identity)
+    if version != expected:
+        raise ValueError(f"its version is {version}, this gmm_core reads {expected} only")
     return identity
+
+
+def _version_of(identity: dict[str, Any]) -> int:
+    """Return the format version of a checkpoint of this fit."""
+    return FORMAT_VERSION if identity.get("acceleration") is None else ACCELERATED_VERSION
 
 
 def _is_best(value: Any) -> bool:

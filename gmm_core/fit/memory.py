@@ -115,23 +115,22 @@ def memory_for_file(
     write : callable
         Takes a prefix and parameters, and returns arrays by name.
     """
-    trial, origin = memory.trial, memory.origin
+    trial, origin, last = memory.trial, memory.origin, memory.last
     entry = {
         "radius": memory.radius,
         "pause": memory.pause,
         "next_pause": memory.next_pause,
         "n_passes": memory.n_passes,
         "trial": None if trial is None else trial.length,
+        "n_pairs": None if last is None else len(memory.pairs),
     }
     arrays: dict[str, AnyArray] = {}
-    if origin is not None:
-        arrays |= {f"origin_{name}": array for name, array in origin._asdict().items()}
-    if memory.last is not None:
-        s, y = [pair.s for pair in memory.pairs], [pair.y for pair in memory.pairs]
-        arrays["position_and_move"] = np.stack(memory.last)
-        arrays["pairs"] = np.stack([*s, *y]) if s else np.empty((0, len(memory.last.move)))
     if trial is not None:
         arrays |= write("fallback", trial.fallback)
+    if origin is not None and last is not None:
+        arrays |= {f"origin_{name}": array for name, array in origin._asdict().items()}
+        rows = [*last, *(vector for pair in memory.pairs for vector in (pair.s, pair.y))]
+        arrays["steps"] = np.stack(rows)
     return entry, arrays
 
 
@@ -168,7 +167,8 @@ def memory_from_file(
     )
     if length is not None:
         memory = memory._replace(trial=Trial(read(members, "fallback"), float(length)))
-    if "origin_means" not in members:
+    n_pairs = field(entry, "n_pairs", lambda v: v is None or is_count(v), "an int or null")
+    if n_pairs is None:
         return memory
     K, D = means_shape
     origin = Point(
@@ -180,23 +180,17 @@ def memory_from_file(
     flaw = kind.flaw_of_factor(origin.factor)
     if flaw:
         raise ValueError(f"origin_factor {flaw}")
-    memory = memory._replace(origin=origin)
-    arrays = [origin.weights, origin.means]
-    if "pairs" in members:
-        of_factor = kind.coordinates(origin.factor, kind.inverse_of_factor(origin.factor), D)
-        n_coordinates = len(origin.weights) + K * D + of_factor.size
-        last = members.array("position_and_move", (2, n_coordinates))
-        pairs = members.array("pairs", (None, n_coordinates))
-        if len(pairs) % 2:
-            raise ValueError(f"pairs has {len(pairs)} rows, expected an even number")
-        arrays += [last, pairs]
-        s, y = np.split(pairs, 2)
-        memory = memory._replace(
-            last=Pass(*last), pairs=tuple(Pair(*pair, dot(*pair)) for pair in zip(s, y, strict=True))
-        )
-    if not all(np.isfinite(array).all() for array in arrays):
+    of_factor = kind.coordinates(origin.factor, kind.inverse_of_factor(origin.factor), D)
+    n_coordinates = len(origin.weights) + K * D + of_factor.size
+    steps = members.array("steps", (2 + 2 * n_pairs, n_coordinates))
+    if not all(np.isfinite(array).all() for array in (origin.weights, origin.means, steps)):
         raise ValueError("its memory has values that are not finite")
-    return memory
+    position, move, *rows = steps
+    pairs = zip(rows[::2], rows[1::2], strict=True)
+    return memory._replace(
+        origin=origin, last=Pass(position, move),
+        pairs=tuple(Pair(s, y, dot(s, y)) for s, y in pairs),
+    )  # fmt: skip
 
 
 def _is_length(value: Any) -> bool:
