@@ -123,10 +123,11 @@ class LimitedMemory(Generic[P]):
         here, there = self.coordinates.point(parameters), self.coordinates.point(improved)
         quiet = has_converged(bound - previous, tol)
         memory, frame = self._prepared(memory, here, there, bound - previous)
+        last = None if frame is None else frame.between(here, there)
         tried = None
-        if frame is not None:
-            position = frame.coordinates(here)
-            last = Pass(position, frame.coordinates(there) - position)
+        if frame is None or last is None:
+            memory = memory._replace(origin=None, last=None, pairs=())
+        else:
             quiet = quiet and dot(last.move, last.move) < 2 * tol
             pairs, pause = _with_pair(memory.pairs, memory.last, last), memory.pause
             memory = memory._replace(
@@ -151,12 +152,12 @@ class LimitedMemory(Generic[P]):
     ) -> tuple[Memory[P], _Frame | None]:
         """Return the memory and the coordinates for a pass from `here` to `there`.
 
-        The origin is renewed if it has to be. There are no coordinates, and what was learned is
-        forgotten, if the pass has gained much, or if a component has got or lost its whole weight.
+        The origin is renewed if it has to be. There are no coordinates if the pass has gained much,
+        or if a component has got or lost its whole weight.
         """
         present = here.weights > 0
         if gain >= _SLOW * there.weights.sum() or ((there.weights > 0) != present).any():
-            return memory._replace(origin=None, last=None, pairs=()), None
+            return memory, None
         origin = memory.origin
         if (
             origin is None
@@ -166,7 +167,8 @@ class LimitedMemory(Generic[P]):
             origin = here
             memory = memory._replace(n_passes=0, origin=origin, last=None, pairs=())
         if self._last_frame is None or self._last_frame.origin is not origin:
-            self._last_frame = _Frame(self.coordinates.kind, origin)
+            with np.errstate(all="ignore"):
+                self._last_frame = _Frame(self.coordinates.kind, origin)
         return memory, self._last_frame
 
     def _extrapolated(
@@ -179,7 +181,8 @@ class LimitedMemory(Generic[P]):
         improved: P,
     ) -> tuple[P, float] | None:
         """Return the parameters of a trial and the length of its step, or None if there is none."""
-        direction = _direction(pairs, last.move)
+        with np.errstate(all="ignore"):  # the result is checked
+            direction = _direction(pairs, last.move)
         if direction is None:
             return None
         length, of_em = math.sqrt(dot(direction, direction)), math.sqrt(dot(last.move, last.move))
@@ -188,7 +191,7 @@ class LimitedMemory(Generic[P]):
         longest = max(radius, of_em)
         if length > longest:
             direction, length = direction * (longest / length), longest
-        with np.errstate(all="ignore"):  # the result is checked
+        with np.errstate(all="ignore"):
             point, moved = frame.moved(last.position, direction, there)
         if not (np.isfinite(point.weights).all() and np.isfinite(point.means).all()):
             return None
@@ -212,7 +215,7 @@ def _with_pair(
         return ()
     s, y = after.position - before.position, before.move - after.move
     product = dot(s, y)
-    if not product > 1e-8 * dot(s, s):
+    if not (product > 1e-8 * dot(s, s) and dot(y, y) > 0):
         return ()
     n_kept = max(_N_FEWEST, min(_N_PAIRS, _PAIRS_BYTES // (2 * s.nbytes)))
     return (*pairs, Pair(s, y, product))[-n_kept:]
@@ -254,6 +257,13 @@ class _Frame:
             1, self.scale, out=np.zeros(len(self.scale)), where=self.scale > 0
         )
         self.shape_of_factor = rows.shape
+
+    def between(self, here: Point, there: Point) -> Pass | None:
+        """Return the coordinates of a pass, or None if they overflow."""
+        with np.errstate(all="ignore"):
+            position = self.coordinates(here)
+            move = self.coordinates(there) - position
+        return Pass(position, move) if math.isfinite(dot(move, move)) else None
 
     def coordinates(self, point: Point) -> Float64Array:
         """Return the coordinates of a point, all in one vector."""

@@ -324,12 +324,16 @@ def _stored_identity(header: dict[str, Any]) -> dict[str, Any]:
     """Check the format of the file, and return the identity of the fit that wrote it."""
     field(header, "format", lambda v: v == FORMAT, f"{FORMAT!r}")
     version = field(header, "version", is_count, "an int")
+    if version not in (FORMAT_VERSION, ACCELERATED_VERSION):
+        raise ValueError(
+            f"its version is {version}, this gmm_core reads {FORMAT_VERSION} and "
+            f"{ACCELERATED_VERSION} only"
+        )
     identity: dict[str, Any] = field(
         header, "identity", lambda v: isinstance(v, dict), "an object"
     )
-    expected = _version_of(identity)
-    if version != expected:
-        raise ValueError(f"its version is {version}, this gmm_core reads {expected} only")
+    if version != _version_of(identity):
+        raise ValueError(f"its version {version} is not that of such a fit")
     return identity
 
 

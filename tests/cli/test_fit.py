@@ -31,6 +31,15 @@ def test_fit_prints_components_and_figures(output, fields, faithful):
     assert float(figures["seconds"]) >= 0
 
 
+def test_acceleration(output, fields, faithful):
+    out = output("fit", FAITHFUL, "-k", "3", "--tol", "1e-9", "--max-iter", "5000",
+                 "--acceleration", "lbfgs")  # fmt: skip
+    params = {"tol": 1e-9, "max_iter": 5_000, "random_state": 0}
+    mixture = GaussianMixture(3, acceleration="lbfgs", **params).fit(faithful)
+    assert int(fields(out)["iterations"]) == mixture.n_iter_
+    assert mixture.n_iter_ < GaussianMixture(3, **params).fit(faithful).n_iter_
+
+
 def test_range_of_k_takes_the_lowest_bic(output, faithful, tmp_path):
     path = str(tmp_path / "best.npz")
     out = output("fit", FAITHFUL, "-k", "1:4", "--out", path)

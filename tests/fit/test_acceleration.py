@@ -253,6 +253,24 @@ def test_bits_do_not_depend_on_threads_nor_on_batches(covariance_type):
     assert_same(model(**params).fit_batches([X[:1_234], X[1_234:]]), one)
 
 
+@pytest.mark.parametrize("scale", [1e-140, 1e-8, 1e8, 1e140])
+def test_extreme_units(scale):
+    """Coordinates do not depend on the units of the data."""
+    X = overlapping()
+    fast = model(reg_covar=0, tol=1e-7, covariance_type="diag").fit(X)
+    scaled = model(reg_covar=0, tol=1e-7, covariance_type="diag").fit(X * scale)
+    assert scaled.converged_
+    assert scaled.lower_bound_ + 2 * np.log(scale) == pytest.approx(fast.lower_bound_, abs=1e-5)
+
+
+def test_one_component_and_duplicate_rows():
+    X = np.repeat([[0.0, 1.0], [2.0, 3.0], [2.0, 5.0]], 20, axis=0)
+    for n_components in (1, 2, 3):
+        fast = model(n_components=n_components, tol=0, max_iter=200).fit(X)
+        plain = model(n_components=n_components, tol=0, max_iter=200, acceleration=None).fit(X)
+        assert fast.lower_bound_ >= plain.lower_bound_ - 1e-12
+
+
 def test_float32():
     X = overlapping().astype(np.float32)
     fast = model(tol=1e-7).fit(X)
