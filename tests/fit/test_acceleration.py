@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from gmm_core import BayesianGaussianMixture, GaussianMixture, NumericalError
+from gmm_core import BayesianGaussianMixture, GaussianMixture, NumericalError, select
 from gmm_core.core.errors import InvalidParameterError
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.passes import KernelPass
@@ -350,6 +350,13 @@ def test_starts_short_runs_and_swaps():
         assert fast.converged_ and fast.n_iter_ == len(fast.lower_bounds_)
         again = model(init_params="random_from_data", **params).fit(X)
         assert_same(again, fast)
+
+
+def test_select():
+    X, params = overlapping(), {"tol": 1e-8, "max_iter": 10_000, "random_state": 0}
+    plain = select(X, [3, 4], ["full", "VEE"], **params).table
+    fast = select(X, [3, 4], ["full", "VEE"], acceleration="lbfgs", **params).table
+    assert sum(row.n_iter for row in fast) < sum(row.n_iter for row in plain) / 2
 
 
 def test_a_warm_start_begins_anew():
