@@ -15,7 +15,10 @@ Any numbers are the coordinates of a mixture.
 
 A pass at θ yields L(θ) and EM(θ). So a pass at extrapolated parameters, a trial, costs no more than
 a step of EM. If its log-likelihood is lower than that of the pass before, the trial is rejected,
-and the fit goes back to EM of that pass. So what a fit keeps is never worse than plain EM's step.
+and the fit goes back to the step of EM from that pass. So the log-likelihood of what a fit keeps
+never falls, unless steps of EM themselves lower it, as they may with `reg_covar`.
+
+All this holds for variational inference too, with the lower bound in place of the log-likelihood.
 
 References
 ----------
@@ -38,7 +41,7 @@ import numpy.typing as npt
 from gmm_core.core.errors import NumericalError
 from gmm_core.core.types import Float64Array
 from gmm_core.fit.loop import Algorithm, P, Taken, has_converged, step
-from gmm_core.fit.memory import Memory, Pair, Pass, Point, Trial, dot
+from gmm_core.fit.memory import Memory, Pair, Point, Step, Trial, dot
 from gmm_core.model.covariance import CovarianceType
 
 Mask = npt.NDArray[np.bool_]
@@ -81,7 +84,7 @@ def accelerated(algorithm: Algorithm[P], coordinates: Coordinates[P]) -> Algorit
 
 
 class LimitedMemory(Generic[P]):
-    """The steps of an accelerated fit; see `Steps`.
+    """The choice of the parameters that each pass of an accelerated fit evaluates; see `Steps`.
 
     A fit has converged when plain EM would stop, that is when a step of EM, and not a trial, has
     changed the bound by less than the tolerance. A step of EM gains about the square of its length.
@@ -150,10 +153,10 @@ class LimitedMemory(Generic[P]):
     def _prepared(
         self, memory: Memory[P], here: Point, there: Point, gain: float
     ) -> tuple[Memory[P], _Frame | None]:
-        """Return the memory and the coordinates for a pass from `here` to `there`.
+        """Return the memory and the frame for a step of EM from `here` to `there`.
 
-        The origin is renewed if it has to be. There are no coordinates if the pass has gained much,
-        or if a component has got or lost its whole weight.
+        The origin is renewed if it has to be. There is no frame if the pass has gained much, or if
+        a component has got or lost its whole weight.
         """
         present = here.weights > 0
         if gain >= _SLOW * there.weights.sum() or ((there.weights > 0) != present).any():
@@ -175,7 +178,7 @@ class LimitedMemory(Generic[P]):
         self,
         radius: float,
         pairs: tuple[Pair, ...],
-        last: Pass,
+        last: Step,
         frame: _Frame,
         there: Point,
         improved: P,
@@ -204,7 +207,7 @@ class LimitedMemory(Generic[P]):
 
 
 def _with_pair(
-    pairs: tuple[Pair, ...], before: Pass | None, after: Pass
+    pairs: tuple[Pair, ...], before: Step | None, after: Step
 ) -> tuple[Pair, ...]:
     """Return the pairs with that of two passes, and without the oldest if there are too many.
 
@@ -258,12 +261,12 @@ class _Frame:
         )
         self.shape_of_factor = rows.shape
 
-    def between(self, here: Point, there: Point) -> Pass | None:
-        """Return the coordinates of a pass, or None if they overflow."""
+    def between(self, here: Point, there: Point) -> Step | None:
+        """Return the step from one point to another, or None if its coordinates overflow."""
         with np.errstate(all="ignore"):
             position = self.coordinates(here)
             move = self.coordinates(there) - position
-        return Pass(position, move) if math.isfinite(dot(move, move)) else None
+        return Step(position, move) if math.isfinite(dot(move, move)) else None
 
     def coordinates(self, point: Point) -> Float64Array:
         """Return the coordinates of a point, all in one vector."""

@@ -32,22 +32,22 @@ class Point(NamedTuple):
     factor: Float64Array
 
 
-class Pass(NamedTuple):
-    """The coordinates of the parameters of a pass, and the step of EM from there."""
+class Step(NamedTuple):
+    """A step of EM: the coordinates that it starts from, and the move."""
 
     position: Float64Array
     move: Float64Array
 
 
 class Pair(NamedTuple):
-    """What L-BFGS learns from two passes.
+    """What L-BFGS learns from two steps of EM.
 
     Attributes
     ----------
     s : ndarray of shape (n_coordinates,)
-        The change of the coordinates.
+        The difference of the coordinates that they start from.
     y : ndarray of shape (n_coordinates,)
-        The change of the step of EM, with the sign changed.
+        The first move minus the second one.
     product : float
         sᵀy.
     """
@@ -84,10 +84,10 @@ class Memory(NamedTuple, Generic[P]):
         The number of passes since the origin was renewed.
     origin : Point or None
         The origin of the coordinates.
-    last : Pass or None
-        The last pass whose parameters were kept since the origin was renewed.
+    last : Step or None
+        The step of EM in the last pass whose parameters were kept; None after a new origin.
     pairs : tuple of Pair
-        The pairs of these passes, the oldest first.
+        The pairs since the origin was renewed, the oldest first.
     trial : Trial or None
     """
 
@@ -96,7 +96,7 @@ class Memory(NamedTuple, Generic[P]):
     next_pause: int = 1
     n_passes: int = 0
     origin: Point | None = None
-    last: Pass | None = None
+    last: Step | None = None
     pairs: tuple[Pair, ...] = ()
     trial: Trial[P] | None = None
 
@@ -188,7 +188,7 @@ def memory_from_file(
     position, move, *rows = steps
     pairs = zip(rows[::2], rows[1::2], strict=True)
     return memory._replace(
-        origin=origin, last=Pass(position, move),
+        origin=origin, last=Step(position, move),
         pairs=tuple(Pair(s, y, dot(s, y)) for s, y in pairs),
     )  # fmt: skip
 
