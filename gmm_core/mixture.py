@@ -218,12 +218,12 @@ callable, default='kmeans'
         overlapping components and a small `tol`, the fit takes several times fewer passes over the
         data. Passes that gain more than 2e-4 nats per sample are followed by a step of EM, so that
         a fit with a larger `tol` is the same as without acceleration. Extrapolated parameters are
-        kept if the log-likelihood there is not lower than that of the pass before. Otherwise the
-        fit goes on from the step of EM that this pass made, and the rejected pass counts as an
-        iteration. The fit converges when a step of EM itself changes the log-likelihood by less
-        than `tol`. Where there are several local optima, it may end in another one than plain EM.
-        Short runs and `partial_fit` are not accelerated. A checkpoint of an accelerated fit is
-        resumed with the same `tol` only.
+        kept if the log-likelihood there is not lower than that of the pass before, up to what
+        `reg_covar` costs. Otherwise the fit goes on from the step of EM that this pass made, and
+        the rejected pass counts as an iteration. The fit converges when a step of EM itself changes
+        the log-likelihood by less than `tol`. Where there are several local optima, it may end in
+        another one than plain EM. Short runs are not accelerated, nor are the steps of
+        `partial_fit`. A checkpoint of an accelerated fit is resumed with the same `tol` only.
 
     Attributes
     ----------

@@ -16,7 +16,12 @@ Any numbers are the coordinates of a mixture.
 A pass at θ yields L(θ) and EM(θ). So a pass at extrapolated parameters, a trial, costs no more than
 a step of EM. If its log-likelihood is lower than that of the pass before, the trial is rejected,
 and the fit goes back to the step of EM from that pass. So the log-likelihood of what a fit keeps
-never falls, unless steps of EM themselves lower it, as they may with `reg_covar`.
+never falls.
+
+With `reg_covar`, EM does not maximise L: given the counts N_k, an M-step that adds it to the
+covariances maximises the expected log-likelihood minus Σ_k N_k tr(diag(reg_covar) Σ_k⁻¹) / 2. So
+trials are judged by L minus this penalty, with the same counts for the trial and the pass before.
+The log-likelihood may then fall a little, as it may in steps of EM.
 
 All this holds for variational inference too, with the lower bound in place of the log-likelihood.
 
@@ -71,11 +76,15 @@ class Coordinates(NamedTuple, Generic[P]):
         Takes a point, a mask of shape (K or 1,) that says which rows of its factor have moved, and
         the parameters from which it has moved. Returns parameters. What has not moved keeps its
         bits, since it may be fixed.
+    penalty : callable
+        Takes the parameters of a pass, and those that a step of EM makes of them. Returns the
+        penalty of each component for `reg_covar`, of shape (K,), for a count of 1.
     """
 
     kind: CovarianceType
     point: Callable[[P], Point]
     parameters: Callable[[Point, Mask, P], P]
+    penalty: Callable[[P, P], Float64Array]
 
 
 def accelerated(algorithm: Algorithm[P], coordinates: Coordinates[P]) -> Algorithm[P]:
@@ -113,8 +122,10 @@ class LimitedMemory(Generic[P]):
             if trial is None:
                 raise
             improved, bound = trial.fallback, math.nan
+        penalty = self.coordinates.penalty(parameters, improved)
         if trial is not None:
-            if not bound >= previous:
+            weights = self.coordinates.point(trial.fallback).weights[: len(penalty)]
+            if not bound - previous >= dot(weights, penalty - trial.penalty):
                 self.memory = memory._replace(
                     radius=trial.length / _SHRINK, pause=memory.next_pause - 1,
                     next_pause=2 * memory.next_pause, pairs=memory.pairs[-_N_FEWEST:], trial=None,
@@ -142,7 +153,7 @@ class LimitedMemory(Generic[P]):
             self.memory = memory
             return Taken(improved, bound, quiet and trial is None)
         extrapolated, length = tried
-        self.memory = memory._replace(trial=Trial(improved, length))
+        self.memory = memory._replace(trial=Trial(improved, length, penalty))
         return Taken(extrapolated, bound, False)
 
     def end(self, parameters: P) -> P:

@@ -156,7 +156,8 @@ def fit_bayesian(
     if options.acceleration is not None:
         kind = COVARIANCE_TYPES[options.covariance_type]
         algorithm = accelerated(
-            algorithm, coordinates_of_posteriors(kind, prior, conjugate, data.n_threads)
+            algorithm,
+            coordinates_of_posteriors(kind, prior, reg_covar, conjugate, data.n_threads),
         )
 
     def improve(fit: Fit[Inferred], save: Callable[..., None]) -> Fit[Inferred]:

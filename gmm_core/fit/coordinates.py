@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from gmm_core.core.types import Float64Array
+from gmm_core.core.types import Float64Array, RegCovar
 from gmm_core.fit.acceleration import Coordinates, Mask
 from gmm_core.fit.maximization import maximization_step
 from gmm_core.fit.memory import Point
 from gmm_core.fit.variational import Inferred
 from gmm_core.model.covariance import CovarianceType
-from gmm_core.model.parameters import Mixture, mixture_of, prepare
+from gmm_core.model.parameters import Mixture, Prepared, mixture_of, prepare
 from gmm_core.model.posterior import Prior, with_counts
 from gmm_core.model.statistics import statistics_of
 
 
-def coordinates_of_mixtures(kind: CovarianceType, n_threads: int) -> Coordinates[Mixture]:
+def coordinates_of_mixtures(
+    kind: CovarianceType, reg_covar: RegCovar, n_threads: int
+) -> Coordinates[Mixture]:
     """Return the coordinates of a mixture, whose noise counts as a component without covariance.
 
     A constrained model keeps its constraints if they are linear in the coordinates. For equal
@@ -44,11 +46,18 @@ def coordinates_of_mixtures(kind: CovarianceType, n_threads: int) -> Coordinates
             covariances, factor = nearest.covariances, nearest.prepared.precisions_cholesky
         return mixture_of(prepare(weights, means, factor, kind.name, noise), covariances)
 
-    return Coordinates(kind, point, parameters)
+    def penalty(mixture: Mixture, improved: Mixture) -> Float64Array:
+        return _penalty(mixture.prepared, reg_covar)  # the bound is that of the mixture
+
+    return Coordinates(kind, point, parameters, penalty)
 
 
 def coordinates_of_posteriors(
-    kind: CovarianceType, prior: Prior, conjugate: bool, n_threads: int
+    kind: CovarianceType,
+    prior: Prior,
+    reg_covar: Float64Array,
+    conjugate: bool,
+    n_threads: int,
 ) -> Coordinates[Inferred]:
     """Return the coordinates of a posterior: the counts, and the means and precisions expected.
 
@@ -72,7 +81,19 @@ def coordinates_of_posteriors(
             posterior=posterior, moments=before.moments._replace(counts=counts)
         )
 
-    return Coordinates(kind, point, parameters)
+    def penalty(inferred: Inferred, improved: Inferred) -> Float64Array:
+        return _penalty(improved.posterior.mixture.prepared, reg_covar)  # the bound is its own
+
+    return Coordinates(kind, point, parameters, penalty)
+
+
+def _penalty(prepared: Prepared, reg_covar: RegCovar) -> Float64Array:
+    """Return tr(diag(reg_covar) Σ_k⁻¹) / 2 for each component."""
+    K, D = prepared.means.shape
+    with np.errstate(all="ignore"):  # a trial whose penalty is not finite is rejected
+        variances = prepared.kind.conditional_variances(prepared.precisions_cholesky, K, D)
+        penalties: Float64Array = (reg_covar / variances).sum(axis=1) / 2
+    return np.broadcast_to(penalties, (K,))
 
 
 def _covariances(

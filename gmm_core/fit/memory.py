@@ -63,10 +63,21 @@ def dot(a: Float64Array, b: Float64Array) -> float:
 
 
 class Trial(NamedTuple, Generic[P]):
-    """The trial that the next pass evaluates: what to go back to, and the length of its step."""
+    """The trial that the next pass evaluates.
+
+    Attributes
+    ----------
+    fallback : Mixture, or another type that the algorithm improves
+        The step of EM that the fit goes back to if the trial is rejected.
+    length : float
+        The length of the step of the trial.
+    penalty : ndarray of shape (K,)
+        The penalties of the pass before; see `Coordinates`.
+    """
 
     fallback: P
     length: float
+    penalty: Float64Array
 
 
 class Memory(NamedTuple, Generic[P]):
@@ -126,7 +137,7 @@ def memory_for_file(
     }
     arrays: dict[str, AnyArray] = {}
     if trial is not None:
-        arrays |= write("fallback", trial.fallback)
+        arrays |= {**write("fallback", trial.fallback), "penalty": trial.penalty}
     if origin is not None and last is not None:
         arrays |= {f"origin_{name}": array for name, array in origin._asdict().items()}
         rows = [*last, *(vector for pair in memory.pairs for vector in (pair.s, pair.y))]
@@ -166,7 +177,11 @@ def memory_from_file(
         field(entry, "n_passes", is_count, "an int from 0 up"),
     )
     if length is not None:
-        memory = memory._replace(trial=Trial(read(members, "fallback"), float(length)))
+        penalty = members.array("penalty", means_shape[:1])
+        if not np.isfinite(penalty).all():
+            raise ValueError("penalty has values that are not finite")
+        trial = Trial(read(members, "fallback"), float(length), penalty)
+        memory = memory._replace(trial=trial)
     n_pairs = field(entry, "n_pairs", lambda v: v is None or is_count(v), "an int or null")
     if n_pairs is None:
         return memory

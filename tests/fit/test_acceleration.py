@@ -120,6 +120,15 @@ def test_every_max_iter_ends_with_a_step_of_em():
     assert (np.diff(bounds) >= -1e-13).all()
 
 
+@pytest.mark.parametrize("scale", [0.1, 0.01, 0.003])
+def test_no_more_passes_where_reg_covar_lowers_the_likelihood(scale):
+    """If `reg_covar` is not small beside the variances, steps of EM may lower the likelihood."""
+    X = scale * overlapping()
+    plain, fast = model(acceleration=None).fit(X), model().fit(X)
+    assert fast.converged_ and fast.n_iter_ < plain.n_iter_
+    assert fast.lower_bound_ >= plain.lower_bound_ - 1e-5
+
+
 def test_a_large_tolerance_is_that_of_plain_em():
     X = overlapping()
     assert_same(model(tol=1e-3).fit(X), model(tol=1e-3, acceleration=None).fit(X))
@@ -145,7 +154,7 @@ def test_failing_trials_fall_back_to_plain_em(failing):
     """If every trial fails, the fit is plain EM with a further pass for each trial."""
     algorithm, start = algorithm_and_start(overlapping())
     plain = iterate(algorithm, start, tol=1e-9, max_iter=5_000)
-    coordinates, made = coordinates_of_mixtures(start.kind, 1), []
+    coordinates, made = coordinates_of_mixtures(start.kind, 0.0, 1), []
 
     def parameters(*args):
         made.append(coordinates.parameters(*args))
@@ -172,7 +181,7 @@ def test_trials_in_vain_take_few_passes():
     """The pauses after rejected trials double, so that their number is logarithmic."""
     algorithm, start = algorithm_and_start(overlapping())
     plain = iterate(algorithm, start, tol=1e-9, max_iter=5_000)
-    far = coordinates_of_mixtures(start.kind, 1)
+    far = coordinates_of_mixtures(start.kind, 0.0, 1)
     away = far._replace(
         parameters=lambda point, moved, before: far.parameters(
             point._replace(means=point.means + 100.0), moved, before
@@ -189,7 +198,7 @@ def test_trials_are_members_of_the_model(covariance_type):
     X = overlapping(D=3)
     kind = COVARIANCE_TYPES[covariance_type]
     algorithm, start = algorithm_and_start(X, covariance_type)
-    coordinates, made = coordinates_of_mixtures(kind, 1), []
+    coordinates, made = coordinates_of_mixtures(kind, 0.0, 1), []
 
     def parameters(*args):
         made.append(coordinates.parameters(*args))
