@@ -155,10 +155,10 @@ default='dirichlet_process'
     learning_offset : float, default=10.0
         The offset τ ≥ 0 of these step sizes. The larger it is, the slower the first samples are
         forgotten.
-    acceleration : {'lbfgs'} or None, default=None
-        With 'lbfgs', fits take fewer passes over the data; see `GaussianMixture`. What is said
-        there of the log-likelihood holds for the lower bound here. Memoized fits are not
-        accelerated, and an error is raised.
+    acceleration : {'squarem', 'lbfgs'} or None, default=None
+        With either of these methods, fits take fewer passes over the data; see `GaussianMixture`.
+        What is said there of the log-likelihood holds for the lower bound here. Memoized fits are
+        not accelerated, and an error is raised.
 
     Attributes
     ----------

@@ -212,18 +212,20 @@ callable, default='kmeans'
         fitted mixture. Fixed parameters are not free ones. ``weights_init='equal',
         fixed={'weights'}`` is a mixture of equal weights. `partial_fit` and `n_swaps` do not take
         fixed parameters, and `noise` no fixed weights.
-    acceleration : {'lbfgs'} or None, default=None
-        With 'lbfgs', EM is accelerated by limited-memory BFGS, for which the step of EM takes the
-        place of the gradient (Jamshidian & Jennrich 1997). Where EM is slow, that is for
-        overlapping components and a small `tol`, the fit takes several times fewer passes over the
-        data. Passes that gain more than 2e-4 nats per sample are followed by a step of EM, so that
-        a fit with a larger `tol` is the same as without acceleration. Extrapolated parameters are
-        kept if the log-likelihood there is not lower than that of the pass before, up to what
-        `reg_covar` costs. Otherwise the fit goes on from the step of EM that this pass made, and
-        the rejected pass counts as an iteration. The fit converges when a step of EM itself changes
-        the log-likelihood by less than `tol`. Where there are several local optima, it may end in
-        another one than plain EM. Short runs are not accelerated, nor are the steps of
-        `partial_fit`. A checkpoint of an accelerated fit is resumed with the same `tol` only.
+    acceleration : {'squarem', 'lbfgs'} or None, default=None
+        With 'squarem', EM is accelerated by SQUAREM, which extrapolates from two steps of EM
+        (Varadhan & Roland 2008). With 'lbfgs', it is accelerated by limited-memory BFGS, for which
+        the step of EM takes the place of the gradient (Jamshidian & Jennrich 1997). Where EM is
+        slow, that is for overlapping components and a small `tol`, the fit takes several times
+        fewer passes over the data. 'lbfgs' usually takes the fewest. Passes that gain more than
+        2e-4 nats per sample are followed by a step of EM, so that a fit with a larger `tol` is the
+        same as without acceleration. Extrapolated parameters are kept if the log-likelihood there
+        is not lower than that of the pass before, up to what `reg_covar` costs. Otherwise the fit
+        goes on from the step of EM that this pass made, and the rejected pass counts as an
+        iteration. The fit converges when a step of EM itself changes the log-likelihood by less
+        than `tol`. Where there are several local optima, it may end in another one than plain EM.
+        Short runs are not accelerated, nor are the steps of `partial_fit`. A checkpoint of an
+        accelerated fit is resumed with the same `tol` only.
 
     Attributes
     ----------
@@ -294,6 +296,8 @@ callable, default='kmeans'
     C. M. Bishop, Pattern Recognition and Machine Learning (2006), section 9.2.2.
     M. Jamshidian, R. I. Jennrich, Acceleration of the EM algorithm by using quasi-Newton methods,
     Journal of the Royal Statistical Society B 59 (1997), for `acceleration`.
+    R. Varadhan, C. Roland, Simple and globally convergent methods for accelerating the convergence
+    of any EM algorithm, Scandinavian Journal of Statistics 35 (2008), for `acceleration`.
     J. D. Banfield, A. E. Raftery, Model-based Gaussian and non-Gaussian clustering, Biometrics 49
     (1993), for the noise.
 

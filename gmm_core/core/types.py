@@ -28,4 +28,4 @@ StartName = Literal["kmeans", "k-means++", "random", "random_from_data", "hierar
 MissingName = Literal["error", "marginalize"]
 ConcentrationName = Literal["dirichlet_process", "dirichlet_distribution"]
 PosteriorName = Literal["scikit-learn", "conjugate"]
-AccelerationName = Literal["lbfgs"]
+AccelerationName = Literal["squarem", "lbfgs"]

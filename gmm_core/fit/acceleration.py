@@ -1,4 +1,4 @@
-"""Acceleration of EM by limited-memory BFGS, with the step of EM as the gradient.
+"""Acceleration of EM by extrapolation: limited-memory BFGS, or SQUAREM.
 
 EM moves parameters θ to EM(θ) = θ + f. Let I be the information of the complete data, that is of
 samples with known components. Up to terms of second order, f = I⁻¹ ∇L for the log-likelihood L. In
@@ -7,6 +7,10 @@ and the Hessian is −(1 − R), where the symmetric R, with eigenvalues from 0 
 information that is missing (Dempster, Laird & Rubin 1977). EM is slow where eigenvalues of R are
 close to 1. L-BFGS learns these directions from the last passes, and multiplies f by an estimate of
 (1 − R)⁻¹ (Jamshidian & Jennrich 1997).
+
+SQUAREM (Varadhan & Roland 2008) learns from two steps of EM alone, θ → θ₁ → θ₂. With r = θ₁ − θ and
+v = (θ₂ − θ₁) − r it extrapolates to θ − 2α r + α² v, where α = −|r| / |v|, or −1 if that is
+larger; α = −1 yields θ₂. The pass there makes a step of EM, and from this the next two begin.
 
 The coordinates are log weights, means, and the log-Cholesky coordinates of the factors of the
 precisions, all relative to an origin and scaled by the square root of I at the origin: changes of
@@ -31,6 +35,8 @@ M. Jamshidian, R. I. Jennrich, Acceleration of the EM algorithm by using quasi-N
 Journal of the Royal Statistical Society B 59 (1997).
 J. Nocedal, Updating quasi-Newton matrices with limited storage, Mathematics of Computation 35
 (1980).
+R. Varadhan, C. Roland, Simple and globally convergent methods for accelerating the convergence of
+any EM algorithm, Scandinavian Journal of Statistics 35 (2008).
 """
 
 from __future__ import annotations
@@ -44,7 +50,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gmm_core.core.errors import NumericalError
-from gmm_core.core.types import Float64Array
+from gmm_core.core.types import AccelerationName, Float64Array
 from gmm_core.fit.loop import Algorithm, P, Taken, has_converged, step
 from gmm_core.fit.memory import Memory, Pair, Point, Step, Trial, dot
 from gmm_core.model.covariance import CovarianceType
@@ -62,6 +68,7 @@ _PAIRS_BYTES = 1 << 26
 _N_PASSES = 20  # passes after which the origin is renewed and all pairs are forgotten
 _SHRINK = 4.0   # the steps after a rejected trial are shorter than its step by this factor
 _GROW = 2.0     # the steps after a trial that is kept may be longer than its step by this factor
+_ALPHA = 24.0   # the largest −α of SQUAREM
 
 
 class Coordinates(NamedTuple, Generic[P]):
@@ -87,12 +94,34 @@ class Coordinates(NamedTuple, Generic[P]):
     penalty: Callable[[P, P], Float64Array]
 
 
-def accelerated(algorithm: Algorithm[P], coordinates: Coordinates[P]) -> Algorithm[P]:
-    """Return an algorithm whose fits are accelerated; see the module."""
-    return algorithm._replace(steps=partial(LimitedMemory, coordinates))
+class Rule(NamedTuple):
+    """A rule of extrapolation.
+
+    Attributes
+    ----------
+    step : callable
+        Takes pairs, of which there is at least one, and the move of the last pass. Returns the step
+        of a trial from the position of the last pass.
+    n_pairs : int
+        The number of pairs that it needs.
+    learns : bool
+        Whether it learns the Hessian from pass to pass. If so, it needs pairs with sᵀy > 0, and the
+        length of its steps is limited by a radius. If not, all is forgotten after a trial.
+    """
+
+    step: Callable[[tuple[Pair, ...], Float64Array], Float64Array]
+    n_pairs: int
+    learns: bool
 
 
-class LimitedMemory(Generic[P]):
+def accelerated(
+    algorithm: Algorithm[P], coordinates: Coordinates[P], name: AccelerationName
+) -> Algorithm[P]:
+    """Return an algorithm whose fits are accelerated by the rule of this name; see the module."""
+    return algorithm._replace(steps=partial(AcceleratedSteps, _RULES[name], coordinates))
+
+
+class AcceleratedSteps(Generic[P]):
     """The choice of the parameters that each pass of an accelerated fit evaluates; see `Steps`.
 
     A fit has converged when plain EM would stop, that is when a step of EM, and not a trial, has
@@ -101,12 +130,16 @@ class LimitedMemory(Generic[P]):
 
     Parameters
     ----------
+    rule : Rule
     coordinates : Coordinates
     memory : Memory or None
         The memory of an interrupted fit.
     """
 
-    def __init__(self, coordinates: Coordinates[P], memory: Memory[P] | None) -> None:
+    def __init__(
+        self, rule: Rule, coordinates: Coordinates[P], memory: Memory[P] | None
+    ) -> None:
+        self.rule = rule
         self.coordinates = coordinates
         self.memory: Memory[P] = Memory() if memory is None else memory
         self._last_frame: _Frame | None = None
@@ -134,6 +167,9 @@ class LimitedMemory(Generic[P]):
             # Until a trial has been rejected, the radius is infinite.
             radius = max(memory.radius, _GROW * trial.length)
             memory = memory._replace(radius=radius, next_pause=1, trial=None)
+            if not self.rule.learns:
+                self.memory = memory._replace(origin=None, last=None, pairs=())
+                return Taken(improved, bound, False)
         here, there = self.coordinates.point(parameters), self.coordinates.point(improved)
         quiet = has_converged(bound - previous, tol)
         memory, frame = self._prepared(memory, here, there, bound - previous)
@@ -143,11 +179,12 @@ class LimitedMemory(Generic[P]):
             memory = memory._replace(origin=None, last=None, pairs=())
         else:
             quiet = quiet and dot(last.move, last.move) < 2 * tol
-            pairs, pause = _with_pair(memory.pairs, memory.last, last), memory.pause
+            pairs = _with_pair(memory.pairs, memory.last, last, self.rule)
+            pause = memory.pause
             memory = memory._replace(
                 n_passes=memory.n_passes + 1, pause=max(pause - 1, 0), last=last, pairs=pairs
             )
-            if not (quiet or pause):
+            if pairs and not (quiet or pause):
                 tried = self._extrapolated(memory.radius, pairs, last, frame, there, improved)
         if tried is None:
             self.memory = memory
@@ -196,13 +233,13 @@ class LimitedMemory(Generic[P]):
     ) -> tuple[P, float] | None:
         """Return the parameters of a trial and the length of its step, or None if there is none."""
         with np.errstate(all="ignore"):  # the result is checked
-            direction = _direction(pairs, last.move)
-        if direction is None:
-            return None
+            direction = self.rule.step(pairs, last.move)
+            if not dot(direction, last.move) > 0:  # it is not a direction of ascent
+                return None
         length, of_em = math.sqrt(dot(direction, direction)), math.sqrt(dot(last.move, last.move))
         if not _WORTH * of_em <= length < math.inf:
             return None
-        longest = max(radius, of_em)
+        longest = max(radius, of_em) if self.rule.learns else math.inf
         if length > longest:
             direction, length = direction * (longest / length), longest
         with np.errstate(all="ignore"):
@@ -218,7 +255,7 @@ class LimitedMemory(Generic[P]):
 
 
 def _with_pair(
-    pairs: tuple[Pair, ...], before: Step | None, after: Step
+    pairs: tuple[Pair, ...], before: Step | None, after: Step, rule: Rule
 ) -> tuple[Pair, ...]:
     """Return the pairs with that of two passes, and without the oldest if there are too many.
 
@@ -229,16 +266,14 @@ def _with_pair(
         return ()
     s, y = after.position - before.position, before.move - after.move
     product = dot(s, y)
-    if not (product > 1e-8 * dot(s, s) and dot(y, y) > 0):
+    if not ((product > 1e-8 * dot(s, s) or not rule.learns) and dot(y, y) > 0):
         return ()
-    n_kept = max(_N_FEWEST, min(_N_PAIRS, _PAIRS_BYTES // (2 * s.nbytes)))
+    n_kept = min(rule.n_pairs, max(_N_FEWEST, _PAIRS_BYTES // (2 * s.nbytes)))
     return (*pairs, Pair(s, y, product))[-n_kept:]
 
 
-def _direction(pairs: tuple[Pair, ...], move: Float64Array) -> Float64Array | None:
-    """Return the step of L-BFGS, or None if it is not a direction of ascent."""
-    if not pairs:
-        return None
+def _lbfgs(pairs: tuple[Pair, ...], move: Float64Array) -> Float64Array:
+    """Return the step of L-BFGS."""
     direction, factors = move.copy(), []
     for s, y, product in reversed(pairs):
         factors.append(dot(s, direction) / product)
@@ -247,7 +282,20 @@ def _direction(pairs: tuple[Pair, ...], move: Float64Array) -> Float64Array | No
     direction *= max(1.0, product / dot(y, y))  # a step of EM is never too long
     for (s, y, product), factor in zip(pairs, reversed(factors), strict=True):
         direction += (factor - dot(y, direction) / product) * s
-    return direction if dot(direction, move) > 0 else None
+    return direction
+
+
+def _squarem(pairs: tuple[Pair, ...], move: Float64Array) -> Float64Array:
+    """Return the step of SQUAREM from θ₁; the last pair has s = r and y = −v."""
+    r, y, _ = pairs[-1]
+    alpha = -min(max(1.0, math.sqrt(dot(r, r) / dot(y, y))), _ALPHA)
+    return -(1 + 2 * alpha) * r - alpha**2 * y
+
+
+_RULES: dict[AccelerationName, Rule] = {
+    "squarem": Rule(_squarem, 1, learns=False),
+    "lbfgs": Rule(_lbfgs, _N_PAIRS, learns=True),
+}
 
 
 class _Frame:

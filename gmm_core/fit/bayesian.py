@@ -155,10 +155,8 @@ def fit_bayesian(
         algorithm = variational_inference(data, prior, reg_covar, conjugate, unit)
     if options.acceleration is not None:
         kind = COVARIANCE_TYPES[options.covariance_type]
-        algorithm = accelerated(
-            algorithm,
-            coordinates_of_posteriors(kind, prior, reg_covar, conjugate, data.n_threads),
-        )
+        coordinates = coordinates_of_posteriors(kind, prior, reg_covar, conjugate, data.n_threads)
+        algorithm = accelerated(algorithm, coordinates, options.acceleration)
 
     def improve(fit: Fit[Inferred], save: Callable[..., None]) -> Fit[Inferred]:
         if not options.moves:

@@ -40,7 +40,7 @@ class Step(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """What L-BFGS learns from two steps of EM.
+    """What a rule of extrapolation learns from two steps of EM.
 
     Attributes
     ----------

@@ -280,7 +280,8 @@ def fit_pass(
     algorithm = maximum_likelihood(data, reg_covar, log_density, fixed)
     if options.acceleration is not None:
         kind = COVARIANCE_TYPES[options.covariance_type]
-        algorithm = accelerated(algorithm, coordinates_of_mixtures(kind, reg_covar, data.n_threads))
+        coordinates = coordinates_of_mixtures(kind, reg_covar, data.n_threads)
+        algorithm = accelerated(algorithm, coordinates, options.acceleration)
     n_init, begin = options.n_init if warm is None else 1, start
     if options.n_short and warm is None:
         begin = short_runs(algorithm, start, options.n_short, n_init, schedule, watch, quiet)
