@@ -31,11 +31,12 @@ def test_fit_prints_components_and_figures(output, fields, faithful):
     assert float(figures["seconds"]) >= 0
 
 
-def test_acceleration(output, fields, faithful):
+@pytest.mark.parametrize("method", ["squarem", "lbfgs"])
+def test_acceleration(method, output, fields, faithful):
     out = output("fit", FAITHFUL, "-k", "3", "--tol", "1e-9", "--max-iter", "5000",
-                 "--acceleration", "lbfgs")  # fmt: skip
+                 "--acceleration", method)  # fmt: skip
     params = {"tol": 1e-9, "max_iter": 5_000, "random_state": 0}
-    mixture = GaussianMixture(3, acceleration="lbfgs", **params).fit(faithful)
+    mixture = GaussianMixture(3, acceleration=method, **params).fit(faithful)
     assert int(fields(out)["iterations"]) == mixture.n_iter_
     assert mixture.n_iter_ < GaussianMixture(3, **params).fit(faithful).n_iter_
 

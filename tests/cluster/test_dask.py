@@ -165,12 +165,13 @@ def test_short_runs_and_swaps(X: np.ndarray, client: Client) -> None:
     assert len(model.restarts_) == 2
 
 
+@pytest.mark.parametrize("method", ["squarem", "lbfgs"])
 @pytest.mark.parametrize("covariance_type", ["full", "tied"])
-def test_acceleration(covariance_type: Any, X: np.ndarray, client: Client) -> None:
+def test_acceleration(method: Any, covariance_type: Any, X: np.ndarray, client: Client) -> None:
     params: Any = {"covariance_type": covariance_type, "init_size": 2000, "tol": 1e-8,
                    "max_iter": 2000, "random_state": 0, "reg_covar": 0}  # fmt: skip
     plain = gmm_core.GaussianMixture(K + 1, **params).fit(X)
-    params["acceleration"] = "lbfgs"
+    params["acceleration"] = method
     expected = gmm_core.GaussianMixture(K + 1, **params).fit(X)
     model = GaussianMixture(K + 1, **params).fit(da.from_array(X, chunks=(5000, D)))
     assert model.converged_ and model.n_iter_ < plain.n_iter_

@@ -55,10 +55,11 @@ def test_same_as_fit(
     assert model.elbo_ == pytest.approx(expected.elbo_, rel=1e-12)
 
 
-def test_acceleration(X: np.ndarray, client: Client) -> None:
+@pytest.mark.parametrize("method", ["squarem", "lbfgs"])
+def test_acceleration(method: Any, X: np.ndarray, client: Client) -> None:
     params: Any = {**EXACT, "tol": 1e-4, "max_iter": 2000, "reg_covar": 0}
     plain = gmm_core.BayesianGaussianMixture(**params).fit(X)
-    params["acceleration"] = "lbfgs"
+    params["acceleration"] = method
     model = BayesianGaussianMixture(**params).fit(da.from_array(X, chunks=(5000, D)))
     assert model.converged_ and model.n_iter_ < plain.n_iter_
     assert model.lower_bound_ >= plain.lower_bound_ - 1e-2
