@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gmm_core.core.errors import not_fitted_error
 from gmm_core.core.random import check_random_state
 from gmm_core.core.types import (
+    AccelerationName,
     ConcentrationName,
     CovarianceName,
     Float64Array,
@@ -159,6 +160,10 @@ default='dirichlet_process'
     skip : {'auto', False}, default='auto'
         Whether E-steps skip pairs of a sample and a component whose responsibility is too small to
         count; see `gmm_core.GaussianMixture`.
+    acceleration : {'squarem', 'lbfgs'} or None, default=None
+        With either of these methods, fits take fewer passes over the data; see `GaussianMixture`.
+        What is said there of the log-likelihood holds for the lower bound here. Memoized fits are
+        not accelerated, and an error is raised.
 
     Attributes
     ----------
@@ -188,7 +193,8 @@ covariance_prior_ : float or ndarray
         The lower bound after the last iteration, in nats. With ``posterior='conjugate'`` it is
         `elbo_`; otherwise it is scikit-learn's, which leaves out constants.
     lower_bounds_ : list of float
-        The bounds after each of these iterations. In a stream of `partial_fit`, the list is empty.
+        The bounds after each of these iterations. An iteration in which `acceleration` rejected a
+        posterior has that of the iteration before. In a stream of `partial_fit`, the list is empty.
     elbo_ : float
         The lower bound of log p(X) with all its constants, in nats, which can be compared between
         numbers of components, covariance types and priors. For one component with a Dirichlet
@@ -285,6 +291,7 @@ covariance_prior_ : float or ndarray
         learning_decay: float = 0.7,
         learning_offset: float = 10.0,
         skip: SkipName = "auto",
+        acceleration: AccelerationName | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -313,6 +320,7 @@ covariance_prior_ : float or ndarray
         self.learning_decay = learning_decay
         self.learning_offset = learning_offset
         self.skip = skip
+        self.acceleration = acceleration
 
     # --- fitting ----------------------------------------------------------------------------
 

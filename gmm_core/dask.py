@@ -71,7 +71,7 @@ class GaussianMixture(mixture.GaussianMixture):
     n_components, covariance_type, tol, reg_covar, max_iter, n_init, init_params, weights_init, \
 means_init, precisions_init, random_state, warm_start, verbose, verbose_interval, n_threads, \
 missing, init_size, n_short, n_swaps, checkpoint, checkpoint_interval, learning_decay, \
-forget_factor, noise, labels_init, fixed, skip
+forget_factor, noise, labels_init, fixed, acceleration, skip
         The parameters of `gmm_core.GaussianMixture`, with the same meaning and the same defaults.
 
     Attributes

@@ -39,7 +39,7 @@ class BayesianGaussianMixture(bayesian.BayesianGaussianMixture):
 weight_concentration_prior_type, weight_concentration_prior, mean_precision_prior, mean_prior, \
 degrees_of_freedom_prior, covariance_prior, random_state, warm_start, verbose, verbose_interval, \
 n_threads, missing, init_size, posterior, checkpoint, checkpoint_interval, moves, \
-learning_decay, learning_offset, skip
+learning_decay, learning_offset, acceleration, skip
         The parameters of `gmm_core.BayesianGaussianMixture`, with the same meaning and the same
         defaults.
 

@@ -14,6 +14,7 @@ from gmm_core.core.errors import not_fitted_error
 from gmm_core.core.random import check_random_state
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import (
+    AccelerationName,
     CovarianceName,
     Float64Array,
     FloatArray,
@@ -222,6 +223,20 @@ callable, default='kmeans'
         where clusters are separated. The samples are then summed in another order, which changes
         results by rounding errors. It takes up to half of the memory of X, or 64 MB for batches,
         maps of files, and each worker of a Dask cluster. Missing values are never skipped.
+    acceleration : {'squarem', 'lbfgs'} or None, default=None
+        With 'squarem', EM is accelerated by SQUAREM, which extrapolates from two steps of EM
+        (Varadhan & Roland 2008). With 'lbfgs', it is accelerated by limited-memory BFGS, for which
+        the step of EM takes the place of the gradient (Jamshidian & Jennrich 1997). Where EM is
+        slow, that is for overlapping components and a small `tol`, the fit takes several times
+        fewer passes over the data. 'lbfgs' usually takes the fewest. Passes that gain more than
+        2e-4 nats per sample are followed by a step of EM, so that a fit with a larger `tol` is the
+        same as without acceleration. Extrapolated parameters are kept if the log-likelihood there
+        is not lower than that of the pass before, up to what `reg_covar` costs. Otherwise the fit
+        goes on from the step of EM that this pass made, and the rejected pass counts as an
+        iteration. The fit converges when a step of EM itself changes the log-likelihood by less
+        than `tol`. Where there are several local optima, it may end in another one than plain EM.
+        Short runs are not accelerated, nor are the steps of `partial_fit`. A checkpoint of an
+        accelerated fit is resumed with the same `tol` only.
 
     Attributes
     ----------
@@ -257,7 +272,8 @@ callable, default='kmeans'
         Whether EM converged within `max_iter` iterations. In a stream of `partial_fit`, it is
         False.
     n_iter_ : int
-        Number of iterations of the start that was kept, including those of its short run. If a swap
+        Number of iterations of the start that was kept, including those of its short run and those
+        in which `acceleration` rejected a mixture. Each of them is a pass over the data. If a swap
         was kept, it is the number of iterations since the last such swap. In a stream of
         `partial_fit`, it is the number of M-steps so far.
     lower_bound_ : float
@@ -265,8 +281,9 @@ callable, default='kmeans'
         stream of `partial_fit`, it is that of the last part of the samples, under the parameters
         before the model learned from them.
     lower_bounds_ : list of float
-        The mean log-likelihood at the beginning of each of these iterations, before its M-step. In
-        a stream of `partial_fit`, the list is empty.
+        The mean log-likelihood at the beginning of each of these iterations, before its M-step. An
+        iteration in which `acceleration` rejected a mixture has that of the iteration before, to
+        which the fit went back. In a stream of `partial_fit`, the list is empty.
     noise_weight_, noise_log_density_ : float
         Weight π₀ of the noise, and the logarithm of its density. Without noise these attributes do
         not exist.
@@ -288,6 +305,10 @@ callable, default='kmeans'
     References
     ----------
     C. M. Bishop, Pattern Recognition and Machine Learning (2006), section 9.2.2.
+    M. Jamshidian, R. I. Jennrich, Acceleration of the EM algorithm by using quasi-Newton methods,
+    Journal of the Royal Statistical Society B 59 (1997), for `acceleration`.
+    R. Varadhan, C. Roland, Simple and globally convergent methods for accelerating the convergence
+    of any EM algorithm, Scandinavian Journal of Statistics 35 (2008), for `acceleration`.
     J. D. Banfield, A. E. Raftery, Model-based Gaussian and non-Gaussian clustering, Biometrics 49
     (1993), for the noise.
 
@@ -354,6 +375,7 @@ callable, default='kmeans'
         labels_init: npt.ArrayLike | None = None,
         fixed: Iterable[str] | Mapping[str, Any] | None = None,
         skip: SkipName = "auto",
+        acceleration: AccelerationName | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -382,6 +404,7 @@ callable, default='kmeans'
         self.labels_init = labels_init
         self.fixed = fixed
         self.skip = skip
+        self.acceleration = acceleration
 
     # --- fitting ----------------------------------------------------------------------------
 

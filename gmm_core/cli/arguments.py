@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn, get_args
 
 from gmm_core import GaussianMixture, __version__, reference
-from gmm_core.core.types import StartName
+from gmm_core.core.types import AccelerationName, StartName
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.selection import FOURTEEN, UNIVARIATE, Criterion
 
@@ -188,6 +188,14 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         group.add_argument(flag, dest=name, type=number, metavar="N" if number is int else "X",
                            default=argparse.SUPPRESS,
                            help=f"{text} (default: {parameters[name].default})")  # fmt: skip
+    group.add_argument(
+        "--acceleration",
+        choices=get_args(AccelerationName),
+        default=argparse.SUPPRESS,
+        metavar="METHOD",
+        help=f"method that makes EM take fewer passes: {', '.join(get_args(AccelerationName))} "
+        "(default: none)",
+    )
     group.add_argument(
         "--noise",
         action="store_true",

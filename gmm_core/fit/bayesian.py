@@ -21,9 +21,11 @@ from gmm_core.data.parameter_validation import check_reg_covar
 from gmm_core.data.passes import Pass
 from gmm_core.data.skipping import Order, mean_weight_of
 from gmm_core.data.subset import Totals
+from gmm_core.fit.acceleration import accelerated
 from gmm_core.fit.bayesian_checkpoints import bayesian_identity, form_of_inferred
 from gmm_core.fit.checkpoints import Checkpoint
 from gmm_core.fit.clusters import Clusters
+from gmm_core.fit.coordinates import coordinates_of_posteriors
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.memoized import memoized_inference
 from gmm_core.fit.moves import merge_and_delete
@@ -101,6 +103,11 @@ def fit_bayesian(
     unit = 2.0**totals.exponent if totals.weighted else 1.0
     size = rows_of_start(options.init_size, options.init_params, K, D)
     subset_seed = random_state.randint(2**31) if totals.n_present > size else None
+    if memoized and options.acceleration is not None:
+        raise ValueError(
+            f"acceleration={options.acceleration!r} cannot be combined with memoized=True, "
+            "expected None"
+        )
     if options.skip:
         data.skip(mean_weight_of(totals))
     data.order = order
@@ -156,6 +163,10 @@ def fit_bayesian(
         algorithm = memoized_inference(data, prior, reg_covar, conjugate, unit)
     else:
         algorithm = variational_inference(data, prior, reg_covar, conjugate, unit)
+    if options.acceleration is not None:
+        kind = COVARIANCE_TYPES[options.covariance_type]
+        coordinates = coordinates_of_posteriors(kind, prior, reg_covar, conjugate, data.n_threads)
+        algorithm = accelerated(algorithm, coordinates, options.acceleration)
 
     def improve(fit: Fit[Inferred], save: Callable[..., None]) -> Fit[Inferred]:
         if not options.moves:

@@ -69,7 +69,7 @@ def form_of_inferred(options: BayesianOptions, n_features: int) -> Form[Inferred
         entropy, bound = array("bounds", (2,)).tolist()
         return Inferred(posterior, moments, entropy, bound)
 
-    return Form(_write, read)
+    return Form(_write, read, (K, D))
 
 
 def _write(prefix: str, inferred: Inferred) -> dict[str, Float64Array]:

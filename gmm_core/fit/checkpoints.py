@@ -20,6 +20,7 @@ from gmm_core.core.types import AnyArray, Float64Array
 from gmm_core.core.warn import warn
 from gmm_core.data.passes import Pass
 from gmm_core.fit.loop import Fit, has_converged
+from gmm_core.fit.memory import memory_for_file, memory_from_file
 from gmm_core.fit.options import BayesianOptions, Options
 from gmm_core.fit.orders import arrays_of_order, order_from
 from gmm_core.fit.restarts import P, Restart, Schedule, State, restarts_from
@@ -35,6 +36,7 @@ from gmm_core.model.archive_entries import (
 
 FORMAT = "gmm_core.checkpoint"
 FORMAT_VERSION = 2  # the checksum of version 1 was the same for some different data
+ACCELERATED_VERSION = 3  # the version of accelerated fits, whose files also have a memory
 _GENERATOR = "MT19937"
 
 
@@ -69,6 +71,9 @@ def identity_of(
         "n_init": options.n_init,
         "init_params": init,
         "init_size": options.init_size,
+        "acceleration": options.acceleration,
+        # The tolerance decides when an accelerated fit makes plain steps.
+        **({} if options.acceleration is None else {"tol": float(options.tol)}),
         **others,
         "random_state": seed if isinstance(seed, numbers.Integral) else None,
         "skip": options.skip,
@@ -100,10 +105,13 @@ class Form(NamedTuple, Generic[P]):
     read : callable
         Takes a file and a prefix, and returns the parameters that were written. It raises
         ValueError if an array is missing or has values that it cannot have.
+    means_shape : tuple of int
+        (K, D).
     """
 
     write: Callable[[str, P], dict[str, Float64Array]]
     read: Callable[[Members, str], P]
+    means_shape: tuple[int, int]
 
 
 class Checkpoint(Generic[P]):
@@ -187,7 +195,7 @@ class Checkpoint(Generic[P]):
         name, keys, *position = self.random_state.get_state(legacy=True)
         header = {
             "format": FORMAT,
-            "version": FORMAT_VERSION,
+            "version": _version_of(self.identity),
             "identity": self.identity,
             "tol": float(min(self._schedule.tol, sys.float_info.max)),  # an int may be too large
             "max_iter": int(self._schedule.max_iter),
@@ -204,6 +212,9 @@ class Checkpoint(Generic[P]):
             arrays |= self._form.write("current", state.parameters)
         if best is not None:
             arrays |= self._form.write("best", best.parameters)
+        if state.memory is not None:
+            header["acceleration"], of_memory = memory_for_file(state.memory, self._form.write)
+            arrays |= of_memory
         write(self.path, "checkpoint", header, arrays, f"{self.path.name}.new")
         self._n_unsaved = 0
 
@@ -286,6 +297,11 @@ class Checkpoint(Generic[P]):
         current = None
         if lower_bounds:
             current = self._form.read(archive, "current")
+        memory = None
+        if current is not None and self.identity["acceleration"] is not None:
+            memory = memory_from_file(
+                archive, self._form.read, current.kind, self._form.means_shape
+            )
         best = None
         bounds = [restart.log_likelihood for restart in restarts if restart.failure is None]
         row = field(
@@ -309,7 +325,7 @@ class Checkpoint(Generic[P]):
         keys = archive.array("random_keys", (624,), ("uint32",))
         if not keys[1:].any():  # the generator would return only zeros
             raise ValueError("random_keys are all 0")
-        state = State(start, current, lower_bounds, restarts, best)
+        state = State(start, current, lower_bounds, restarts, best, memory)
         return state, schedule, (name, keys, *position), subset_seed
 
     def remove(self) -> None:
@@ -324,12 +340,22 @@ def _stored_identity(header: dict[str, Any]) -> dict[str, Any]:
     """Check the format of the file, and return the identity of the fit that wrote it."""
     field(header, "format", lambda v: v == FORMAT, f"{FORMAT!r}")
     version = field(header, "version", is_count, "an int")
-    if version != FORMAT_VERSION:
-        raise ValueError(f"its version is {version}, this gmm_core reads {FORMAT_VERSION} only")
+    if version not in (FORMAT_VERSION, ACCELERATED_VERSION):
+        raise ValueError(
+            f"its version is {version}, this gmm_core reads {FORMAT_VERSION} and "
+            f"{ACCELERATED_VERSION} only"
+        )
     identity: dict[str, Any] = field(
         header, "identity", lambda v: isinstance(v, dict), "an object"
     )
+    if version != _version_of(identity):
+        raise ValueError(f"its version {version} is not that of such a fit")
     return identity
+
+
+def _version_of(identity: dict[str, Any]) -> int:
+    """Return the format version of a checkpoint of this fit."""
+    return FORMAT_VERSION if identity.get("acceleration") is None else ACCELERATED_VERSION
 
 
 def _is_best(value: Any) -> bool:
@@ -370,7 +396,9 @@ def _overtaken(state: State[P], then: Schedule, now: Schedule, previous: float) 
             f"has {n_iter} iterations of start {state.start}, but max_iter is {now.max_iter}: "
             f"set max_iter={n_iter} or more"
         )
-    for i, bound in enumerate(state.lower_bounds, 1):
+    # An accelerated fit has kept its tolerance, and its bounds do not say which steps were plain.
+    bounds = state.lower_bounds if state.memory is None else []
+    for i, bound in enumerate(bounds, 1):
         if has_converged(bound - previous, now.tol):
             return (
                 f"has {n_iter} iterations of start {state.start}, which with tol={now.tol} would "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class _GivenUp(Exception):
 
 def merge_and_delete(
     fit: Fit[Inferred],
-    save: Callable[[Inferred, list[float]], None],
+    save: Callable[[Inferred, list[float], Any], None],
     *,
     algorithm: Algorithm[Inferred],
     posterior_of: Callable[[Moments], Posterior],
@@ -54,7 +55,7 @@ def merge_and_delete(
     fit : Fit
         The result of variational inference.
     save : callable
-        Called with the parameters and the lower bounds after each iteration.
+        Called with the parameters, the lower bounds and the memory after each iteration.
     algorithm : Algorithm
     posterior_of : callable
         Returns the posterior that moments lead to.
@@ -74,8 +75,8 @@ def merge_and_delete(
         return fit
     n_kept = n_tried = 0
 
-    def check(parameters: Inferred, made: list[float]) -> None:
-        save(parameters, made)
+    def check(parameters: Inferred, made: list[float], memory: Any) -> None:
+        save(parameters, made, memory)
         if len(made) >= _N_TRIED and (
             made[-1] + _N_AHEAD * (made[-1] - made[-2]) < fit.lower_bound
         ):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from gmm_core.core.errors import InvalidParameterError
 from gmm_core.core.random import MAX_SEED
 from gmm_core.core.types import (
+    AccelerationName,
     ConcentrationName,
     CovarianceName,
     FloatArray,
@@ -66,6 +67,7 @@ class Options(NamedTuple):
     labels_init: npt.ArrayLike | None
     fixed: Iterable[str] | Mapping[str, Any] | None
     skip: SkipName
+    acceleration: AccelerationName | None
 
 
 class BayesianOptions(NamedTuple):
@@ -98,6 +100,7 @@ class BayesianOptions(NamedTuple):
     learning_decay: float
     learning_offset: float
     skip: SkipName
+    acceleration: AccelerationName | None
 
 
 AnyOptions = TypeVar("AnyOptions", Options, BayesianOptions)
@@ -286,4 +289,5 @@ _RULES: dict[str, _Rule] = {
     ),
     "skip": ("'auto' or False", lambda v: v is False or (isinstance(v, str) and v == "auto")),
     "noise": _or(_BOOL, *_POSITIVE_FLOAT),
+    "acceleration": _or_none(_one_of(get_args(AccelerationName))),
 }

@@ -34,7 +34,7 @@ class Parameters(Protocol):
 P = TypeVar("P", bound=Parameters)
 
 # Takes the result of EM from a start, and a function of parameters and lower bounds.
-Improve = Callable[[Fit[P], Callable[[P, list[float]], None]], Fit[P]]
+Improve = Callable[[Fit[P], Callable[[P, list[float], Any], None]], Fit[P]]
 
 
 class Restart:
@@ -142,6 +142,8 @@ class State(NamedTuple, Generic[P]):
         The results of the starts before.
     best : Fit or None
         The best result of the starts before; None if there is none.
+    memory : Memory or None, default=None
+        What an accelerated fit remembers of this start; see `acceleration.py`.
     """
 
     start: int
@@ -149,6 +151,7 @@ class State(NamedTuple, Generic[P]):
     lower_bounds: list[float]
     restarts: list[Restart]
     best: Fit[P] | None
+    memory: Any = None
 
 
 class Begun(NamedTuple, Generic[P]):
@@ -204,8 +207,8 @@ def best_of_starts(
         Called with the state after each iteration in which EM has not converged, and after each
         successful start but the last.
     improve : callable, default=no operation
-        Takes the result of EM from a start, and a function to be called with the parameters and the
-        lower bounds after each iteration; returns a result that is at least as good.
+        Takes the result of EM from a start, and a function to be called with the parameters, the
+        lower bounds and the memory after each iteration; returns a result that is at least as good.
     quiet : bool, default=False
         Whether no warning is issued.
 
@@ -232,13 +235,14 @@ def best_of_starts(
         progress = _Progress(schedule, i)
         save_iteration = partial(save_state, save, restarts, best)
         try:
+            memory = None
             if state is not None and state.start == i and state.parameters is not None:
-                parameters, made = state.parameters, state.lower_bounds
+                parameters, made, memory = state.parameters, state.lower_bounds, state.memory
             else:
                 parameters, made = start()
             fit = iterate(
                 algorithm, parameters, tol=schedule.tol, max_iter=schedule.max_iter,
-                previous=previous, lower_bounds=made, report=progress.iteration,
+                previous=previous, lower_bounds=made, memory=memory, report=progress.iteration,
                 save=save_iteration,
             )  # fmt: skip
             fit = improve(fit, save_iteration)
@@ -273,10 +277,11 @@ def save_state(
     best: Fit[P] | None,
     parameters: P | None,
     lower_bounds: list[float],
+    memory: Any = None,
 ) -> None:
     """Call `save`, if there is one, with the state of the fit."""
     if save is not None:
-        save(State(len(restarts), parameters, lower_bounds, restarts, best))
+        save(State(len(restarts), parameters, lower_bounds, restarts, best, memory))
 
 
 class _Progress:

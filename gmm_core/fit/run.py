@@ -40,8 +40,10 @@ from gmm_core.data.patterns import has_missing
 from gmm_core.data.skipping import Order, mean_weight_of
 from gmm_core.data.subset import NO_ROWS, Totals
 from gmm_core.data.validation import check_enough_samples, check_sample_weight
+from gmm_core.fit.acceleration import accelerated
 from gmm_core.fit.checkpoints import Checkpoint, Form, digest_of_arrays, identity_of
 from gmm_core.fit.clusters import Clusters
+from gmm_core.fit.coordinates import coordinates_of_mixtures
 from gmm_core.fit.fixed import Fixed, check_fixed
 from gmm_core.fit.labelled import start_from_labels
 from gmm_core.fit.loop import Fit
@@ -253,7 +255,7 @@ def fit_pass(
         read = functools.partial(mixture_from_file, K=K, D=D, kind=options.covariance_type)
         checkpoint = Checkpoint(
             options.checkpoint, options.checkpoint_interval, identity, schedule, random_state,
-            subset_seed, Form(arrays_for_file, read), data,
+            subset_seed, Form(arrays_for_file, read, (K, D)), data,
         )  # fmt: skip
         state = checkpoint.load(previous)
         subset_seed, watch = checkpoint.subset_seed, checkpoint.save
@@ -284,6 +286,10 @@ def fit_pass(
         return Begun(made, [])
 
     algorithm = maximum_likelihood(data, reg_covar, log_density, fixed)
+    if options.acceleration is not None:
+        kind = COVARIANCE_TYPES[options.covariance_type]
+        coordinates = coordinates_of_mixtures(kind, reg_covar, data.n_threads)
+        algorithm = accelerated(algorithm, coordinates, options.acceleration)
     n_init, begin = options.n_init if warm is None else 1, start
     if options.n_short and warm is None:
         begin = short_runs(algorithm, start, options.n_short, n_init, schedule, watch, quiet)

@@ -33,6 +33,7 @@ def short_runs(
     """Make short runs, and keep the `n_init` with the largest log-likelihood.
 
     The runs are compared at their last E-step, so that the comparison takes no pass of its own.
+    They are too short to be accelerated.
 
     Parameters
     ----------
@@ -62,12 +63,12 @@ def short_runs(
     """
     kept: list[tuple[float, Begun[Mixture]]] = []
     failures: list[NumericalError] = []
-    without_last_pass = algorithm._replace(final_bound=lambda parameters: np.nan)
+    plain = algorithm._replace(final_bound=lambda parameters: np.nan, steps=None)
     for i in range(n_short):
         try:
             parameters, _ = start()
             fit = iterate(
-                without_last_pass, parameters, tol=schedule.tol,
+                plain, parameters, tol=schedule.tol,
                 max_iter=min(N_ITERATIONS, schedule.max_iter),
                 save=partial(save_state, save, [], None),
             )  # fmt: skip

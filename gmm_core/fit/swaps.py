@@ -6,6 +6,7 @@ Zhao, Hautamäki & Fränti (2012) call EM with such moves "random swap EM".
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class _GivenUp(Exception):
 
 def swap_components(
     fit: Fit[Mixture],
-    save: Callable[[Mixture, list[float]], None],
+    save: Callable[[Mixture, list[float], Any], None],
     *,
     algorithm: Algorithm[Mixture],
     schedule: Schedule,
@@ -50,7 +51,7 @@ def swap_components(
     fit : Fit
         The result of EM.
     save : callable
-        Called with the parameters and the lower bounds after each iteration of EM.
+        Called with the parameters, the lower bounds and the memory after each iteration of EM.
     algorithm : Algorithm
     schedule : Schedule
         EM makes at most `max_iter` iterations after each move.
@@ -71,8 +72,8 @@ def swap_components(
         return fit
     n_kept = 0
 
-    def check(parameters: Mixture, made: list[float]) -> None:
-        save(parameters, made)
+    def check(parameters: Mixture, made: list[float], memory: Any) -> None:
+        save(parameters, made, memory)
         if len(made) >= _N_TRIED and (
             made[-1] + _N_AHEAD * (made[-1] - made[-2]) < fit.lower_bound
         ):

@@ -138,9 +138,9 @@ def update(
     least = 10 * np.finfo(np.float64).eps * precision.regularised(0 * covariances, reg_covar)
     scatter = precision.scatter(precision.regularised(covariances, reg_covar), counts) + least
     scatter = scatter + precision.between(share, centers - prior.mean)
-    n = np.asarray(counts.sum()) if precision.shared else counts
+    n = _counts_of_precisions(counts, kind, conjugate)
     if precision.shared and not conjugate:
-        scatter, n = scatter / K, n / K
+        scatter = scatter / K
     degrees = prior.precision.degrees_of_freedom + n
     covariances = precision.divided(prior.precision.covariance + scatter, degrees)
     try:
@@ -153,6 +153,34 @@ def update(
         _concentration(counts, prior), mean_precision, degrees, means, covariances, factor,
         covariance_type, conjugate,
     )  # fmt: skip
+
+
+def with_counts(
+    counts: Float64Array,
+    means: Float64Array,
+    covariances: Float64Array,
+    factor: Float64Array,
+    prior: Prior,
+    covariance_type: str,
+    conjugate: bool,
+) -> Posterior:
+    """Return the posterior with these counts, expected means and inverse expected precisions."""
+    n = _counts_of_precisions(counts, COVARIANCE_TYPES[covariance_type], conjugate)
+    return assemble(
+        _concentration(counts, prior), prior.mean_precision + counts,
+        prior.precision.degrees_of_freedom + n, means, covariances, factor, covariance_type,
+        conjugate,
+    )  # fmt: skip
+
+
+def _counts_of_precisions(
+    counts: Float64Array, kind: CovarianceType, conjugate: bool
+) -> Float64Array:
+    """Return the counts that are added to the degrees of freedom, (K,) or () if they are shared."""
+    if not kind.conjugate.shared:
+        return counts
+    total = np.asarray(counts.sum())
+    return total if conjugate else total / len(counts)
 
 
 def assemble(

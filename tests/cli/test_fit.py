@@ -31,6 +31,16 @@ def test_fit_prints_components_and_figures(output, fields, faithful):
     assert float(figures["seconds"]) >= 0
 
 
+@pytest.mark.parametrize("method", ["squarem", "lbfgs"])
+def test_acceleration(method, output, fields, faithful):
+    out = output("fit", FAITHFUL, "-k", "3", "--tol", "1e-9", "--max-iter", "5000",
+                 "--acceleration", method)  # fmt: skip
+    params = {"tol": 1e-9, "max_iter": 5_000, "random_state": 0}
+    mixture = GaussianMixture(3, acceleration=method, **params).fit(faithful)
+    assert int(fields(out)["iterations"]) == mixture.n_iter_
+    assert mixture.n_iter_ < GaussianMixture(3, **params).fit(faithful).n_iter_
+
+
 def test_range_of_k_takes_the_lowest_bic(output, faithful, tmp_path):
     path = str(tmp_path / "best.npz")
     out = output("fit", FAITHFUL, "-k", "1:4", "--out", path)

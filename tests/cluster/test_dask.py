@@ -165,6 +165,20 @@ def test_short_runs_and_swaps(X: np.ndarray, client: Client) -> None:
     assert len(model.restarts_) == 2
 
 
+@pytest.mark.parametrize("method", ["squarem", "lbfgs"])
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_acceleration(method: Any, covariance_type: Any, X: np.ndarray, client: Client) -> None:
+    params: Any = {"covariance_type": covariance_type, "init_size": 2000, "tol": 1e-8,
+                   "max_iter": 2000, "random_state": 0, "reg_covar": 0}  # fmt: skip
+    plain = gmm_core.GaussianMixture(K + 1, **params).fit(X)
+    params["acceleration"] = method
+    expected = gmm_core.GaussianMixture(K + 1, **params).fit(X)
+    model = GaussianMixture(K + 1, **params).fit(da.from_array(X, chunks=(5000, D)))
+    assert model.converged_ and model.n_iter_ < plain.n_iter_
+    # rounding decides when a trial is kept, so that only the optimum is the same
+    assert model.lower_bound_ == pytest.approx(expected.lower_bound_, abs=1e-6)
+
+
 # ---- chunks --------------------------------------------------------------------------------------
 
 

@@ -55,6 +55,16 @@ def test_same_as_fit(
     assert model.elbo_ == pytest.approx(expected.elbo_, rel=1e-12)
 
 
+@pytest.mark.parametrize("method", ["squarem", "lbfgs"])
+def test_acceleration(method: Any, X: np.ndarray, client: Client) -> None:
+    params: Any = {**EXACT, "tol": 1e-4, "max_iter": 2000, "reg_covar": 0}
+    plain = gmm_core.BayesianGaussianMixture(**params).fit(X)
+    params["acceleration"] = method
+    model = BayesianGaussianMixture(**params).fit(da.from_array(X, chunks=(5000, D)))
+    assert model.converged_ and model.n_iter_ < plain.n_iter_
+    assert model.lower_bound_ >= plain.lower_bound_ - 1e-2
+
+
 @pytest.mark.parametrize("posterior", ["scikit-learn", "conjugate"])
 def test_lazy_results_are_those_of_arrays(posterior: Any, X: np.ndarray, weight: np.ndarray) -> None:
     X = X[:4000]

@@ -569,7 +569,7 @@ def test_a_checkpoint_of_the_first_format_is_refused():
         path = Path(folder) / "state"
         path.write_bytes(content["checkpoint"])
         fit = GaussianMixture(2, random_state=3, tol=0, checkpoint=path).fit
-        with pytest.raises(ValueError, match="its version is 1, this gmm_core reads 2 only. Delete the file"):
+        with pytest.raises(ValueError, match="its version is 1, this gmm_core reads 2 and 3 only. Delete the file"):
             fit(X)
         path.unlink()
         fit(X)

@@ -223,6 +223,17 @@ class CovarianceType(ABC):
         parts: Float64Array = array[components]
         return parts
 
+    def merged(
+        self, before: Float64Array, after: Float64Array, changed: npt.NDArray[np.bool_]
+    ) -> Float64Array:
+        """Return an array whose parts are those of `after` where `changed`, else of `before`.
+
+        `changed` has the shape (K,), or (1,) if all components share a covariance.
+        """
+        merged = before.copy()
+        merged[changed] = after[changed]
+        return merged
+
     @abstractmethod
     def whiten(self, difference: Float64Array, factor: Float64Array) -> Float64Array:
         """Return y = Uᵀ (x − μ) for each row x − μ; U is the factor of one component."""
@@ -246,6 +257,58 @@ class CovarianceType(ABC):
     @abstractmethod
     def smallest_eigenvalue(self, covariances: Float64Array) -> float:
         """Return the smallest variance of any component in any direction."""
+
+    # --- coordinates ------------------------------------------------------------------------
+    #
+    # A factor U has coordinates relative to an origin U₀. For matrices they are the logarithms of
+    # the diagonal of V = U₀⁻¹ U, and V_ij / V_jj for i < j, laid out as a triangular matrix; for
+    # variances, the logarithms of U / U₀. They are unconstrained: any numbers are the coordinates
+    # of a factor. They are scaled so that near U₀ their squared length is twice the
+    # Kullback-Leibler divergence between the Gaussians with these precisions.
+
+    @abstractmethod
+    def inverse_of_factor(self, factor: Float64Array) -> Float64Array:
+        """Return U⁻¹, in the shape of the factor."""
+
+    @abstractmethod
+    def whiten_each(self, differences: Float64Array, factor: Float64Array) -> Float64Array:
+        """Return U_kᵀ x_k for the row x_k of each component, of shape (K, D).
+
+        With the inverse of the factor, this returns the x_k = U_k⁻ᵀ y_k of whitened y_k.
+        """
+
+    @abstractmethod
+    def coordinates(
+        self, factor: Float64Array, inverse: Float64Array, n_features: int
+    ) -> Float64Array:
+        """Return the coordinates of a factor.
+
+        Parameters
+        ----------
+        factor : ndarray
+        inverse : ndarray
+            The inverse of the origin; see `inverse_of_factor`.
+        n_features : int
+
+        Returns
+        -------
+        ndarray of shape (K or 1, n_coordinates)
+            One row if all components share a covariance.
+        """
+
+    @abstractmethod
+    def factor_at(
+        self, coordinates: Float64Array, origin: Float64Array, n_features: int
+    ) -> Float64Array:
+        """Return the factor with these coordinates; values that overflow are returned as they are.
+
+        Parameters
+        ----------
+        coordinates : ndarray of shape (K or 1, n_coordinates)
+        origin : ndarray
+            The factor U₀.
+        n_features : int
+        """
 
     # --- volume, shape and orientation ------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 
@@ -21,6 +22,7 @@ _CALL_WORK = 3e8
 _PARALLEL_FEATURES = 32
 # The code of 'full', with which the kernels factor any stack of matrices.
 _STACK_OF_MATRICES = 0
+_ROOT_2 = math.sqrt(2)
 
 
 class MatrixType(CovarianceType):
@@ -152,6 +154,40 @@ class MatrixType(CovarianceType):
 
     def smallest_eigenvalue(self, covariances: Float64Array) -> float:
         return float(np.linalg.eigvalsh(covariances).min())
+
+    # --- coordinates ------------------------------------------------------------------------
+
+    def inverse_of_factor(self, factor: Float64Array) -> Float64Array:
+        _, root = regression(factor, 0)
+        inverse: Float64Array = np.ascontiguousarray(np.swapaxes(root, -1, -2))
+        return inverse
+
+    def whiten_each(self, differences: Float64Array, factor: Float64Array) -> Float64Array:
+        D = differences.shape[1]
+        whitened: Float64Array = np.einsum("ki,kij->kj", differences, factor.reshape(-1, D, D))
+        return whitened
+
+    def coordinates(
+        self, factor: Float64Array, inverse: Float64Array, n_features: int
+    ) -> Float64Array:
+        D = n_features
+        V = np.einsum("gij,gjk->gik", inverse.reshape(-1, D, D), factor.reshape(-1, D, D))
+        diagonal = np.einsum("gii->gi", V)
+        matrices: Float64Array = V / diagonal[:, np.newaxis]
+        np.einsum("gii->gi", matrices)[...] = _ROOT_2 * np.log(diagonal)
+        return matrices.reshape(-1, D * D)
+
+    def factor_at(
+        self, coordinates: Float64Array, origin: Float64Array, n_features: int
+    ) -> Float64Array:
+        D = n_features
+        V = coordinates.reshape(-1, D, D).copy()
+        of_diagonal = np.einsum("gii->gi", V)
+        diagonal = np.exp(of_diagonal / _ROOT_2)
+        of_diagonal[...] = 1
+        V *= diagonal[:, np.newaxis]
+        factors: Float64Array = np.einsum("gij,gjk->gik", origin.reshape(-1, D, D), V)
+        return factors.reshape(origin.shape)
 
     # --- missing values ---------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.model.covariance.base import moves
@@ -41,6 +42,11 @@ class Tied(MatrixType):
 
     def take(self, array: Float64Array, components: Indices) -> Float64Array:
         return array.copy()
+
+    def merged(
+        self, before: Float64Array, after: Float64Array, changed: npt.NDArray[np.bool_]
+    ) -> Float64Array:
+        return (after if changed.any() else before).copy()
 
     def matrix(self, covariances: FloatArray, k: int, n_features: int) -> FloatArray:
         return covariances

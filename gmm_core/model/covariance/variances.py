@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
 import numpy as np
@@ -101,6 +102,28 @@ class VarianceType(CovarianceType):
 
     def smallest_eigenvalue(self, covariances: Float64Array) -> float:
         return float(covariances.min())
+
+    # --- coordinates ------------------------------------------------------------------------
+
+    def inverse_of_factor(self, factor: Float64Array) -> Float64Array:
+        return 1 / factor
+
+    def whiten_each(self, differences: Float64Array, factor: Float64Array) -> Float64Array:
+        whitened: Float64Array = differences * factor.reshape(len(differences), -1)
+        return whitened
+
+    def coordinates(
+        self, factor: Float64Array, inverse: Float64Array, n_features: int
+    ) -> Float64Array:
+        logs: Float64Array = np.log(factor * inverse).reshape(len(factor), -1)
+        return math.sqrt(2 * n_features / logs.shape[1]) * logs
+
+    def factor_at(
+        self, coordinates: Float64Array, origin: Float64Array, n_features: int
+    ) -> Float64Array:
+        scale = math.sqrt(2 * n_features / coordinates.shape[1])
+        factor: Float64Array = origin * np.exp(coordinates / scale).reshape(origin.shape)
+        return factor
 
     # --- missing values ---------------------------------------------------------------------
 
