@@ -221,7 +221,7 @@ callable, default='kmeans'
         responsibility is too small to change a count or a moment by more than a rounding error.
         'auto' looks for such pairs, and skips them if they are at least a fifth of all pairs, as
         where clusters are separated. The samples are then summed in another order, which changes
-        results by rounding errors. It takes up to half of the memory of X, or 64 MB for batches,
+        results by rounding errors. It takes up to half of the memory of X, or 32 MB for batches,
         maps of files, and each worker of a Dask cluster. Missing values are never skipped.
     acceleration : {'squarem', 'lbfgs'} or None, default=None
         With 'squarem', EM is accelerated by SQUAREM, which extrapolates from two steps of EM

@@ -22,7 +22,7 @@ from gmm_core.model.parameters import Prepared
 
 Collect = Callable[[Block], None]
 
-HISTORY_BYTES = 1 << 26  # memory for the history of data that are not an array in memory
+HISTORY_BYTES = 1 << 25  # memory for the history of data that are not an array in memory
 _MIN_PASS_TIME = 2e5  # nanoseconds of a dense pass, below which skipping does not pay
 _OCCASIONS = (0, 2, 8, 32, 128, 512, 2048)  # passes in which something rare is done
 _MAX_SHARE = 0.8  # a pass is dense if a larger share of all pairs counts
@@ -316,7 +316,9 @@ class Skipping:
         """Take memory for the history, and sort the rows if the fit has an order already."""
         data, K = self._data, self._data.n_components
         n = data.n_samples
-        self._index = (np.arange(n) % self._rows).astype(np.uint16)
+        self._index = np.empty(n, np.uint16)
+        for start in range(0, n, self._rows):
+            self._index[start : start + self._rows] = np.arange(min(self._rows, n - start))
         if self._order.reference is not None:
             self._run(self._order.reference, None, None, True, np.zeros(2))
         self._bounds = np.zeros((self._n_bounded, K), np.uint8)
