@@ -10,6 +10,7 @@ cdef extern from "vec.h" nogil:
         LANES
         DLANES
         WIDTH
+        ROWS
     const real REAL_MAX
     const double EPS "DBL_EPSILON"
     vec vec_set(real a)
