@@ -27,6 +27,12 @@ cdef extern from "vec.h" nogil:
     double double_of_bits(unsigned long long b)
 
 
+# With more features than this, a triangle of D x D no longer fits in the second-level cache, and the kernels work in
+# blocks.
+cdef enum:
+    LARGE = 128
+
+
 # The status that a kernel returns. OK and negative values mean the same in all kernels. A positive value is explained
 # by the kernel: it is 1 + a row, 1 + a component, or a count.
 cdef enum Status:

@@ -2,7 +2,7 @@
 
 The lanes of a vector hold different samples. Accumulating statistics takes most of its time here.
 """
-from layout cimport real, vec, vec_set, vec_sum, vec_sums, vec_transpose, LANES, ROWS, WIDTH
+from layout cimport LARGE, real, vec, vec_set, vec_sum, vec_sums, vec_transpose, LANES, ROWS, WIDTH
 from panel cimport difference
 
 
@@ -97,10 +97,11 @@ cdef inline void _moments_1(
 cdef enum:
     UNSTORED = 32
 
-# With more features than this, the scatter matrix no longer fits in the second-level cache. Then it is computed by
-# `scatter_large`.
+
+# The blocks of scatter_large
 cdef enum:
-    LARGE = 128
+    COLUMNS = 240
+    STRIP = 3 * LANES
 
 
 cdef inline void scatter(
@@ -187,12 +188,6 @@ cdef inline void scatter_large(
                 i += ROWS
             j += columns
         p += depth
-
-
-cdef enum:
-    COLUMNS = 240
-    STRIP = 3 * LANES
-
 
 cdef inline void transpose_differences(
     const real* x, const real* hi, const real* lo, real* strip, Py_ssize_t n_features, Py_ssize_t D,
