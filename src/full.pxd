@@ -82,7 +82,7 @@ cdef inline void _log_prob_large(Tile* t, const Mixture* m, Py_ssize_t D) noexce
     for k in range(K):
         for p in range(t.n_panels):
             subtract_panel(t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, t.z + p * D * WIDTH, D)
-        whiten_large(t.z, m.factor + k * triangle(D), t.y, t.r + k * WIDTH, K * WIDTH, D, t.n_panels)
+        whiten_large(t.z, m.factor + k * triangle(D), t.y, t.r + k * WIDTH, K * WIDTH, D, t.n_panels, False)
         for p in range(t.n_panels):
             out = <vec*> (t.r + (p * K + k) * WIDTH)
             out[0] = m.log_constant[k] - out[0] * <real> 0.5
