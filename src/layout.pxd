@@ -23,6 +23,7 @@ cdef extern from "vec.h" nogil:
     void vec_transpose(const real* a, Py_ssize_t stride, real* out, Py_ssize_t out_stride)
     void vec_transpose_half(const real* a, Py_ssize_t stride, real* out, Py_ssize_t out_stride)
     double dvec_sum(dvec a)
+    void prefetch(const double* a, Py_ssize_t n)
     unsigned long long bits_of_double(double a)
     double double_of_bits(unsigned long long b)
 

@@ -2,7 +2,7 @@
 
 The lanes of a vector hold different samples. Accumulating statistics takes most of its time here.
 """
-from layout cimport LARGE, real, vec, vec_set, vec_sum, vec_sums, vec_transpose, LANES, ROWS, WIDTH
+from layout cimport LARGE, prefetch, real, vec, vec_set, vec_sum, vec_sums, vec_transpose, LANES, ROWS, WIDTH
 from panel cimport difference
 
 
@@ -241,6 +241,8 @@ cdef inline void _add_products(
     cdef real sums[ROWS * STRIP]
     cdef Py_ssize_t r, c
     cdef double* target
+    for r in range(n_rows):
+        prefetch(second + (i + r) * (i + r + 1) // 2 + j, min(i + r + 1 - j, n * LANES))
     products_of_samples(a, strip, sums, n_panels, n)
     for r in range(n_rows):
         target = second + (i + r) * (i + r + 1) // 2 + j

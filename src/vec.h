@@ -249,6 +249,15 @@ static inline void vec_transpose_half(const real *a, ptrdiff_t stride, real *out
 }
 #endif
 
+/* Ask for n doubles, which are going to be added to, to be brought into the first-level cache. */
+static inline void prefetch(const double *a, ptrdiff_t n) {
+#if defined(__GNUC__)
+    for (ptrdiff_t i = 0; i < n + 7; i += 8) __builtin_prefetch(a + i, 1);
+#else
+    (void)a, (void)n;
+#endif
+}
+
 /* Number of samples in a panel. Two vectors of samples and four rows of a factor make eight independent sums. */
 enum { WIDTH = 2 * LANES };
 
