@@ -6,57 +6,108 @@ from libc.math cimport sqrt
 
 from layout cimport DLANES, ROWS, dvec, dvec_set
 
-# A factor of BLOCK rows is packed once. STRIP columns of the other factor, at most DEPTH rows at a time, are packed into
-# the first-level cache.
+# A matrix is computed by BLOCK rows (fewer if it is small), and their block on the diagonal by SMALL rows. STRIP columns of a factor, at most
+# DEPTH rows at a time, are packed into the first-level cache.
 cdef enum:
-    BLOCK = 64
-    DEPTH = 128
+    BLOCK = 96
+    SMALL = 16
+    DEPTH = 256
     STRIP = 3 * DLANES
 
 
 cdef inline bint factor_large(
     const double* C,        # IN  (D, D) symmetric
     double* U,              # OUT (D, D)
-    double* scratch,        # TMP (BLOCK D + (BLOCK + DEPTH) STRIP,), which D * D is not less than if D > LARGE
+    double* scratch,        # TMP (D, D), which holds a block of rows and a strip if D > LARGE
     Py_ssize_t D,
 ) noexcept nogil:
     """U = R**-1 with C = RT R and R upper triangular, so that U UT = C**-1; return False if C is not positive definite"""
-    # Let I be a block of rows, and a and z the rows above and below it. RT R = C gives R_II from its own block, and then
-    #     R_II T R_Ij = C_Ij - (R_aI)T R_aj                      for the columns j right of it,
-    # from the first block to the last. R U = 1 gives, from the last block to the first,
-    #     R_II U_Ij = -R_Iz U_zj.
-    # Either way one product of blocks is followed by a triangular system. U takes the place of R, block by block. The
-    # residual of R U = 1 makes UT C U = 1 up to rounding.
-    cdef Py_ssize_t i = 0, n, rest, d, j
+    # U takes the place of R, block by block. The residual of R U = 1 is small, so UT C U = 1 up to rounding too.
+    cdef Py_ssize_t i, j, n, block = BLOCK if D >= 256 else 64
     cdef double* rows = scratch
-    cdef double* strip = scratch + BLOCK * D
-    for d in range(D):
+    cdef double* strip = scratch + block * D
+    for i in range(D):
         for j in range(D):
-            U[d * D + j] = C[d * D + j] if j >= d else 0
+            U[i * D + j] = C[i * D + j] if j >= i else 0
+    i = 0
     while i < D:
-        n = min(D - i, <Py_ssize_t> BLOCK)
-        rest = D - i - n
-        pack_rows(U + i, 1, D, rows, n, i)
-        subtract_product(rows, U + i, U + i * D + i, strip, n, D - i, i, D, True)
-        if not factor_block(U + i * D + i, C + i * D + i, n, D):
+        n = min(D - i, block)
+        subtract_above(U, rows, strip, i, n, D, D)
+        if not factor_block(U + i * (D + 1), C + i * (D + 1), rows, strip, n, D):
             return False
-        pack_rows(U + i * D + i, 1, D, rows, n, n)
-        solve_rows(rows, U + i * D + i + n, strip, n, rest, D)
-        i += BLOCK
+        solve_right(U, rows, strip, i, n, D, D)
+        i += block
     while i > 0:
-        i -= BLOCK
-        n = min(D - i, <Py_ssize_t> BLOCK)
-        rest = D - i - n
-        pack_rows(U + i * D + i + n, D, 1, rows, n, rest)
-        for d in range(i, i + n):
-            for j in range(i + n, D):
-                U[d * D + j] = 0
-        subtract_product(rows, U + (i + n) * (D + 1), U + i * D + i + n, strip, n, rest, rest, D, False)
-        # The rows of the system are taken from the last to the first.
-        pack_rows(U + (i + n - 1) * (D + 1), -D, -1, rows, n, n)
-        solve_rows(rows, U + (i + n - 1) * D + i + n, strip, n, rest, -D)
-        invert_block(U + i * D + i, n, D)
+        i -= block
+        n = min(D - i, block)
+        invert_right(U, rows, strip, i, n, D, D)
+        invert_block(U + i * (D + 1), rows, strip, n, D)
     return True
+
+
+# Let I be a block of rows of a matrix, a and z the rows above and below it, and j the columns right of it. From the first
+# block to the last, RT R = A gives
+#     B_I = A_I - (R_aI)T R_a,   (R_II)T R_II = B_II,   (R_II)T R_Ij = B_Ij,
+# and from the last block to the first, R U = 1 gives
+#     R_II U_Ij = -R_Iz U_zj.
+# Each step is a product of blocks or a triangular system. The next functions do a step for the rows i to i + n of the
+# matrix A of `size` rows, in place.
+
+cdef inline void subtract_above(
+    double* A, double* rows, double* strip, Py_ssize_t i, Py_ssize_t n, Py_ssize_t size, Py_ssize_t D,
+) noexcept nogil:
+    """A_I = B_I"""
+    pack_rows(A + i, 1, D, rows, n, i)
+    subtract_product(rows, A + i, A + i * (D + 1), strip, n, size - i, i, D, True)
+
+
+cdef inline void solve_right(
+    double* A, double* rows, double* strip, Py_ssize_t i, Py_ssize_t n, Py_ssize_t size, Py_ssize_t D,
+) noexcept nogil:
+    """A_Ij = R_Ij"""
+    pack_rows(A + i * (D + 1), 1, D, rows, n, n)
+    solve_rows(rows, A + i * (D + 1) + n, strip, n, size - i - n, D)
+
+
+cdef inline void invert_right(
+    double* A, double* rows, double* strip, Py_ssize_t i, Py_ssize_t n, Py_ssize_t size, Py_ssize_t D,
+) noexcept nogil:
+    """A_Ij = U_Ij"""
+    cdef Py_ssize_t r, c, rest = size - i - n
+    cdef double* right = A + i * (D + 1) + n
+    pack_rows(right, D, 1, rows, n, rest)
+    for r in range(n):
+        for c in range(rest):
+            right[r * D + c] = 0
+    subtract_product(rows, right + n * D, right, strip, n, rest, rest, D, False)
+    # The rows of the system are taken from the last to the first.
+    pack_rows(A + (i + n - 1) * (D + 1), -D, -1, rows, n, n)
+    solve_rows(rows, right + (n - 1) * D, strip, n, rest, -D)
+
+
+cdef inline bint factor_block(
+    double* A, const double* C, double* rows, double* strip, Py_ssize_t size, Py_ssize_t D,
+) noexcept nogil:
+    """A = R with A = RT R, in place; return False if A is not positive definite"""
+    cdef Py_ssize_t i = 0, n
+    while i < size:
+        n = min(size - i, <Py_ssize_t> SMALL)
+        subtract_above(A, rows, strip, i, n, size, D)
+        if not factor_small(A + i * (D + 1), C + i * (D + 1), n, D):
+            return False
+        solve_right(A, rows, strip, i, n, size, D)
+        i += SMALL
+    return True
+
+
+cdef inline void invert_block(double* A, double* rows, double* strip, Py_ssize_t size, Py_ssize_t D) noexcept nogil:
+    """A = A**-1, in place, for an upper triangular A"""
+    cdef Py_ssize_t i = (size + SMALL - 1) // SMALL * SMALL, n
+    while i > 0:
+        i -= SMALL
+        n = min(size - i, <Py_ssize_t> SMALL)
+        invert_right(A, rows, strip, i, n, size, D)
+        invert_small(A + i * (D + 1), n, D)
 
 
 cdef inline void pack_rows(
@@ -86,10 +137,10 @@ cdef inline void subtract_product(
     """C -= A B, where only the upper triangle of C is computed if it is symmetric"""
     cdef Py_ssize_t d = 0, j, g, n, width
     while d < depth:
-        n = min(depth - d, <Py_ssize_t> DEPTH)
         j = 0 if symmetric else d // STRIP * STRIP
         while j < n_columns:
             width = min(n_columns - j, <Py_ssize_t> STRIP)
+            n = min((depth if symmetric else j + width) - d, <Py_ssize_t> DEPTH)
             pack_strip(B + d * D + j, strip, n, width, D)
             g = 0
             while g < n_rows and not (symmetric and g >= j + width):
@@ -124,7 +175,12 @@ cdef inline void subtract_products(
     """Subtract the product of ROWS rows and a strip, in row r only from column first + r on"""
     cdef double sums[ROWS * STRIP]
     cdef Py_ssize_t r, c
-    products(a, strip, sums, depth)
+    if width > 2 * DLANES:
+        products(a, strip, sums, depth, 3)
+    elif width > DLANES:
+        products(a, strip, sums, depth, 2)
+    else:
+        products(a, strip, sums, depth, 1)
     for r in range(n_rows):
         if width == STRIP and first + r <= 0:
             for c in range(STRIP):
@@ -139,6 +195,7 @@ cdef inline void products(
     const double* b,        # IN  (depth, STRIP)
     double* out,            # OUT (ROWS, STRIP)
     Py_ssize_t depth,
+    Py_ssize_t n,           # number of vectors of a row of b that are used, known at compile time
 ) noexcept nogil:
     """out = aT b"""
     cdef dvec sums[ROWS * 3]
@@ -147,15 +204,16 @@ cdef inline void products(
     for r in range(ROWS * 3):
         sums[r] = dvec_set(0)
     for d in range(depth):
-        for c in range(3):
+        for c in range(n):
             z[c] = (<const dvec*> b)[c]
         for r in range(ROWS):
-            for c in range(3):
+            for c in range(n):
                 sums[3 * r + c] = sums[3 * r + c] + a[r] * z[c]
         a += ROWS
         b += STRIP
-    for r in range(ROWS * 3):
-        (<dvec*> out)[r] = sums[r]
+    for r in range(ROWS):
+        for c in range(n):
+            (<dvec*> (out + r * STRIP))[c] = sums[3 * r + c]
 
 
 cdef inline void solve_rows(
@@ -177,7 +235,7 @@ cdef inline void solve_rows(
         g = 0
         while g < n:
             t = rows + g * n
-            products(t, strip, sums, g)
+            products(t, strip, sums, g, 3)
             for r in range(min(n - g, <Py_ssize_t> ROWS)):
                 y = strip + (g + r) * STRIP
                 for c in range(STRIP):
@@ -195,8 +253,8 @@ cdef inline void solve_rows(
         j += STRIP
 
 
-cdef inline bint factor_block(double* A, const double* C, Py_ssize_t n, Py_ssize_t D) noexcept nogil:
-    """A = R with A = RT R, in place; return False if a pivot is not large beside the entry of C, as in `cholesky`"""
+cdef inline bint factor_small(double* A, const double* C, Py_ssize_t n, Py_ssize_t D) noexcept nogil:
+    """factor_block for SMALL rows; a pivot must be large beside the entry of C, as in `cholesky`"""
     cdef Py_ssize_t i, j, c
     cdef double a
     for i in range(n):
@@ -213,12 +271,12 @@ cdef inline bint factor_block(double* A, const double* C, Py_ssize_t n, Py_ssize
     return True
 
 
-cdef inline void invert_block(double* R, Py_ssize_t n, Py_ssize_t D) noexcept nogil:
-    """R = R**-1, in place, for an upper triangular R"""
+cdef inline void invert_small(double* R, Py_ssize_t n, Py_ssize_t D) noexcept nogil:
+    """invert_block for SMALL rows"""
     # Row i of the inverse is (e_i - sum over j > i of R_ij row j) / R_ii.
     cdef Py_ssize_t i, j, c
     cdef double a
-    cdef double row[BLOCK]
+    cdef double row[SMALL]
     for i in range(n - 1, -1, -1):
         for c in range(n):
             row[c] = 0
