@@ -173,7 +173,7 @@ cdef inline void scatter_large(
                 n_rows = min(D - i, <Py_ssize_t> ROWS)
                 weigh_rows(
                     x + (p * D + i) * WIDTH, weight + p * stride, stride, hi + i, lo + i, a,
-                    first + i if j == 0 else NULL, n_rows, D, n,
+                    first + i if j == 0 and first != NULL else NULL, n_rows, D, n,
                 )
                 c = j
                 while c < min(j + columns, i + n_rows):
