@@ -6,8 +6,8 @@ from libc.math cimport sqrt
 
 from layout cimport DLANES, ROWS, dvec, dvec_set
 
-# A matrix is computed by BLOCK rows (fewer if it is small), and their block on the diagonal by SMALL rows. STRIP columns of a factor, at most
-# DEPTH rows at a time, are packed into the first-level cache.
+# A matrix is computed by BLOCK rows (fewer if it is small), and their block on the diagonal by SMALL rows. STRIP
+# columns of a factor, at most DEPTH rows at a time, are packed into the first-level cache.
 cdef enum:
     BLOCK = 96
     SMALL = 16
@@ -21,7 +21,7 @@ cdef inline bint factor_large(
     double* scratch,        # TMP (D, D), which holds a block of rows and a strip if D > LARGE
     Py_ssize_t D,
 ) noexcept nogil:
-    """U = R**-1 with C = RT R and R upper triangular, so that U UT = C**-1; return False if C is not positive definite"""
+    """U = R**-1 with C = RT R, R upper triangular, so that U UT = C**-1; return False if C is not positive definite"""
     # U takes the place of R, block by block. The residual of R U = 1 is small, so UT C U = 1 up to rounding too.
     cdef Py_ssize_t i, j, n, block = BLOCK if D >= 256 else 64
     cdef double* rows = scratch
@@ -45,8 +45,8 @@ cdef inline bint factor_large(
     return True
 
 
-# Let I be a block of rows of a matrix, a and z the rows above and below it, and j the columns right of it. From the first
-# block to the last, RT R = A gives
+# Let I be a block of rows of a matrix, a and z the rows above and below it, and j the columns right of it. From the
+# first block to the last, RT R = A gives
 #     B_I = A_I - (R_aI)T R_a,   (R_II)T R_II = B_II,   (R_II)T R_Ij = B_Ij,
 # and from the last block to the first, R U = 1 gives
 #     R_II U_Ij = -R_Iz U_zj.
@@ -200,10 +200,10 @@ cdef inline void products(
     """out = aT b"""
     cdef dvec sums[ROWS * 3]
     cdef dvec z[3]
-    cdef Py_ssize_t d, r, c
+    cdef Py_ssize_t r, c
     for r in range(ROWS * 3):
         sums[r] = dvec_set(0)
-    for d in range(depth):
+    for _ in range(depth):
         for c in range(n):
             z[c] = (<const dvec*> b)[c]
         for r in range(ROWS):

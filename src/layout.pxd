@@ -66,10 +66,10 @@ cdef struct Tile:
     real* x                     # (n_panels, D, WIDTH)  samples
     real* z                     # (n_panels, D, WIDTH)  samples minus a mean
     real* wz                    # (n_panels, D, WIDTH)  weighted differences (see the accumulate function of the type)
-    real* y                     # (n_panels, D, WIDTH)  whitened samples, then zbar; only `tied` uses it
+    real* y                     # (n_panels, D, WIDTH)  whitened samples, for `tied` then zbar
     real* r                     # (n_panels, K, WIDTH)  log-probabilities; after `normalize`, weighted responsibilities
     real* plain                 # (n_panels, K, WIDTH)  responsibilities without the weight; only `tied` uses it
-    real* distance              # (n_panels, K, WIDTH)  squared distances; only `spherical` uses it
+    real* distance              # (n_panels, K, WIDTH)  squared distances; `spherical` and `tied` use it
     real* weight                # (n_panels, WIDTH)
     real* peak                  # (n_panels, WIDTH)     largest log-probability of the sample
     double* total               # (n_panels, WIDTH)     sum over components of exp(log-probability - peak)

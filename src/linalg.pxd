@@ -59,10 +59,13 @@ cdef inline void transpose(double* A, Py_ssize_t D) noexcept nogil:
 
 
 cdef inline bint factor_matrix(const double* C, double* U, double* scratch, Py_ssize_t D) noexcept nogil:
-    """U = L**-T with C = L LT, so that U UT = C**-1; return False if C is not positive definite"""
+    """U = L**-T with C = L LT, so that U UT = C**-1; return False if C is not positive definite, else scratch[0] > 0"""
     cdef Py_ssize_t i
     if D > LARGE:
-        return factor_large(C, U, scratch, D)
+        if not factor_large(C, U, scratch, D):
+            return False
+        scratch[0] = 1
+        return True
     for i in range(D * D):
         scratch[i] = C[i]
     if not cholesky(scratch, D):
@@ -88,12 +91,11 @@ cdef inline Py_ssize_t factor_matrices(
             if not factor_matrix(covariances + i * D * D, precisions_cholesky + i * D * D, scratch + i * D * D, D):
                 return 1 + i
         return 0
-    # A factor that does not exist is marked by -1, as the diagonal of a factor is positive.
     for k in prange(<int> n, num_threads=n_workers, schedule="static"):
         if not factor_matrix(covariances + k * D * D, precisions_cholesky + k * D * D, scratch + k * D * D, D):
-            precisions_cholesky[k * D * D] = -1
+            scratch[k * D * D] = -1
     for i in range(n):
-        if precisions_cholesky[i * D * D] < 0:
+        if scratch[i * D * D] < 0:
             return 1 + i
     return 0
 

@@ -150,8 +150,7 @@ cdef inline void scatter_large(
     # The lanes of a vector hold different features here, so that no sum over lanes is needed. A block of z with at most
     # COLUMNS features is transposed into the second-level cache, in strips of three vectors. Then ROWS features of
     # weight z at a time, which stay in the first-level cache, are multiplied by all strips. ROWS x 3 vectors of sums
-    # stay in registers over all samples. They are added in double after at most DEPTH bytes of a feature, which are 256
-    # samples, or 128 in float32, where the sums have fewer digits.
+    # stay in registers over 256 samples, or 128 in float32, where sums have fewer digits. They are added in double.
     cdef Py_ssize_t depth = (256 if sizeof(real) == 8 else 128) // WIDTH
     cdef Py_ssize_t columns = min(<Py_ssize_t> COLUMNS, D - ROWS) // STRIP * STRIP, p = 0, i, j, c, n, n_rows
     cdef real* a
@@ -264,10 +263,10 @@ cdef inline void products_of_samples(
     """out[r, c] = sum over samples of a[r] b[c]"""
     cdef vec sums[ROWS * 3]
     cdef vec z[3]
-    cdef Py_ssize_t p, i, r, c
+    cdef Py_ssize_t i, r, c
     for r in range(ROWS * 3):
         sums[r] = vec_set(0)
-    for p in range(n_panels):
+    for _ in range(n_panels):
         for i in range(WIDTH):
             for c in range(n):
                 z[c] = (<const vec*> b)[c]

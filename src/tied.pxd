@@ -1,7 +1,9 @@
 """Tied covariance: all components share a matrix. A sample is whitened once, and adds to a single D x D matrix."""
 from libc.string cimport memset
 
-from layout cimport EPS, EXTENT, CHECKS, LARGE, OK, Diagonal, Mixture, Statistics, Tile, real, vec, vec_set, LANES, WIDTH
+from layout cimport (
+    EPS, EXTENT, CHECKS, LARGE, OK, Diagonal, Mixture, Statistics, Tile, real, vec, vec_set, LANES, WIDTH,
+)
 from linalg cimport factor_matrices
 from moments cimport outer_products, scatter, scatter_large, weighted_moments
 from panel cimport difference, subtract_panel, sum_rows
@@ -154,7 +156,10 @@ cdef inline int tied_accumulate(
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:
-    """T += sum of w zbar zbarT, Q_kl += sum of w r_k r_l; second holds their lower triangles by rows"""
+    """T += sum of w zbar zbarT, Q_kl += sum of w r_k r_l; second holds their lower triangles by rows.
+
+    If there are many components, T gets the whole scatter and Q nothing; see add_components.
+    """
     # Let z_k = x - c_k and zbar = sum_k r_k z_k. As the r_k of a sample sum to 1,
     #     sum_k r_k z_k z_kT = zbar zbarT + sum_k r_k (z_k - zbar)(z_k - zbar)T
     #                        = zbar zbarT + 1/2 sum_kl r_k r_l (c_k - c_l)(c_k - c_l)T,

@@ -119,7 +119,7 @@ cdef inline void whiten(
     (<vec*> distance)[1] = q1
 
 
-# The blocks of whiten_large. COLUMNS is a multiple of ROWS, and ROWS of four.
+# The blocks of whiten_large. COLUMN_BLOCK is a multiple of ROW_BLOCK, and that of eight.
 cdef enum:
     ROW_BLOCK = 64
     COLUMN_BLOCK = 128
@@ -136,9 +136,9 @@ cdef inline void whiten_large(
     bint keep_y,
 ) noexcept nogil:
     """whiten for all panels of a tile, in blocks for D > LARGE; the result is the same to the last bit"""
-    # A block of L of 64 x 128 stays in the second-level cache while all panels are multiplied by it, and the 128 features
-    # of a panel in the first-level cache. So L is read from memory once for a tile, and z once for 64 rows of L. The sums
-    # of a row are stored in y after each block and continued in the next one, in the order of `whiten`.
+    # A block of L stays in the second-level cache while all panels are multiplied by it, and the features of a panel
+    # that it needs stay in the first-level cache. So L is read from memory once for a tile, and z once for ROW_BLOCK rows of
+    # L. The sums of a row are stored in y after each block and continued in the next one, in the order of `whiten`.
     cdef Py_ssize_t row = 0, stop, column, j, p, y_rows = D if keep_y else ROW_BLOCK
     cdef real* target
     for p in range(n_panels):
