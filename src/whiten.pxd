@@ -137,8 +137,9 @@ cdef inline void whiten_large(
 ) noexcept nogil:
     """whiten for all panels of a tile, in blocks for D > LARGE; the result is the same to the last bit"""
     # A block of L stays in the second-level cache while all panels are multiplied by it, and the features of a panel
-    # that it needs stay in the first-level cache. So L is read from memory once for a tile, and z once for ROW_BLOCK rows of
-    # L. The sums of a row are stored in y after each block and continued in the next one, in the order of `whiten`.
+    # that it needs stay in the first-level cache. So L is read from memory once for a tile, and z once for ROW_BLOCK
+    # rows of L. The sums of a row are stored in y after each block and continued in the next one, in the order of
+    # `whiten`.
     cdef Py_ssize_t row = 0, stop, column, j, p, y_rows = D if keep_y else ROW_BLOCK
     cdef real* target
     for p in range(n_panels):
