@@ -1,12 +1,14 @@
 """Full covariances: each component has a matrix of its own, and a triangular factor of it."""
 from degenerate cimport pool_covariances
-from layout cimport EXTENT, CHECKS, OK, Active, Change, Diagonal, Mixture, Statistics, Tile, real, vec, WIDTH
+from layout cimport (
+    EXTENT, CHECKS, LARGE, OK, Active, Change, Diagonal, Mixture, Statistics, Tile, real, vec, WIDTH,
+)
 from linalg cimport factor_matrices
 from moments cimport scatter
 from panel cimport subtract_panel, sum_rows, sum_some_rows
 from stretch cimport moved_by, triangular_change
 from tile cimport beyond_buffers
-from whiten cimport pack_triangle, triangle, whiten
+from whiten cimport pack_triangle, triangle, whiten, whiten_large
 
 
 # ---- E-step ----
@@ -54,6 +56,8 @@ cdef inline int _log_prob_of(Tile* t, const Mixture* m, const Active* a) noexcep
         _log_prob(t, m, 3, a)
     elif D == 4:
         _log_prob(t, m, 4, a)
+    elif D > LARGE and a == NULL:
+        _log_prob_large(t, m, D)
     else:
         _log_prob(t, m, D, a)
     return OK
@@ -103,6 +107,20 @@ cdef inline void _log_prob_of_pair(
     whiten(z, m.factor + k * triangle(D), NULL, distance, D)
     out[0] = m.log_constant[k] - (<vec*> distance)[0] * <real> 0.5
     out[1] = m.log_constant[k] - (<vec*> distance)[1] * <real> 0.5
+
+
+cdef inline void _log_prob_large(Tile* t, const Mixture* m, Py_ssize_t D) noexcept nogil:
+    """full_log_prob for D > LARGE, where all panels share a block of L_k"""
+    cdef Py_ssize_t K = m.n_components, k, p
+    cdef vec* out
+    for k in range(K):
+        for p in range(t.n_panels):
+            subtract_panel(t.x + p * D * WIDTH, m.mean_hi + k * D, m.mean_lo + k * D, t.z + p * D * WIDTH, D)
+        whiten_large(t.z, m.factor + k * triangle(D), t.y, t.r + k * WIDTH, K * WIDTH, D, t.n_panels, False)
+        for p in range(t.n_panels):
+            out = <vec*> (t.r + (p * K + k) * WIDTH)
+            out[0] = m.log_constant[k] - out[0] * <real> 0.5
+            out[1] = m.log_constant[k] - out[1] * <real> 0.5
 
 
 cdef inline int full_accumulate(

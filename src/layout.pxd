@@ -12,6 +12,7 @@ cdef extern from "vec.h" nogil:
         WIDTH
         GROUP
         GROUP_PANELS
+        ROWS
     const real REAL_MAX
     const double EPS "DBL_EPSILON"
     vec vec_set(real a)
@@ -25,8 +26,15 @@ cdef extern from "vec.h" nogil:
     void vec_transpose(const real* a, Py_ssize_t stride, real* out, Py_ssize_t out_stride)
     void vec_transpose_half(const real* a, Py_ssize_t stride, real* out, Py_ssize_t out_stride)
     double dvec_sum(dvec a)
+    void prefetch(const double* a, Py_ssize_t n)
     unsigned long long bits_of_double(double a)
     double double_of_bits(unsigned long long b)
+
+
+# With more features than this, a triangle of D x D no longer fits in the second-level cache, and the kernels work in
+# blocks.
+cdef enum:
+    LARGE = 128
 
 
 # The status that a kernel returns. OK and negative values mean the same in all kernels. A positive value is explained
@@ -62,10 +70,10 @@ cdef struct Tile:
     real* x                     # (n_panels, D, WIDTH)  samples
     real* z                     # (n_panels, D, WIDTH)  samples minus a mean
     real* wz                    # (n_panels, D, WIDTH)  weighted differences (see the accumulate function of the type)
-    real* y                     # (n_panels, D, WIDTH)  whitened samples, then zbar; only `tied` uses it
+    real* y                     # (n_panels, D, WIDTH)  whitened samples, for `tied` then zbar
     real* r                     # (n_panels, K, WIDTH)  log-probabilities; after `normalize`, weighted responsibilities
     real* plain                 # (n_panels, K, WIDTH)  responsibilities without the weight; only `tied` uses it
-    real* distance              # (n_panels, K, WIDTH)  squared distances; only `spherical` uses it
+    real* distance              # (n_panels, K, WIDTH)  squared distances; `spherical` and `tied` use it
     real* weight                # (n_panels, WIDTH)
     real* peak                  # (n_panels, WIDTH)     largest log-probability of the sample
     double* total               # (n_panels, WIDTH)     sum over components of exp(log-probability - peak)

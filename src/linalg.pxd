@@ -5,6 +5,8 @@ For one instruction set, the results are bit-identical for any number of threads
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, sqrt
 
+from blocked cimport factor_large
+from layout cimport LARGE
 from panel cimport dot
 
 
@@ -57,8 +59,13 @@ cdef inline void transpose(double* A, Py_ssize_t D) noexcept nogil:
 
 
 cdef inline bint factor_matrix(const double* C, double* U, double* scratch, Py_ssize_t D) noexcept nogil:
-    """U = L**-T with C = L LT, so that U UT = C**-1; return False if C is not positive definite"""
+    """U = L**-T with C = L LT, so that U UT = C**-1; return False if C is not positive definite, else scratch[0] > 0"""
     cdef Py_ssize_t i
+    if D > LARGE:
+        if not factor_large(C, U, scratch, D):
+            return False
+        scratch[0] = 1
+        return True
     for i in range(D * D):
         scratch[i] = C[i]
     if not cholesky(scratch, D):

@@ -2,7 +2,9 @@
 
 The lanes of a vector hold different samples. Accumulating statistics takes most of its time here.
 """
-from layout cimport Active, real, vec, vec_set, vec_sum, vec_sums, LANES, WIDTH
+from layout cimport (
+    LARGE, Active, prefetch, real, vec, vec_set, vec_sum, vec_sums, vec_transpose, LANES, ROWS, WIDTH,
+)
 from panel cimport difference
 
 
@@ -120,6 +122,12 @@ cdef enum:
     UNSTORED = 32
 
 
+# The blocks of scatter_large
+cdef enum:
+    COLUMNS = 240
+    STRIP = 3 * LANES
+
+
 cdef inline void scatter(
     const real* x,          # IN  (n_panels, D, WIDTH)
     const real* weight,     # IN  one row of WIDTH in each panel
@@ -136,6 +144,9 @@ cdef inline void scatter(
 ) noexcept nogil:
     """first += sum of weight z, second += sum of weight z zT, with z = x - (hi + lo)"""
     cdef Py_ssize_t i = 0
+    if D > LARGE and panels == NULL:
+        scatter_large(x, weight, stride, hi, lo, wz, first, second, D, n_panels)
+        return
     if D > UNSTORED:
         weigh_differences(x, weight, stride, hi, lo, wz, D, n_panels, panels, slots)
     while i + 4 <= D:
@@ -155,6 +166,144 @@ cdef inline void scatter(
     elif D - i == 3:
         _triangle(x, weight, stride, hi, lo, first, second, i, 3, D, n_panels, panels, slots)
         _rectangles(x, weight, stride, hi, lo, NULL, second, i, 3, D, n_panels, panels, slots)
+
+
+cdef inline void scatter_large(
+    const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo, real* scratch,
+    double* first, double* second, Py_ssize_t D, Py_ssize_t n_panels,
+) noexcept nogil:
+    """scatter for D > LARGE, as a product of matrices"""
+    # The lanes of a vector hold different features here, so that no sum over lanes is needed. A block of z with at most
+    # COLUMNS features is transposed into the second-level cache, in strips of three vectors. Then ROWS features of
+    # weight z at a time, which stay in the first-level cache, are multiplied by all strips. ROWS x 3 vectors of sums
+    # stay in registers over 256 samples, or 128 in float32, where sums have fewer digits. They are added in double.
+    cdef Py_ssize_t depth = (256 if sizeof(real) == 8 else 128) // WIDTH
+    cdef Py_ssize_t columns = min(<Py_ssize_t> COLUMNS, D - ROWS) // STRIP * STRIP, p = 0, i, j, c, n, n_rows
+    cdef real* a
+    cdef real* strip
+    while p < n_panels:
+        n = min(depth, n_panels - p)
+        a = scratch + columns * n * WIDTH
+        j = 0
+        while j < D:
+            c = j
+            while c < min(j + columns, D):
+                transpose_differences(
+                    x + (p * D + c) * WIDTH, hi + c, lo + c, scratch + (c - j) * n * WIDTH,
+                    min(D - c, <Py_ssize_t> STRIP), D, n,
+                )
+                c += STRIP
+            i = j
+            while i < D:
+                n_rows = min(D - i, <Py_ssize_t> ROWS)
+                weigh_rows(
+                    x + (p * D + i) * WIDTH, weight + p * stride, stride, hi + i, lo + i, a,
+                    first + i if j == 0 and first != NULL else NULL, n_rows, D, n,
+                )
+                c = j
+                while c < min(j + columns, i + n_rows):
+                    strip = scratch + (c - j) * n * WIDTH
+                    if c + 2 * LANES < i + n_rows:
+                        _add_products(a, strip, second, i, c, n_rows, n, 3)
+                    elif c + LANES < i + n_rows:
+                        _add_products(a, strip, second, i, c, n_rows, n, 2)
+                    else:
+                        _add_products(a, strip, second, i, c, n_rows, n, 1)
+                    c += STRIP
+                i += ROWS
+            j += columns
+        p += depth
+
+cdef inline void transpose_differences(
+    const real* x, const real* hi, const real* lo, real* strip, Py_ssize_t n_features, Py_ssize_t D,
+    Py_ssize_t n_panels,
+) noexcept nogil:
+    """strip[n, d] = x - (hi + lo) of sample n and feature d, or 0 if d >= n_features; strip has the shape (n, STRIP)"""
+    cdef vec z[LANES]
+    cdef Py_ssize_t p, v, g, d, c
+    for p in range(n_panels):
+        for v in range(2):
+            for g in range(3):
+                d = g * LANES
+                for c in range(LANES):
+                    if d + c < n_features:
+                        z[c] = difference(x + (p * D + d + c) * WIDTH + v * LANES, hi[d + c], lo[d + c])
+                    else:
+                        z[c] = vec_set(0)
+                vec_transpose(<const real*> z, LANES, strip + (p * WIDTH + v * LANES) * STRIP + d, STRIP)
+
+
+cdef inline void weigh_rows(
+    const real* x, const real* weight, Py_ssize_t stride, const real* hi, const real* lo, real* out, double* first,
+    Py_ssize_t n_features, Py_ssize_t D, Py_ssize_t n_panels,
+) noexcept nogil:
+    """out = weight (x - (hi + lo)) of the shape (n_panels, ROWS, WIDTH), 0 for the features that do not exist; first +=
+    the sum of out over samples, unless first is NULL"""
+    cdef vec s0, s1
+    cdef vec* target
+    cdef const vec* w
+    cdef Py_ssize_t p, d
+    for d in range(ROWS):
+        s0 = s1 = vec_set(0)
+        for p in range(n_panels):
+            target = <vec*> (out + (p * ROWS + d) * WIDTH)
+            w = <const vec*> (weight + p * stride)
+            target[0] = target[1] = vec_set(0)
+            if d < n_features:
+                target[0] = w[0] * difference(x + (p * D + d) * WIDTH, hi[d], lo[d])
+                target[1] = w[1] * difference(x + (p * D + d) * WIDTH + LANES, hi[d], lo[d])
+            s0 = s0 + target[0]
+            s1 = s1 + target[1]
+        if first != NULL and d < n_features:
+            first[d] += vec_sum(s0 + s1)
+
+
+cdef inline void _add_products(
+    const real* a, const real* strip, double* second, Py_ssize_t i, Py_ssize_t j, Py_ssize_t n_rows,
+    Py_ssize_t n_panels, Py_ssize_t n,
+) noexcept nogil:
+    """Add sum of a z to the rows from i and the n vectors of columns from j; n is known at compile time"""
+    cdef real sums[ROWS * STRIP]
+    cdef Py_ssize_t r, c
+    cdef double* target
+    for r in range(n_rows):
+        prefetch(second + (i + r) * (i + r + 1) // 2 + j, min(i + r + 1 - j, n * LANES))
+    products_of_samples(a, strip, sums, n_panels, n)
+    for r in range(n_rows):
+        target = second + (i + r) * (i + r + 1) // 2 + j
+        if i + r + 1 - j >= n * LANES:
+            for c in range(n * LANES):
+                target[c] += sums[r * STRIP + c]
+        else:
+            for c in range(i + r + 1 - j):
+                target[c] += sums[r * STRIP + c]
+
+
+cdef inline void products_of_samples(
+    const real* a,          # IN  (n_panels, ROWS, WIDTH)
+    const real* b,          # IN  (n_panels WIDTH, STRIP)
+    real* out,              # OUT (ROWS, STRIP)
+    Py_ssize_t n_panels,
+    Py_ssize_t n,           # number of vectors in a row of b that are used, known at compile time
+) noexcept nogil:
+    """out[r, c] = sum over samples of a[r] b[c]"""
+    cdef vec sums[ROWS * 3]
+    cdef vec z[3]
+    cdef Py_ssize_t i, r, c
+    for r in range(ROWS * 3):
+        sums[r] = vec_set(0)
+    for _ in range(n_panels):
+        for i in range(WIDTH):
+            for c in range(n):
+                z[c] = (<const vec*> b)[c]
+            for r in range(ROWS):
+                for c in range(n):
+                    sums[3 * r + c] = sums[3 * r + c] + a[r * WIDTH + i] * z[c]
+            b += STRIP
+        a += ROWS * WIDTH
+    for r in range(ROWS):
+        for c in range(n):
+            (<vec*> (out + r * STRIP))[c] = sums[3 * r + c]
 
 
 cdef inline void weigh_differences(

@@ -1,14 +1,19 @@
 """A tile of samples: its buffers, operations that several covariance types need, and the log-sum-exp."""
 from libc.math cimport INFINITY
-from layout cimport CHECKS, EXTENT, OK, Active, Tile, real, vec, vec_if_less, vec_set, vec_sum, LANES, WIDTH
+from layout cimport CHECKS, EXTENT, LARGE, OK, Active, Tile, real, vec, vec_if_less, vec_set, vec_sum, LANES, WIDTH
 from panel cimport difference, load_panel, sum_rows, sum_some_rows
 from vmath cimport exp_nonpositive, log_positive
 
 
 cdef inline Py_ssize_t tile_samples(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     """Return the number of samples in a tile, which depends on K, D and the element type alone"""
-    # The buffers that are read most are to stay in the second-level cache.
+    # The buffers that are read most are to stay in the second-level cache. With many features this is impossible, and
+    # a larger tile, up to 8 MB in all, reads the factors and the statistics less often.
     cdef Py_ssize_t n = 256
+    if D > LARGE:
+        while n > 64 and n * (4 * D + 3 * K) * 8 > 1 << 23:
+            n //= 2
+        return n * (8 // <Py_ssize_t> sizeof(real))
     while n > 64 and n * (3 * D + 2 * K) * 8 > 900000:
         n //= 2
     return n * (8 // <Py_ssize_t> sizeof(real))

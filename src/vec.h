@@ -303,11 +303,23 @@ static inline void vec_transpose_half(const real *a, ptrdiff_t stride, real *out
 }
 #endif
 
+/* Ask for n doubles, which are going to be added to, to be brought into the first-level cache. */
+static inline void prefetch(const double *a, ptrdiff_t n) {
+#if defined(__GNUC__)
+    for (ptrdiff_t i = 0; i < n + 7; i += 8) __builtin_prefetch(a + i, 1);
+#else
+    (void)a, (void)n;
+#endif
+}
+
 /* Number of samples in a panel. Two vectors of samples and four rows of a factor make eight independent sums. */
 enum { WIDTH = 2 * LANES };
 
 /* Samples that share a bound (see regions.pxd), and panels in such a group. */
 enum { GROUP = WIDTH < 16 ? 16 : WIDTH, GROUP_PANELS = GROUP / WIDTH };
+/* Number of rows of a product of matrices that are computed at once, with up to three vectors of columns. With the three
+ * vectors of a row of the second factor, the sums fit into the 32 or 16 registers. */
+enum { ROWS = VEC_BYTES == 64 ? 8 : 4 };
 
 static inline uint64_t bits_of_double(double a) { uint64_t b; memcpy(&b, &a, 8); return b; }
 static inline double double_of_bits(uint64_t b) { double a; memcpy(&a, &b, 8); return a; }

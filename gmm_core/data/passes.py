@@ -211,10 +211,9 @@ class KernelPass:
 
     def skip(self, mean_weight: float) -> None:
         """Skip pairs of samples and components which do not count; see `Pass.skip`."""
-        what = self.n_samples, self.n_components
-        row_time = _cost(self.n_components, self.n_features)
-        if 2 * self.n_samples <= self.history_bytes and may_skip(*what, self.chunk_rows, row_time):
-            self.unit_rows = region_rows(*what, self.chunk_rows)
+        n, K, D = self.n_samples, self.n_components, self.n_features
+        if 2 * n <= self.history_bytes and may_skip(n, K, D, self.chunk_rows, _cost(K, D)):
+            self.unit_rows = region_rows(n, K, self.chunk_rows)
             self.skipping = Skipping(self, mean_weight, self.history_bytes)
 
     @property

@@ -106,19 +106,22 @@ def region_rows(n_samples: int, n_components: int, chunk_rows: int) -> int:
     return max(1, round(rows / chunk_rows)) * chunk_rows
 
 
-def may_skip(n_samples: int, n_components: int, chunk_rows: int, row_time: float) -> bool:
+def may_skip(
+    n_samples: int, n_components: int, n_features: int, chunk_rows: int, row_time: float
+) -> bool:
     """Return whether skipping can pay for data and a mixture of this size.
 
     Parameters
     ----------
-    n_samples, n_components : int
+    n_samples, n_components, n_features : int
     chunk_rows : int
         The number of rows in a chunk.
     row_time : float
         The nanoseconds that a dense pass takes for a row, roughly.
     """
     return (
-        4 <= n_components <= 1 << 14
+        4 <= n_components <= 1 << 12
+        and n_features <= 128  # there dense passes have kernels of their own
         and n_samples * row_time >= _MIN_PASS_TIME
         and region_rows(n_samples, n_components, chunk_rows) <= 1 << 16  # row numbers of 16 bits
     )

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gmm_core import GaussianMixture
-from gmm_core.data.skipping import HISTORY_BYTES
 from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.skipping import HISTORY_BYTES
 
 PARAMETERS = ("weights_", "means_", "covariances_")
 pytestmark = pytest.mark.filterwarnings("ignore:Best performing")

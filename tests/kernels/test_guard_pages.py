@@ -31,6 +31,7 @@ from gmm_core import _build_config, _cpu
 from gmm_core.core import dispatch
 from gmm_core.data import passes
 from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.skipping import Order, Skipping
 from gmm_core.fit import kmeans as km
 from gmm_core.fit import maximization, steps
 from gmm_core.fit.hierarchical import hierarchical_tree
@@ -127,6 +128,12 @@ def run_case(case: Case) -> None:
     data.expectation(p, shift=shift)
     data.mean_log_likelihood(p)
 
+    data.skipping = Skipping(data, 1.0, 1 << 20)
+    data.order = Order(age=0)
+    for _ in range(3):
+        data.expectation(p)
+    data.mean_log_likelihood(p)
+
     factors, kind = p.prepared.precisions_cholesky, p.kind
     kind.factor_covariances(p.covariances, D)
     kind.decompose(p.covariances, factors, K, D)
@@ -134,8 +141,8 @@ def run_case(case: Case) -> None:
     prepare(p.weights, p.means, factors, covariance_type)
 
     # `evaluate` needs less memory than the other passes, and gets exactly that here
-    data._scratch = np.empty((n_threads, data._kernels.sizes(data._code, K, D)[2]), dtype)
-    data._tickets = np.empty(n_threads, np.intp)
+    data._scratch = np.empty((n_threads, data._kernels.sizes(data.code, K, D)[2]), dtype)
+    data.tickets = np.empty(n_threads, np.intp)
     data.evaluate(
         p.prepared,
         log_prob=np.empty((n, K), dtype),

@@ -216,6 +216,47 @@ def test_statistics(
         check_statistics(made, X64, np.eye(K)[labels[:n]], 0, ones[:n], dtype)
 
 
+# numbers of features about those from which on the kernels work in blocks, and of whole and ragged blocks
+@pytest.mark.parametrize("D", [63, 64, 65, 127, 128, 129, 130, 256, 300])
+@both_dtypes
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_many_features(
+    covariance_type: str, dtype: Any, D: int, isa: str, make_problem: Make, make_pass: Make, evaluate: Make
+) -> None:
+    problem = make_problem(covariance_type, 600, 2, D, dtype)
+    p, expected = problem.parameters, expect(problem)
+    rng = np.random.default_rng(0)
+    shift = p.means + 0.5 * rng.normal(size=p.means.shape)
+    for n in (5, 511, 600):
+        data = make_pass(problem.X[:n], None, p)
+        got = evaluate(data, p, OUTPUTS[:3])
+        for name in OUTPUTS[:3]:
+            within(got[name], getattr(expected, name)[:n], getattr(expected, name + "_bound")[:n])
+        r, r_bound = expected.responsibilities[:n], expected.responsibilities_bound[:n]
+        check_statistics(data.expectation(p), problem.X64[:n], r, r_bound, np.ones(n), dtype)
+        data = make_pass(problem.X[:n], problem.weight[:n], p)
+        made = data.expectation(p, shift=shift)
+        check_statistics(made, problem.X64[:n], r, r_bound, problem.weight[:n], dtype)
+
+
+@both_dtypes
+@pytest.mark.parametrize("shape", [(16, 4), (15, 4), (1, 1), (40, 3), (8, 3)], ids=str)
+def test_tied_scatter_by_component(
+    shape: tuple[int, int], dtype: Any, isa: str, make_problem: Make, make_pass: Make
+) -> None:
+    """If K ≥ D², T is the whole scatter and Q is 0, also where the responsibilities do not sum to 1."""
+    K, D = shape
+    problem = make_problem("tied", 700, K, D, dtype)
+    data = make_pass(problem.X, problem.weight, problem.parameters)
+    shift = problem.parameters.means + 1
+    r = np.random.default_rng(0).dirichlet(np.ones(K + 1), size=700)[:, :K].astype(dtype)
+    made = data.statistics(shift, lambda rows: r[rows])
+    Q = made.values[2 + K + K * D + D * (D + 1) // 2 :]
+    assert Q.any() == (K < D * D)
+    if K >= D * D:
+        check_statistics(made, problem.X64, r.astype(np.float64), 0, problem.weight, dtype)
+
+
 @both_dtypes
 @all_types
 def test_log_likelihood(
@@ -239,8 +280,8 @@ def test_log_likelihood(
 def test_bits_do_not_depend_on_threads_and_slices(
     covariance_type: str, dtype: Any, isa: str, make_problem: Make, make_pass: Make, evaluate: Make
 ) -> None:
-    # there are 11 chunks, the last of which is short, with few and with many statistics
-    for K, D in ((3, 2), (17, 33)):
+    # there are 11 chunks, the last of which is short, with few and with many statistics, and with large matrices
+    for K, D in ((3, 2), (17, 33), (2, 130)):
         problem = make_problem(covariance_type, 6000, K, D, dtype)
         n = 10 * make_pass(problem.X, None, problem.parameters).chunk_rows + 7
         labels = np.arange(n) % K
