@@ -10,6 +10,7 @@ import pytest
 from gmm_core import _build_config
 from gmm_core.core import dispatch
 from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.skipping import Order, Skipping
 from gmm_core.fit import kmeans as km
 from gmm_core.fit import steps
 from gmm_core.fit.hierarchical import hierarchical_tree
@@ -38,8 +39,8 @@ def with_exact_buffers(data: ArrayPass) -> tuple[int, int]:
         The numbers of reals in the tile and in the shift.
     """
     K, D = data.n_components, data.X.shape[1]
-    _, mixture, tile, _ = data._kernels.sizes(data._code, K, D)
-    data._mixture = np.empty(mixture, data.X.dtype)
+    _, mixture, tile, _ = data._kernels.sizes(data.code, K, D)
+    data.mixture_buffer = np.empty(mixture, data.X.dtype)
     data._scratch = np.empty((data.n_threads, tile + 2 * K * D), data.X.dtype)
     return tile, 2 * K * D
 
@@ -58,16 +59,43 @@ def test_fused_pass(
         data.expectation(p, shift=p.means + 1)
         return data
 
-    for name in ("_scratch", "_mixture", "_tickets", "_partial"):
+    for name in ("_scratch", "mixture_buffer", "tickets", "_partial"):
         data = fresh()
         setattr(data, name, shorter(getattr(data, name)))
         with BEYOND:
             data.expectation(p, shift=p.means + 1)
     data = fresh()
-    data._n_statistics -= 1
+    data.n_statistics -= 1
     data._partial = shorter(data._partial)
     with BEYOND:
         data.expectation(p)
+
+
+@both_dtypes
+@all_types
+def test_pass_that_skips_pairs(
+    covariance_type: str, dtype: Any, isa: str, make_problem: Make, make_pass: Make
+) -> None:
+    problem = make_problem(covariance_type, 50, 3, 5, dtype)
+    p = problem.parameters
+
+    def fresh() -> ArrayPass:
+        data: ArrayPass = make_pass(problem.X, problem.weight, p)
+        data.skipping = Skipping(data, 1.0, 1 << 20)
+        data.order = Order(age=0)
+        for _ in range(2):
+            data.expectation(p)
+        return data
+
+    fresh().expectation(p)
+    for name in ("_scratch", "_index", "_bounds", "_floors"):
+        data = fresh()
+        array = getattr(data.skipping, name)
+        setattr(data.skipping, name, array[:-1] if name == "_floors" else shorter(array))
+        if name == "_scratch":
+            data.skipping._scratch = array[:, : data.skipping._n_scratch - 1].copy()
+        with BEYOND:
+            data.expectation(p)
 
 
 @both_dtypes
