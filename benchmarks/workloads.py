@@ -142,7 +142,7 @@ def small_grid() -> list[Workload]:
             workload,
             n_samples=min(workload.n_samples, 10_000 if skips else 2_000),
             n_features=min(workload.n_features, 5) if drawn else workload.n_features,
-            n_components=min(workload.n_components, 8 if skips else 4),
+            n_components=min(workload.n_components, 16 if skips else 4),
             iterations=min(workload.iterations, 5),
         )
         shape = f"{w.n_samples}x{w.n_features}-k{w.n_components}-{w.covariance_type}-{w.dtype}"

@@ -44,7 +44,8 @@ def test_iterations_agree_and_are_timed(benchmarks, source):
     dense, skipping = cells["dense"], cells["gmm_core"]
     assert dense.status == skipping.status == "ok"
     assert len(dense.cpu_ms) == len(skipping.cpu_ms) == 2
-    assert dense.evaluated == 1 and 0 < skipping.evaluated < 1
+    assert dense.evaluated == 1
+    assert 0 < skipping.evaluated < 0.8 if source == "separated" else skipping.evaluated <= 1
     text = as_text([Row(problem.workload, 1, [skipping, dense])], "", markdown=True)
     assert f"| {problem.workload.name} | 1 " in text
     assert f"{100 * skipping.evaluated:.1f} %" in text
