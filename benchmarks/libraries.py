@@ -1,11 +1,13 @@
 """Name all libraries under comparison, and load them."""
 
 from handwritten import Jax, QuadraticFeatures
-from peers import Daal4py, GmmCore, Peer, Pomegranate, Reference, ScikitLearn
+from peers import Daal4py, Dense, GmmCore, Peer, Pomegranate, Reference, ScikitLearn
 
 PEERS: dict[str, type[Peer]] = {
     peer.name: peer
-    for peer in (GmmCore, Reference, QuadraticFeatures, Jax, ScikitLearn, Daal4py, Pomegranate)
+    for peer in (
+        GmmCore, Dense, Reference, QuadraticFeatures, Jax, ScikitLearn, Daal4py, Pomegranate
+    )
 }
 
 

@@ -53,6 +53,8 @@ class Cell:
         Peak memory beyond the data.
     n_iter, log_likelihoods : list
         Number of iterations and mean log-likelihood at the end of each whole fit.
+    evaluated : float or None
+        Share of the pairs of samples and components that the last iteration evaluated.
     """
 
     library: str
@@ -65,6 +67,7 @@ class Cell:
     memory_mb: float | None = None
     n_iter: list[int] = field(default_factory=list)
     log_likelihoods: list[float] = field(default_factory=list)
+    evaluated: float | None = None
 
     @property
     def median_ms(self) -> float | None:
@@ -85,6 +88,11 @@ def timed(call: Callable[[], object], calls: int = 1, settle: float = SETTLE) ->
     return Times(wall * 1e3 / calls, cpu * 1e3 / calls)
 
 
+def difference(short: Times, long: Times, n: int) -> Times:
+    """Return the time of an iteration, of which a long fit makes n more than a short one."""
+    return Times(*((b - a) / n for a, b in zip(short, long, strict=True)))
+
+
 def mean_log_likelihood(X: Array, parameters: Parameters, covariance_type: str) -> float:
     """Evaluate the parameters of any library by `gmm_core.reference`, in float64."""
     weights, means, covariances = (np.asarray(p, dtype=np.float64) for p in parameters)
@@ -94,11 +102,14 @@ def mean_log_likelihood(X: Array, parameters: Parameters, covariance_type: str) 
     return float(sum(reference.log_likelihood(block, *model).sum() for block in blocks)) / len(X)
 
 
+PLACES = ("dense", "reference", "sklearn", "daal4py", "jax", "quadratic", "pomegranate", "gmm_core")
+
+
 class Comparison:
     """Compare all libraries on one workload with one number of threads.
 
-    The first library that succeeds is the truth for the others. The NumPy baseline is tried first
-    and gmm_core last.
+    The first library that succeeds is the truth for the others. They are tried in the order of
+    `PLACES`: the NumPy baseline before other libraries, and gmm_core last.
 
     Parameters
     ----------
@@ -121,8 +132,7 @@ class Comparison:
 
     def run(self, peers: dict[str, Peer], n_threads: int, memory: bool) -> list[Cell]:
         """Compare and time the libraries, and measure their memory if `memory` is true."""
-        places = ["reference", "sklearn", "daal4py", "jax", "quadratic", "pomegranate", "gmm_core"]
-        for name in sorted(peers, key=places.index):
+        for name in sorted(peers, key=PLACES.index):
             self._check(peers[name])
         for name, runs in interleave(self.tasks, self.repeats, self.cap).items():
             self._record(self.cells[name], runs)
@@ -145,25 +155,33 @@ class Comparison:
             cell.status, cell.detail = "unsupported", refusal
             return
         try:
-            if self.kind in SCORING:
-                self._check_scores(peer, cell)
-            elif self.kind == "fit":
-                self._prepare_default_fit(peer, cell)
-            else:
-                self._check_iterations(peer, cell)
+            self._prepare(peer, cell)
         except Exception as error:  # noqa: BLE001  (whatever a library raises is a result)
             cell.status, cell.detail = "failed", f"{type(error).__name__}: {error}"
 
+    def _prepare(self, peer: Peer, cell: Cell) -> None:
+        """Compare what the library computes with the truth, and add the task that is timed."""
+        if self.kind in SCORING:
+            self._check_scores(peer, cell)
+        elif self.kind == "fit":
+            self._prepare_default_fit(peer, cell)
+        else:
+            self._check_iterations(peer, cell)
+
     def _compare(self, cell: Cell, value: Array) -> bool:
-        """Return whether the library agrees with the truth; write the difference to its cell."""
+        """Return whether the library agrees with the truth; write the difference to its cell.
+
+        If there are fewer values than the truth has, they are compared with its first ones.
+        """
         if self.truth is None:
             self.truth = value
+        truth = self.truth[: len(value)]
         if self.kind == "predict":
-            cell.difference = float(np.mean(value != self.truth))
+            cell.difference = float(np.mean(value != truth))
             tolerance = LABEL_TOLERANCE
         else:
-            scale = np.maximum(1, np.abs(self.truth))
-            cell.difference = float(np.max(np.abs(value - self.truth) / scale))
+            scale = np.maximum(1, np.abs(truth))
+            cell.difference = float(np.max(np.abs(value - truth) / scale))
             tolerance = TOLERANCES[self.problem.workload.dtype]
         if not cell.difference <= tolerance:  # NaN differs too
             cell.status, cell.detail = "differs", f"by {cell.difference:.1e}"
@@ -182,11 +200,11 @@ class Comparison:
         whole = timed(lambda: ends.append(peer.fit(problem, last)), settle=0)
         covariance_type = problem.workload.covariance_type
         cell.log_likelihood = mean_log_likelihood(problem.X, ends[0], covariance_type)
-        if not self._compare(cell, np.array(cell.log_likelihood)):
+        if not self._compare(cell, np.array([cell.log_likelihood])):
             return
 
         def per_iteration(short: Times, long: Times) -> Times:
-            return Times(*((b - a) / iterations for a, b in zip(short, long, strict=True)))
+            return difference(short, long, iterations)
 
         if self.kind == "latency":
             self.tasks[peer.name] = lambda: timed(lambda: peer.fit(problem, last), LATENCY_CALLS)

@@ -136,7 +136,7 @@ class ScikitLearn(Peer):
 
     name = "sklearn"
     package = "scikit-learn"
-    kinds = ("em", "latency", *SCORING, "fit")
+    kinds = ("em", "latency", *SCORING, "fit", "skip")
 
     def __init__(self, n_threads: int = 1) -> None:
         super().__init__(n_threads)
@@ -166,7 +166,7 @@ class ScikitLearn(Peer):
         return self._fit(
             problem,
             tol=0.0,
-            reg_covar=0.0,
+            reg_covar=problem.workload.reg_covar,
             max_iter=n_iter,
             weights_init=problem.weights,
             means_init=problem.means,
@@ -176,6 +176,10 @@ class ScikitLearn(Peer):
     def fit(self, problem: Problem, n_iter: int) -> Parameters:
         model = self._fit_from_start(problem, n_iter)
         return _parameters_of(model)
+
+    def lower_bounds(self, problem: Problem, n_iter: int) -> Array:
+        """Return the log-likelihood per sample that each iteration of such a fit has found."""
+        return np.asarray(self._fit_from_start(problem, n_iter).lower_bounds_)
 
     def scorer(self, problem: Problem) -> Callable[[], Array]:
         model = self._fit_from_start(problem, 1)
@@ -197,12 +201,13 @@ class GmmCore(ScikitLearn):
 
     name = "gmm_core"
     package = "gmm-core"
+    skip: str | bool = "auto"
 
     def _estimator(self) -> Any:
         return importlib.import_module("gmm_core").GaussianMixture
 
     def _options(self) -> dict[str, Any]:
-        return {"n_threads": self.n_threads}
+        return {"n_threads": self.n_threads, "skip": self.skip}
 
     def set_threads(self, n_threads: int) -> None:
         self.n_threads = n_threads
@@ -218,6 +223,14 @@ class GmmCore(ScikitLearn):
         )
         method = getattr(model, p.workload.kind)
         return lambda: method(p.X)
+
+
+class Dense(GmmCore):
+    """gmm_core's GaussianMixture that evaluates all pairs of samples and components."""
+
+    name = "dense"
+    kinds = ("skip",)
+    skip = False
 
 
 class Daal4py(Peer):

@@ -25,6 +25,7 @@ UNITS = {
     "em": "iteration",
     "latency": "fit",
     "fit": "fit",
+    "skip": "iteration",
     **dict.fromkeys(SCORING, "call"),
 }
 
@@ -100,13 +101,40 @@ def _advantage(row: Row) -> str:
 def _table(
     rows: list[Row], cell_text: Callable[[Cell], str], advantage: bool = False
 ) -> list[list[str]]:
-    libraries = [cell.library for cell in rows[0].cells]
+    names = [cell.library for cell in rows[0].cells] if rows else []
+    # A library that none of the rows is for has no column.
+    places = [
+        i for i in range(len(names)) if any(row.cells[i].status != "unsupported" for row in rows)
+    ]
+    libraries = [names[i] for i in places]
     table = [["workload", "threads", *libraries, *(["gmm_core against best"] * advantage)]]
     for row in rows:
-        texts = [cell_text(cell) for cell in row.cells]
+        texts = [cell_text(row.cells[i]) for i in places]
         if any(texts):
             last = [_advantage(row)] if advantage else []
             table.append([row.workload.name, str(row.n_threads), *texts, *last])
+    return table
+
+
+def _skipping_table(rows: list[Row]) -> list[list[str]]:
+    """Return CPU times of iterations with skipping, and their ratios to those of the others."""
+    names = [cell.library for cell in rows[0].cells] if rows else []
+    others = [name for name in ("dense", "sklearn") if name in names]
+    table = [["workload", "threads", "pairs evaluated", "difference", "gmm_core", *others]]
+    for row in rows:
+        cells = {cell.library: cell for cell in row.cells}
+        ours = cells.get("gmm_core", Cell("gmm_core", status=""))
+        texts = [
+            "" if ours.evaluated is None else f"{100 * ours.evaluated:.1f} %",
+            "" if ours.difference is None else f"{ours.difference:.0e}",
+            _cpu(ours) or ours.status,
+        ]
+        for name in others:
+            ratio = ""
+            if ours.cpu_ms and cells[name].cpu_ms:
+                ratio = f" ({_number(median(cells[name].cpu_ms) / median(ours.cpu_ms))} ×)"
+            texts.append((_cpu(cells[name]) or cells[name].status) + ratio)
+        table.append([row.workload.name, str(row.n_threads), *texts])
     return table
 
 
@@ -122,12 +150,15 @@ def _render(table: list[list[str]], markdown: bool) -> str:
 
 
 def as_text(rows: list[Row], header: str, markdown: bool) -> str:
-    """Return all tables as text. The first one is the most important."""
+    """Return all tables as text. The first two are the most important."""
+    skip = [row for row in rows if row.workload.kind == "skip"]
+    others = [row for row in rows if row.workload.kind != "skip"]
     tables = [
-        ("ms by the clock: median (least–most)", _table(rows, _wall, advantage=True)),
-        ("ms of CPU: median", _table(rows, _cpu)),
+        ("ms by the clock: median (least–most)", _table(others, _wall, advantage=True)),
+        ("separated and real data: ms of CPU per iteration, median", _skipping_table(skip)),
+        ("ms of CPU: median", _table(others, _cpu)),
         ("peak memory beyond the data, MB", _table(rows, _memory)),
-        ("whole fits: median log-likelihood per sample, and iterations", _table(rows, _ends)),
+        ("whole fits: median log-likelihood per sample, and iterations", _table(others, _ends)),
     ]
     parts = [header]
     for title, table in tables:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+OURS = ("gmm_core", "dense", "reference")
 EXPLANATION = """\
 ms per EM iteration = (fit of 1 + m iterations - fit of 1 iteration) / m, with tol = 0,
 reg_covar = 0 and the same explicit start for all libraries. Validation, set-up and an E-step at the
@@ -18,10 +19,15 @@ end cancel. A library is timed only if its parameters after 1 + m iterations hav
 log-likelihood, evaluated by the NumPy baseline in float64. Rounding may change it by {float64:g}
 (float32: {float32:g}) times max(1, |log-likelihood per sample|). 'latency' is a whole fit from an
 explicit start. 'fit' is a whole fit with default options, where the starts, and so the ends, of the
-libraries differ. Rounds are interleaved in one process. Memory is measured in a process of its own
-for each library. OPENBLAS_THREAD_TIMEOUT is 4 unless it is set: otherwise the BLAS threads of NumPy
-and SciPy spin against each other, which on two cores can make scikit-learn and the baseline several
-times slower."""
+libraries differ. 'skip' is EM on separated and real data, from the k-means start of a fit with
+default options: iterations of gmm_core after the first {before}, with skip="auto" and skip=False
+('dense'), and iterations of scikit-learn, which all take as long. There 'pairs evaluated' is the
+share of pairs of a component and a group of samples that the last iteration did not skip, and
+'difference' is the largest one from the log-likelihoods per sample of all dense iterations. Rounds
+are interleaved in one process. Memory is measured in a process of its own for each library.
+OPENBLAS_THREAD_TIMEOUT is 4 unless it is set: otherwise the BLAS threads of NumPy and SciPy spin
+against each other, which on two cores can make scikit-learn and the baseline several times
+slower."""
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -114,6 +120,7 @@ def main() -> int:
     import report
     from libraries import PEERS, load
     from measure import TOLERANCES, Comparison
+    from skipping import BEFORE, LaterIterations
     from workloads import GRID, Unavailable, make_problem, small_grid
 
     import gmm_core
@@ -143,7 +150,7 @@ def main() -> int:
         f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + f"\ngmm_core.build_info(): {gmm_core.build_info()}\n\n"
-        + EXPLANATION.format(**TOLERANCES)
+        + EXPLANATION.format(before=BEFORE, **TOLERANCES)
     )
     rows: list[report.Row] = []
     skipped: dict[str, str] = {}
@@ -172,7 +179,8 @@ def main() -> int:
         for n_threads in options.threads:
             started = time.perf_counter()
             set_threads(peers, n_threads)
-            comparison = Comparison(problem, options.repeats, options.cap)
+            compare = LaterIterations if workload.kind == "skip" else Comparison
+            comparison = compare(problem, options.repeats, options.cap)
             memory = not options.no_memory and not (options.quick and rows)
             cells = comparison.run(peers, n_threads, memory)
             rows.append(report.Row(workload, n_threads, cells))
@@ -188,7 +196,7 @@ def main() -> int:
         print(f"- {name} skipped: {reason}")
     if options.plot:
         report.plot(rows, options.plot, header.split("\n")[0])
-    ours = [c for row in rows for c in row.cells if c.library in ("gmm_core", "reference")]
+    ours = [c for row in rows for c in row.cells if c.library in OURS]
     return int(any(cell.status in ("differs", "failed") for cell in ours))
 
 

@@ -1,5 +1,6 @@
 """Define the workloads: their names, their data and the start that all libraries share."""
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,13 +36,17 @@ class Workload:
         Shape of the covariances.
     dtype : {'float64', 'float32'}, default='float64'
         Type of the data.
-    kind : {'em', 'latency', 'score_samples', 'predict', 'predict_proba', 'fit'}, default='em'
+    kind : {'em', 'latency', 'score_samples', 'predict', 'predict_proba', 'fit', 'skip'}, \
+            default='em'
         What is timed: an EM iteration, a fit of `iterations` iterations from an explicit start, one
-        call of a scoring method, or a whole fit with default options.
-    source : {'blobs', 'patches', 'colour'}, default='blobs'
+        call of a scoring method, a whole fit with default options, or an EM iteration after the
+        first five, with and without skipping.
+    source : {'blobs', 'separated', 'patches', 'colour', 'digits'}, default='blobs'
         Where the data come from.
     iterations : int, default=5
         Number of EM iterations.
+    reg_covar : float, default=0
+        Regularisation of the covariances, for rows of the kind 'skip' only.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Workload:
     kind: str = "em"
     source: str = "blobs"
     iterations: int = 5
+    reg_covar: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,15 @@ def _em(
     return Workload(name, n, d, k, kind, dtype, iterations=iterations)
 
 
+def _skip(source: str, n: int, d: int, k: int, iterations: int = 10) -> Workload:
+    """Return a row that compares EM with and without skipping, on data that are not blobs."""
+    name = f"skip-{source}-{n}x{d}-k{k}"
+    kind = "skip"
+    return Workload(
+        name, n, d, k, kind=kind, source=source, iterations=iterations, reg_covar=1e-6
+    )
+
+
 GRID: list[Workload] = [
     _em(1_000_000, 2, 8),
     _em(200_000, 8, 16),
@@ -108,6 +123,14 @@ GRID: list[Workload] = [
     ),
     Workload("fit-200000x8-k16-full", 200_000, 8, 16, kind="fit"),
     Workload("fit-colour-k8-full", 300_000, 3, 8, kind="fit", source="colour"),
+    _skip("separated", 100_000, 8, 256),
+    _skip("separated", 100_000, 16, 32, 20),
+    _skip("separated", 200_000, 8, 16, 20),
+    _skip("separated", 100_000, 2, 50, 20),
+    _skip("colour", 273_280, 3, 64),
+    _skip("patches", 50_000, PATCH**2, 100),
+    _skip("patches", 50_000, PATCH**2, 200),
+    _skip("digits", 1_797, 20, 10, 50),
 ]
 
 
@@ -115,14 +138,15 @@ def small_grid() -> list[Workload]:
     """Return the same rows at tiny sizes, so that all of them together take seconds."""
     shrunk: dict[tuple[str, ...], Workload] = {}
     for workload in GRID:
+        drawn = workload.source in ("blobs", "separated")
+        skips = workload.kind == "skip"  # which needs a pass of a fifth of a millisecond
         w = replace(
             workload,
-            n_samples=min(workload.n_samples, 2_000),
-            n_features=min(workload.n_features, 5) if workload.source == "blobs" else PATCH**2,
-            n_components=min(workload.n_components, 4),
+            n_samples=min(workload.n_samples, 10_000 if skips else 2_000),
+            n_features=min(workload.n_features, 5) if drawn else workload.n_features,
+            n_components=min(workload.n_components, 16 if skips else 4),
             iterations=min(workload.iterations, 5),
         )
-        w = replace(w, n_features=3) if w.source == "colour" else w
         shape = f"{w.n_samples}x{w.n_features}-k{w.n_components}-{w.covariance_type}-{w.dtype}"
         key = (w.kind, w.source, shape)
         shrunk.setdefault(key, replace(w, name=f"{w.kind}-{w.source}-{shape}"))
@@ -132,11 +156,19 @@ def small_grid() -> list[Workload]:
 def make_problem(workload: Workload) -> Problem:
     """Return data and start, which are the same for every library and in every run."""
     rng = np.random.default_rng(20)
-    makers = {"blobs": _blobs, "patches": _patches, "colour": _colours}
+    makers = {
+        "blobs": _blobs,
+        "separated": _separated,
+        "patches": _patches,
+        "colour": _colours,
+        "digits": _digits,
+    }
     X, means, full = makers[workload.source](workload, rng)
     k, d = means.shape
     covariances = covariances_of(workload.covariance_type, np.broadcast_to(full, (k, d, d)))
     start = (np.full(k, 1 / k), means, covariances)
+    if workload.kind == "skip":
+        start = _default_start(workload, X)
     X, *start_cast = (np.ascontiguousarray(a, dtype=workload.dtype) for a in (X, *start))
     return Problem(workload, X, *start_cast)
 
@@ -152,6 +184,42 @@ def _blobs(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array]:
         members = labels == component
         X[members] = X[members] @ factor.T + means[component]
     return X, means + rng.normal(size=(k, d)) / np.sqrt(d), 1.2 * np.eye(d)
+
+
+def _default_start(w: Workload, X: Array) -> tuple[Array, Array, Array]:
+    """Return the start that a fit with default options finds, by k-means."""
+    model = GaussianMixture(
+        w.n_components,
+        covariance_type=w.covariance_type,
+        reg_covar=w.reg_covar,
+        max_iter=0,
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X)
+    return model.weights_, model.means_, model.covariances_
+
+
+def _separated(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Draw what `sklearn.datasets.make_blobs` draws: standard Gaussians in a cube of side 20."""
+    means = rng.uniform(-10, 10, size=(w.n_components, w.n_features))
+    X = rng.normal(size=(w.n_samples, w.n_features)) + means[np.arange(w.n_samples) % len(means)]
+    rng.shuffle(X)
+    return X, means, np.eye(w.n_features)
+
+
+def _digits(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Load the 8 x 8 digits, and project them on their principal components."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise Unavailable(f"the digits come with scikit-learn: {error}") from None
+    images = load_digits().data
+    centred = images - images.mean(axis=0)
+    X = centred @ np.linalg.svd(centred, full_matrices=False)[2][: w.n_features].T
+    start = rng.choice(len(X), w.n_components, replace=False)
+    return X, X[start], np.cov(X, rowvar=False)
 
 
 def _patches(w: Workload, rng: np.random.Generator) -> tuple[Array, Array, Array]:
