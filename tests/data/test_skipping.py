@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from gmm_core import GaussianMixture
+from gmm_core import BayesianGaussianMixture, GaussianMixture
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.skipping import Order
 from gmm_core.fit.checkpoints import Checkpoint
@@ -252,3 +252,52 @@ def test_order_is_kept_for_warm_starts_only():
     assert isinstance(order, Order)
     assert order.reference is not None
     assert order.n_passes == 6
+
+
+@pytest.mark.parametrize("options", [
+    {"noise": True}, {"covariance_type": "EEV"}, {"covariance_type": "VVI"},
+    {"fixed": {"covariances"}, "precisions_init": np.repeat(np.eye(5)[None], 12, 0)},
+    {"acceleration": "squarem"}, {"acceleration": "lbfgs"},
+], ids=str)  # fmt: skip
+def test_other_fits_are_those_without_skipping(options):
+    X = clusters()
+    skipped, dense = (
+        model(skip=skip, max_iter=15, warm_start=True, **options).fit(X) for skip in ("auto", False)
+    )
+    assert skipped._order.age > 0
+    np.testing.assert_allclose(skipped.lower_bounds_, dense.lower_bounds_, rtol=1e-11)
+    np.testing.assert_allclose(skipped.means_, dense.means_, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_bayesian_fits_are_those_without_skipping(kind):
+    X = clusters()
+    params = {"covariance_type": kind, "random_state": 0, "max_iter": 8, "tol": 0.0}
+    skipped, dense, threads = (
+        BayesianGaussianMixture(n_components=12, n_threads=n, skip=skip, warm_start=True, **params).fit(X)
+        for n, skip in ((1, "auto"), (1, False), (2, "auto"))
+    )
+    assert skipped._order.age > 0
+    assert_same(skipped, threads)
+    np.testing.assert_allclose(skipped.lower_bounds_, dense.lower_bounds_, rtol=1e-11)
+    np.testing.assert_allclose(skipped.means_, dense.means_, rtol=1e-9, atol=1e-11)
+
+
+def test_an_accelerated_fit_that_skips_is_resumed_with_the_same_bits(tmp_path):
+    X = clusters(distance=3.0)
+    params = {"acceleration": "squarem", "max_iter": 30, "tol": 1e-9}
+    whole = model(**params).fit(X)
+    save, calls = Checkpoint.save, []
+
+    def save_and_stop(self, state):
+        save(self, state)
+        calls.append(state)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "checkpoint"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            model(checkpoint=path, checkpoint_interval=1, **params).fit(X)
+    assert_same(whole, model(checkpoint=path, **params).fit(X))
