@@ -40,7 +40,7 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     by_type = {
         np.dtype(dtype): tuple(
             import_module(f"gmm_core.{source}_{level}_{suffix}")
-            for source in ("_expectation", "_kmeans")
+            for source in ("_expectation", "_kmeans", "_regions")
         )
         for dtype, suffix in (("float32", "f32"), ("float64", "f64"))
     }

@@ -63,7 +63,7 @@ def assert_near(one, other, mixture, ulps):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("kind", TYPES)
-def test_statistics_are_those_of_a_dense_pass(kind, dtype, weighted):
+def test_statistics_are_those_of_a_dense_pass(kind, dtype, weighted, isa):
     X = clusters(dtype=dtype)
     weight = np.random.RandomState(1).exponential(size=len(X)) if weighted else None
     if weighted:
@@ -171,7 +171,7 @@ def test_a_dense_pass_where_nothing_can_be_skipped():
 
 @pytest.mark.parametrize("n", [1000, 2049, 20_001])
 @pytest.mark.parametrize("K", [4, 13, 33])
-def test_ragged_sizes(n, K, monkeypatch):
+def test_ragged_sizes(n, K, monkeypatch, isa):
     monkeypatch.setattr("gmm_core.data.skipping._MIN_PASS_TIME", 0.0)
     X = clusters(n=n, K=K, D=3)
     mixture = fitted(X, K)
@@ -196,7 +196,7 @@ def test_history_beyond_its_memory_is_evaluated_with_the_same_bits():
     assert none.skipping.evaluated_share == 1
 
 
-def test_bounds_follow_moving_parameters():
+def test_bounds_follow_moving_parameters(isa):
     """However the parameters move, the statistics are those of a pass that evaluates all pairs."""
     X = clusters()
     mixture = fitted(X)
