@@ -4,8 +4,8 @@ from layout cimport (
     EXTENT, CHECKS, LARGE, OK, Active, Change, Diagonal, Mixture, Statistics, Tile, real, vec, WIDTH,
 )
 from linalg cimport factor_matrices
-from moments cimport scatter
-from panel cimport subtract_panel, sum_rows, sum_some_rows
+from moments cimport scatter_components
+from panel cimport subtract_panel
 from stretch cimport moved_by, triangular_change
 from tile cimport beyond_buffers
 from whiten cimport pack_triangle, triangle, whiten, whiten_large
@@ -135,7 +135,10 @@ cdef inline int full_accumulate(
     Py_ssize_t D,
 ) noexcept nogil:
     """S_k += sum of w r (x - c_k)(x - c_k)T; second holds the lower triangles by rows"""
-    return _accumulate(t, shift_hi, shift_lo, counts, first, second, K, D, NULL)
+    if beyond_buffers(t, K, D):
+        return EXTENT
+    scatter_components(t, shift_hi, shift_lo, counts, first, second, triangle(D), K, D, NULL)
+    return OK
 
 
 cdef inline int full_accumulate_some(
@@ -143,37 +146,9 @@ cdef inline int full_accumulate_some(
     double* counts, double* first, double* second, Py_ssize_t K, Py_ssize_t D, const Active* a,
 ) noexcept nogil:
     """full_accumulate for the pairs in a"""
-    return _accumulate(t, shift_hi, shift_lo, counts, first, second, K, D, a)
-
-
-cdef inline int _accumulate(
-    Tile* t, const real* shift_hi, const real* shift_lo, double* counts, double* first, double* second,
-    Py_ssize_t K, Py_ssize_t D, const Active* a,
-) noexcept nogil:
-    """full_accumulate, for all pairs if a is NULL"""
-    cdef Py_ssize_t k, n = t.n_panels
-    cdef const unsigned short* panels = NULL
-    cdef const unsigned int* slots = NULL
-    cdef double count
     if beyond_buffers(t, K, D):
         return EXTENT
-    for k in range(K):
-        if a == NULL:
-            count = sum_rows(t.r + k * WIDTH, K * WIDTH, n)
-        else:
-            n = a.n_of_component[k]
-            panels = a.panels + k * a.n_panels
-            slots = a.slots + k * a.n_panels
-            count = sum_some_rows(t.r, slots, n) if n else 0
-        if count == 0:
-            continue
-        counts[k] += count
-        scatter(
-            t.x, t.r + k * WIDTH if a == NULL else t.r, K * WIDTH if a == NULL else WIDTH,
-            shift_hi + k * D, shift_lo + k * D, t.wz,
-            first + k * D, second + k * triangle(D), D, n,
-            NULL if a == NULL else panels, NULL if a == NULL else slots,
-        )
+    scatter_components(t, shift_hi, shift_lo, counts, first, second, triangle(D), K, D, a)
     return OK
 
 

@@ -3,9 +3,9 @@
 The lanes of a vector hold different samples. Accumulating statistics takes most of its time here.
 """
 from layout cimport (
-    LARGE, Active, prefetch, real, vec, vec_set, vec_sum, vec_sums, vec_transpose, LANES, ROWS, WIDTH,
+    LARGE, Active, Tile, prefetch, real, vec, vec_set, vec_sum, vec_sums, vec_transpose, LANES, ROWS, WIDTH,
 )
-from panel cimport difference
+from panel cimport difference, sum_rows, sum_some_rows
 
 
 cdef inline Py_ssize_t row_of(const unsigned int* slots, Py_ssize_t i) noexcept nogil:
@@ -166,6 +166,41 @@ cdef inline void scatter(
     elif D - i == 3:
         _triangle(x, weight, stride, hi, lo, first, second, i, 3, D, n_panels, panels, slots)
         _rectangles(x, weight, stride, hi, lo, NULL, second, i, 3, D, n_panels, panels, slots)
+
+
+cdef inline void scatter_components(
+    const Tile* t,
+    const real* shift_hi,   # IN  (K, D)
+    const real* shift_lo,   # IN  (K, D)
+    double* counts,         # INOUT (K,) added to, as first and second are
+    double* first,          # INOUT (K, D)
+    double* second,         # INOUT lower triangles by rows
+    Py_ssize_t size,        # of a triangle, or 0 if all components share one
+    Py_ssize_t K,
+    Py_ssize_t D,
+    const Active* a,        # IN  the pairs that count, or NULL for all
+) noexcept nogil:
+    """S_k += sum of w r_k (x - c_k)(x - c_k)T, with the counts and the first moments"""
+    cdef Py_ssize_t k, n = t.n_panels
+    cdef const unsigned short* panels = NULL
+    cdef const unsigned int* slots = NULL
+    cdef double count
+    for k in range(K):
+        if a == NULL:
+            count = sum_rows(t.r + k * WIDTH, K * WIDTH, n)
+        else:
+            n = a.n_of_component[k]
+            panels = a.panels + k * a.n_panels
+            slots = a.slots + k * a.n_panels
+            count = sum_some_rows(t.r, slots, n) if n else 0
+        if count == 0:
+            continue
+        counts[k] += count
+        scatter(
+            t.x, t.r + k * WIDTH if a == NULL else t.r, K * WIDTH if a == NULL else WIDTH,
+            shift_hi + k * D, shift_lo + k * D, t.wz, first + k * D, second + k * size, D, n,
+            NULL if a == NULL else panels, NULL if a == NULL else slots,
+        )
 
 
 cdef inline void scatter_large(

@@ -7,8 +7,8 @@ from layout cimport (
     LANES, WIDTH,
 )
 from linalg cimport factor_matrices
-from moments cimport outer_products, scatter, scatter_large, weighted_moments
-from panel cimport difference, subtract_panel, sum_rows, sum_some_rows
+from moments cimport outer_products, scatter_components, scatter_large, weighted_moments
+from panel cimport difference, subtract_panel
 from stretch cimport moved_by, triangular_change
 from tile cimport add_counts, add_some_counts, beyond_buffers
 from whiten cimport pack_triangle, triangle, whiten, whiten_large
@@ -193,7 +193,7 @@ cdef inline int tied_accumulate(
     if beyond_buffers(t, K, D):
         return EXTENT
     if by_component(K, D):
-        add_components(t, shift_hi, shift_lo, counts, first, second, K, D, NULL)
+        scatter_components(t, shift_hi, shift_lo, counts, first, second, 0, K, D, NULL)
         return OK
     add_counts(t, counts, K)
     weighted_moments(t.x, t.r, shift_hi, shift_lo, first, NULL, K, D, t.n_panels, NULL)
@@ -227,7 +227,7 @@ cdef inline int tied_accumulate_some(
     if beyond_buffers(t, K, D):
         return EXTENT
     if by_component(K, D):
-        add_components(t, shift_hi, shift_lo, counts, first, second, K, D, a)
+        scatter_components(t, shift_hi, shift_lo, counts, first, second, 0, K, D, a)
         return OK
     add_some_counts(t, counts, K, a)
     weighted_moments(t.x, t.r, shift_hi, shift_lo, first, NULL, K, D, 0, a)
@@ -267,39 +267,11 @@ cdef inline void products_of_responsibilities(
 
 cdef inline bint by_component(Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     """Tell whether the scatter is computed component by component"""
+    # Then T is the whole scatter, the left side of the identity in tied_accumulate. Q stays 0, and adds nothing in the
+    # M-step.
     # For a sample, T and Q take about (D**2 + K**2) / 2 + 4 K D operations, and the scatters of all components
     # K D**2 / 2 + 3 K D or so. In measurements both were equally fast for K between 0.7 D**2 and D**2.
     return K >= D * D
-
-
-cdef inline void add_components(
-    Tile* t, const real* shift_hi, const real* shift_lo, double* counts, double* first, double* second,
-    Py_ssize_t K, Py_ssize_t D, const Active* a,
-) noexcept nogil:
-    """tied_accumulate for many components, for all pairs if a is NULL: T += sum over samples and components of
-    w r_k z_k z_kT"""
-    # This is the left side of the identity in tied_accumulate, so T is the whole scatter. Q stays 0 and adds nothing to
-    # it in the M-step.
-    cdef Py_ssize_t k, n = t.n_panels
-    cdef const unsigned short* panels = NULL
-    cdef const unsigned int* slots = NULL
-    cdef double count
-    for k in range(K):
-        if a == NULL:
-            count = sum_rows(t.r + k * WIDTH, K * WIDTH, n)
-        else:
-            n = a.n_of_component[k]
-            panels = a.panels + k * a.n_panels
-            slots = a.slots + k * a.n_panels
-            count = sum_some_rows(t.r, slots, n) if n else 0
-        if count == 0:
-            continue
-        counts[k] += count
-        scatter(
-            t.x, t.r + k * WIDTH if a == NULL else t.r, K * WIDTH if a == NULL else WIDTH,
-            shift_hi + k * D, shift_lo + k * D, t.wz, first + k * D, second, D, n,
-            NULL if a == NULL else panels, NULL if a == NULL else slots,
-        )
 
 
 cdef inline void remove_weight(Tile* t, Py_ssize_t K, const Active* a) noexcept nogil:
