@@ -323,7 +323,8 @@ class Skipping:
         for start in range(0, n, self._rows):
             self._index[start : start + self._rows] = np.arange(min(self._rows, n - start))
         if self._order.reference is not None:
-            self._run(self._order.reference, None, None, True, np.zeros(2))
+            reference = self._order.reference
+            self._run(reference, None, self._smallest(reference), True, np.zeros(2))
         self._bounds = np.zeros((self._n_bounded, K), np.uint8)
         self._floors = np.full(self._n_bounded, np.nan, np.float32)
         self._coding = np.array([np.full(K, self._step), np.zeros(K)])
