@@ -23,7 +23,7 @@ from gmm_core.model.parameters import Prepared
 Collect = Callable[[Block], None]
 
 HISTORY_BYTES = 1 << 25  # memory for the history of data that are not an array in memory
-_MIN_PASS_TIME = 2e5  # nanoseconds of a dense pass, below which skipping does not pay
+_MIN_PASS_TIME = 1e5  # nanoseconds of a dense pass, below which nothing is looked at
 _OCCASIONS = (0, 2, 8, 32, 128, 512, 2048)  # passes in which something rare is done
 _LEAST_GAIN = 0.1  # a pass is dense if skipping would save a smaller share of its time
 _EPS = 2.0**-50
@@ -84,7 +84,7 @@ class Order(NamedTuple):
         prepared : Prepared
             The mixture of the E-step.
         times : ndarray of shape (2,)
-            How long a pass takes that skips, and a dense pass; see `Skipping.times`.
+            How long a pass takes that skips, and a dense pass; see `pass_times`.
         """
         n_passes, pays = self.n_passes + 1, bool(0 < times[0] <= (1 - _LEAST_GAIN) * times[1])
         if self.age < 0:
@@ -106,23 +106,46 @@ def region_rows(n_samples: int, n_components: int, chunk_rows: int) -> int:
     return max(1, round(rows / chunk_rows)) * chunk_rows
 
 
+def pass_times(
+    n_samples: int, n_components: int, n_features: int, covariance_type: str, share: float
+) -> Float64Array:
+    """Return how many nanoseconds a pass takes if it skips, and if it does not, roughly.
+
+    The numbers were measured on one thread, in float64 with AVX-512, for groups of 16 samples.
+
+    Parameters
+    ----------
+    n_samples, n_components, n_features : int
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    share : float
+        The share of pairs that count.
+    """
+    K, D = n_components, n_features
+    work = 0.45 * D * D if covariance_type == "full" else min(0.45 * D, 2) * D
+    dense = K * (12 + work)
+    skipping = 46 + 5.5 * D + 1.8 * K + share * K * (14 + 0.3 * D + 1.05 * work)
+    moving = 9e3 + K * (270 + 0.25 * D**3)  # of the bounds, between passes
+    return n_samples / 16 * np.array([skipping, dense]) + np.array([moving, 0.0])
+
+
 def may_skip(
-    n_samples: int, n_components: int, n_features: int, chunk_rows: int, row_time: float
+    n_samples: int, n_components: int, n_features: int, covariance_type: str, chunk_rows: int
 ) -> bool:
     """Return whether skipping can pay for data and a mixture of this size.
 
     Parameters
     ----------
     n_samples, n_components, n_features : int
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
     chunk_rows : int
         The number of rows in a chunk.
-    row_time : float
-        The nanoseconds that a dense pass takes for a row, roughly.
     """
+    skipping, dense = pass_times(n_samples, n_components, n_features, covariance_type, 0.0)
     return (
         4 <= n_components <= 1 << 12
         and n_features <= 128  # there dense passes have kernels of their own
-        and n_samples * row_time >= _MIN_PASS_TIME
+        and dense >= _MIN_PASS_TIME
+        and skipping < dense
         and region_rows(n_samples, n_components, chunk_rows) <= 1 << 16  # row numbers of 16 bits
     )
 
@@ -144,6 +167,7 @@ class Source(Protocol):
     n_threads: int
     n_statistics: int
     dtype: np.dtype[Any]
+    covariance_type: str
     code: int
     first_row: int
     tile_rows: int
@@ -271,7 +295,7 @@ class Skipping:
         evaluated, counting = tallies.sum(axis=0).tolist()
         n_pairs = self._n_groups * K
         self.evaluated_share = evaluated / n_pairs
-        return values, self.times(counting / n_pairs)
+        return values, self._times(counting / n_pairs)
 
     def _run(
         self,
@@ -360,23 +384,12 @@ class Skipping:
 
     # --- whether it pays ------------------------------------------------------------------------
 
-    def times(self, share: float) -> Float64Array:
-        """Return how many nanoseconds a pass takes if it skips, and if it does not, roughly.
-
-        These are measured times of 16 samples on one thread, in float64 with AVX-512: per pair of
-        them and a component, per component and per feature, and of the bounds that move.
-
-        Parameters
-        ----------
-        share : float
-            The share of pairs that count.
-        """
-        data, K, D = self._data, self._data.n_components, self._data.n_features
-        work = min(0.45 * D * D, 2.0 * D) if data.code else 0.45 * D * D
-        dense = K * (12 + work)
-        skipping = 46 + 5.5 * D + 1.8 * K + share * K * (14 + 0.3 * D + 1.05 * work)
-        of_bounds = 9e3 + K * (270 + 0.25 * D**3)
-        return data.n_samples / 16 * np.array([skipping, dense]) + np.array([of_bounds, 0])
+    def _times(self, share: float) -> Float64Array:
+        """Return the times for `Order.after` if this share of pairs counts."""
+        data = self._data
+        return pass_times(
+            data.n_samples, data.n_components, data.n_features, data.covariance_type, share
+        )
 
     @property
     def order(self) -> Order:
@@ -426,4 +439,4 @@ class Skipping:
             check_status(status)
             if status:
                 return np.zeros(2)
-        return self.times(tallies[0, 1] / (-(-n // self._group) * K))
+        return self._times(tallies[0, 1] / (-(-n // self._group) * K))
