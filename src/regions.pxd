@@ -11,7 +11,7 @@ from full cimport BY_PANEL
 from panel cimport sum_rows
 from rows cimport Pass, tile_log_likelihood
 from stretch cimport unit
-from tile cimport load_tile, size_of_tile, tile_of, tile_samples
+from tile cimport load_some, size_of_tile, tile_of, tile_samples
 from vmath cimport exp_nonpositive, log_positive
 
 # What is dropped. A sample adds w r, w r z and w r z zT to the statistics of a component, where |L z| = d. A pair is
@@ -254,27 +254,14 @@ cdef inline int gather(
     Tile* t, const Regions* job, Py_ssize_t first, Py_ssize_t at, Py_ssize_t n, Py_ssize_t K, Py_ssize_t D,
 ) noexcept nogil:
     """Put n rows of a region into the tile, those at `at` in its order"""
-    cdef Py_ssize_t i, d
-    cdef const real* X = job.rows.X + first * D
+    cdef Py_ssize_t i
     cdef const unsigned short* index = job.index + first + at
-    cdef const real* row
-    cdef real* rows = t.y
     cdef double* weight = NULL
-    for i in range(n):
-        row = X + index[i] * D
-        d = 0
-        while d + LANES <= D:
-            (<vec*> (rows + d))[0] = (<const vec*> (row + d))[0]
-            d += LANES
-        while d < D:
-            rows[d] = row[d]
-            d += 1
-        rows += D
     if job.rows.weight != NULL:
         weight = t.total
         for i in range(n):
             weight[i] = job.rows.weight[first + index[i]]
-    return load_tile(t, t.y, weight, n, K, D)
+    return load_some(t, job.rows.X + first * D, index, weight, n, K, D)
 
 
 cdef inline Py_ssize_t group_panels(const Tile* t, Py_ssize_t g) noexcept nogil:
