@@ -99,10 +99,13 @@ class Order(NamedTuple):
 def region_rows(n_samples: int, n_components: int, chunk_rows: int) -> int:
     """Return the number of rows in a region, which consists of whole chunks.
 
-    A region has enough rows that those of one component fill groups, and not so many that one
-    thread has all of them, or that they do not stay in the cache.
+    A region has enough rows that those of one component fill groups: if there can be, 8 groups on
+    average. It has not so many that a few threads have all of them, or that they do not stay in the
+    cache.
     """
-    rows = min(max(n_samples // 8, 2048), max(8192, 64 * n_components), 1 << 15)
+    wanted = 128 * n_components
+    rows = max(n_samples // 8, min(n_samples // 4, wanted), 2048)
+    rows = min(rows, max(8192, wanted), 1 << 15)
     return max(1, round(rows / chunk_rows)) * chunk_rows
 
 
