@@ -24,7 +24,10 @@ cdef extern from "vec.h" nogil:
     dvec vec_product(vec a, vec b)
     void vec_sums(vec a, vec b, vec c, vec d, double* out)
     void vec_transpose(const real* a, Py_ssize_t stride, real* out, Py_ssize_t out_stride)
-    void vec_transpose_half(const real* a, Py_ssize_t stride, real* out, Py_ssize_t out_stride)
+    void vec_transpose_some(
+        const real* a, const unsigned short* index, Py_ssize_t stride, real* out, Py_ssize_t out_stride)
+    void vec_transpose_half_some(
+        const real* a, const unsigned short* index, Py_ssize_t stride, real* out, Py_ssize_t out_stride)
     double dvec_sum(dvec a)
     void prefetch(const double* a, Py_ssize_t n)
     unsigned long long bits_of_double(double a)

@@ -1,6 +1,7 @@
 """Operations on panels. A panel is WIDTH samples side by side, feature-major; two vectors make one of its rows."""
 from layout cimport (
-    real, vec, vec_set, vec_sum, vec_transpose, vec_transpose_half, dvec, DLANES, dvec_set, dvec_sum, LANES, WIDTH,
+    real, vec, vec_set, vec_sum, vec_transpose, vec_transpose_some, vec_transpose_half_some, dvec, DLANES, dvec_set,
+    dvec_sum, LANES, WIDTH,
 )
 
 
@@ -13,25 +14,37 @@ cdef inline void load_panel(
     Py_ssize_t D,
 ) noexcept nogil:
     """x[d, i] = X[i, d], or stand_in[d] if row i does not exist or has weight 0 (such a row may hold anything)"""
+    load_some_rows(X, NULL, weight, stand_in, x, n, D)
+
+
+cdef inline void load_some_rows(
+    const real* X, const unsigned short* index, const double* weight, const real* stand_in, real* x,
+    Py_ssize_t n, Py_ssize_t D,
+) noexcept nogil:
+    """load_panel for the rows in the index, or for the first rows if it is NULL"""
     cdef Py_ssize_t i, d
     cdef const real* row
+    cdef const real* second = X + (LANES * D if index == NULL else 0)
+    cdef const unsigned short* second_index = NULL if index == NULL else index + LANES
     if n == WIDTH and weight == NULL:     # no row needs a stand-in
         d = 0
         while d + LANES <= D:
-            vec_transpose(X + d, D, x + d * WIDTH, WIDTH)
-            vec_transpose(X + LANES * D + d, D, x + d * WIDTH + LANES, WIDTH)
+            vec_transpose_some(X + d, index, D, x + d * WIDTH, WIDTH)
+            vec_transpose_some(second + d, second_index, D, x + d * WIDTH + LANES, WIDTH)
             d += LANES
         if LANES > 1 and d + LANES // 2 <= D:
-            vec_transpose_half(X + d, D, x + d * WIDTH, WIDTH)
-            vec_transpose_half(X + LANES * D + d, D, x + d * WIDTH + LANES, WIDTH)
+            vec_transpose_half_some(X + d, index, D, x + d * WIDTH, WIDTH)
+            vec_transpose_half_some(second + d, second_index, D, x + d * WIDTH + LANES, WIDTH)
             d += LANES // 2
         while d < D:
             for i in range(WIDTH):
-                x[d * WIDTH + i] = X[i * D + d]
+                x[d * WIDTH + i] = X[(i if index == NULL else <Py_ssize_t> index[i]) * D + d]
             d += 1
         return
     for i in range(WIDTH):
-        row = X + i * D if i < n and (weight == NULL or weight[i] > 0) else stand_in
+        row = stand_in
+        if i < n and (weight == NULL or weight[i] > 0):
+            row = X + (i if index == NULL else <Py_ssize_t> index[i]) * D
         for d in range(D):
             x[d * WIDTH + i] = row[d]
 

@@ -11,7 +11,7 @@ from full cimport BY_PANEL
 from panel cimport sum_rows
 from rows cimport Pass, tile_log_likelihood
 from stretch cimport unit
-from tile cimport load_tile, size_of_tile, tile_of, tile_samples
+from tile cimport load_some, size_of_tile, tile_of, tile_samples
 from vmath cimport exp_nonpositive, log_positive
 
 # What is dropped. A sample adds w r, w r z and w r z zT to the statistics of a component, where |L z| = d. A pair is
@@ -28,9 +28,9 @@ from vmath cimport exp_nonpositive, log_positive
 # move, so only scale and offset of a component change (see stretch.pxd), and rounding does not add up. A pair that is
 # evaluated renews its byte.
 #
-# Order. Groups are tight if their samples have the same components. So an index holds the order of the rows of a
-# region: sorted by the best and the second-best component under some mixture. It is the only history that the order of
-# the sums depends on, hence the bits of a result.
+# Order. Groups are tight if their samples have the same components and like peaks. So an index holds the order of the
+# rows of a region: sorted by the best component, the number of components that count and the peak under some mixture.
+# It is the only history that the order of the sums depends on, hence the bits of a result.
 
 cdef struct Regions:
     Pass rows
@@ -59,12 +59,13 @@ cdef struct Lists:
     Active counting                 # pairs with a responsibility that is not dropped
     real* nearest                   # (K,) for the components evaluated in a group, the largest log-probability
     unsigned short* best            # (region_rows,)
-    unsigned short* second          # (region_rows,)
+    unsigned short* number          # (region_rows,)
+    unsigned short* fall            # (region_rows,)
     unsigned short* place           # (region_rows,) the group that a row was in
     unsigned short* order           # (max(region_rows, K),)
     unsigned char* bounds           # (region_rows / GROUP, K)
     float* floors                   # (region_rows / GROUP,)
-    Py_ssize_t* bins                # (K + 2,)
+    Py_ssize_t* bins                # (max(K, 255) + 2,)
 
 
 # What bounds are read and written with; see Regions.
@@ -162,7 +163,7 @@ cdef inline Lists lists_in(
     """Return lists whose memory begins at `at`, which is moved to its end"""
     cdef Py_ssize_t n = region_tile(K, D)
     cdef Lists l
-    l.bins = <Py_ssize_t*> take(at, (K + 2) * sizeof(Py_ssize_t))
+    l.bins = <Py_ssize_t*> take(at, (max(K, <Py_ssize_t> 255) + 2) * sizeof(Py_ssize_t))
     l.tile_floors = <float*> take(at, n // GROUP * sizeof(float))
     l.wanted = take(at, n // GROUP * words(K))
     l.evaluated = active_in(at, n // WIDTH, K)
@@ -170,7 +171,8 @@ cdef inline Lists lists_in(
     l.counting = active_in(at, n // WIDTH, K)
     l.nearest = <real*> take(at, K * sizeof(real))
     l.best = <unsigned short*> take(at, 2 * region_rows)
-    l.second = <unsigned short*> take(at, 2 * region_rows)
+    l.number = <unsigned short*> take(at, 2 * region_rows)
+    l.fall = <unsigned short*> take(at, 2 * region_rows)
     l.place = <unsigned short*> take(at, 2 * region_rows)
     l.order = <unsigned short*> take(at, 2 * max(region_rows, K))
     l.bounds = take(at, region_rows // GROUP * K)
@@ -252,27 +254,14 @@ cdef inline int gather(
     Tile* t, const Regions* job, Py_ssize_t first, Py_ssize_t at, Py_ssize_t n, Py_ssize_t K, Py_ssize_t D,
 ) noexcept nogil:
     """Put n rows of a region into the tile, those at `at` in its order"""
-    cdef Py_ssize_t i, d
-    cdef const real* X = job.rows.X + first * D
+    cdef Py_ssize_t i
     cdef const unsigned short* index = job.index + first + at
-    cdef const real* row
-    cdef real* rows = t.y
     cdef double* weight = NULL
-    for i in range(n):
-        row = X + index[i] * D
-        d = 0
-        while d + LANES <= D:
-            (<vec*> (rows + d))[0] = (<const vec*> (row + d))[0]
-            d += LANES
-        while d < D:
-            rows[d] = row[d]
-            d += 1
-        rows += D
     if job.rows.weight != NULL:
         weight = t.total
         for i in range(n):
             weight[i] = job.rows.weight[first + index[i]]
-    return load_tile(t, t.y, weight, n, K, D)
+    return load_some(t, job.rows.X + first * D, index, weight, n, K, D)
 
 
 cdef inline Py_ssize_t group_panels(const Tile* t, Py_ssize_t g) noexcept nogil:
@@ -550,9 +539,9 @@ cdef inline bint normalize_groups(
         for i in range(n):
             lists.nearest[i] = -INFINITY
         for p in range(g * GROUP_PANELS, g * GROUP_PANELS + group_panels(t, g)):
+            normalize_panel(t, job, lists, p, K)
             if job.sort:
                 rank(t, job, lists, first, at, p, K)
-            normalize_panel(t, job, lists, p, K)
             bad = bad or density_is_zero(t, p)
         for i in range(n):
             if lists.nearest[i] == INFINITY:    # a bound is of no use until the pair does not count any more
@@ -665,40 +654,38 @@ cdef inline void normalize_panel(Tile* t, const Regions* job, Lists* lists, Py_s
 cdef inline void rank(
     const Tile* t, const Regions* job, Lists* lists, Py_ssize_t first, Py_ssize_t at, Py_ssize_t p, Py_ssize_t K,
 ) noexcept nogil:
-    """Keep the best and the second-best component of each sample of a panel; K if there is none"""
-    # A component comes second only if its responsibility is above e^-36, so that the order does not depend on what was
-    # evaluated. Both are stored as reals, so that one comparison selects the component and its log-probability.
+    """Keep what the samples of a panel are sorted by, after `normalize_panel`"""
+    # The keys are the component with the largest responsibility, or K if the weight is 0; how many components count;
+    # and twice the distance in nats of the peak from its largest value, cut off at 255. They depend only on pairs that
+    # count and on the peak, hence not on what else was evaluated. The component is stored as a real, so that one
+    # comparison selects it and its responsibility.
     cdef vec best[2]
-    cdef vec second[2]
+    cdef vec number[2]
     cdef vec high[2]
-    cdef vec next_[2]
-    cdef vec value, label, low
+    cdef vec value, label, one = vec_set(1)
     cdef Py_ssize_t i, v, k, row
-    cdef const vec* peak = <const vec*> (t.peak + p * WIDTH)
+    cdef real fall
     for v in range(2):
-        best[v] = second[v] = vec_set(<real> K)
-        high[v] = vec_set(-INFINITY)
-        next_[v] = peak[v] - <real> 36
-    for i in range(lists.evaluated.n_of_panel[p]):
-        k = lists.evaluated.components[p * K + i]
+        best[v] = number[v] = high[v] = vec_set(0)
+    for i in range(lists.counting.n_of_panel[p]):
+        k = lists.counting.components[p * K + i]
         label = vec_set(<real> k)
         for v in range(2):
-            value = (<const vec*> (t.r + (lists.evaluated.first[p] + i) * WIDTH))[v]
-            low = vec_if_less(high[v], value, high[v], value)
-            second[v] = vec_if_less(
-                next_[v], low, vec_if_less(high[v], value, best[v], label), second[v]
-            )
-            next_[v] = vec_if_less(next_[v], low, low, next_[v])
+            value = (<const vec*> (t.r + (lists.counting.first[p] + i) * WIDTH))[v]
+            number[v] = number[v] + vec_if_less(vec_set(0), value, one, vec_set(0))
             best[v] = vec_if_less(high[v], value, label, best[v])
             high[v] = vec_if_less(high[v], value, value, high[v])
     for i in range(min(<Py_ssize_t> WIDTH, t.n_samples - p * WIDTH)):
         row = job.index[first + at + p * WIDTH + i]
         lists.place[row] = <unsigned short> ((at + p * WIDTH + i) // GROUP)
+        lists.best[row] = <unsigned short> K
+        lists.number[row] = lists.fall[row] = 0
         if t.weight[p * WIDTH + i] > 0:
-            lists.best[row] = <unsigned short> (<const real*> best)[i]
-            lists.second[row] = <unsigned short> (<const real*> second)[i]
-        else:
-            lists.best[row] = lists.second[row] = <unsigned short> K
+            k = <Py_ssize_t> (<const real*> best)[i]
+            fall = 2 * (job.rows.mixture.log_constant[k] - t.peak[p * WIDTH + i])
+            lists.best[row] = <unsigned short> k
+            lists.number[row] = <unsigned short> (<const real*> number)[i]
+            lists.fall[row] = <unsigned short> <int> (255 if fall > 255 else fall if fall > 0 else 0)
 
 
 cdef inline void leave_out(
@@ -709,23 +696,26 @@ cdef inline void leave_out(
     for i in range(at, at + n):
         row = job.index[first + i]
         lists.place[row] = <unsigned short> (i // GROUP)
-        lists.best[row] = lists.second[row] = <unsigned short> K
+        lists.best[row] = <unsigned short> K
+        lists.number[row] = lists.fall[row] = 0
 
 
 cdef inline void sort_region(
     const Regions* job, Lists* lists, Py_ssize_t first, Py_ssize_t n, Py_ssize_t K,
 ) noexcept nogil:
-    """Sort the rows of a region by their best and second-best component, and give their bounds to the new groups"""
-    # Two stable counting sorts, by the second-best and then by the best component. A new group takes the least of the
-    # bounds of the groups that its rows were in.
+    """Sort the rows of a region by the keys of `rank`, and give their bounds to the new groups"""
+    # Stable counting sorts, by the last key first. A new group takes the least of the bounds of the groups that its
+    # rows were in.
     cdef Py_ssize_t i, g, k, n_groups = (n + GROUP - 1) // GROUP
     cdef unsigned short* index = job.index + first
     cdef unsigned char* new
     cdef const unsigned char* old
     for i in range(n):
         index[i] = <unsigned short> i
-    counting_sort(index, lists.order, lists.second, lists.bins, n, K)
-    counting_sort(lists.order, index, lists.best, lists.bins, n, K)
+    counting_sort(index, lists.order, lists.fall, lists.bins, n, 255)
+    counting_sort(lists.order, index, lists.number, lists.bins, n, K)
+    counting_sort(index, lists.order, lists.best, lists.bins, n, K)
+    memcpy(index, lists.order, n * sizeof(short))
     if job.bounds == NULL:
         return
     memcpy(lists.bounds, job.bounds + first // GROUP * K, n_groups * K)

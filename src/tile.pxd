@@ -1,7 +1,7 @@
 """A tile of samples: its buffers, operations that several covariance types need, and the log-sum-exp."""
 from libc.math cimport INFINITY
 from layout cimport CHECKS, EXTENT, LARGE, OK, Active, Tile, real, vec, vec_if_less, vec_set, vec_sum, LANES, WIDTH
-from panel cimport difference, load_panel, sum_rows, sum_some_rows
+from panel cimport difference, load_some_rows, sum_rows, sum_some_rows
 from vmath cimport exp_nonpositive, log_positive
 
 
@@ -72,8 +72,16 @@ cdef inline int load_tile(
     Py_ssize_t D,
 ) noexcept nogil:
     """Put rows into the panels of the tile; the tile stays empty if all weights are 0"""
+    return load_some(t, X, NULL, weight, n, K, D)
+
+
+cdef inline int load_some(
+    Tile* t, const real* X, const unsigned short* index, const double* weight, Py_ssize_t n, Py_ssize_t K, Py_ssize_t D,
+) noexcept nogil:
+    """load_tile for the rows in the index, or for the first rows if it is NULL; the weights are those of these rows"""
     cdef Py_ssize_t p, i, present = 0
     cdef const double* panel_weight = NULL
+    cdef const unsigned short* panel_index = NULL
     t.n_samples = n
     t.weighted = weight != NULL
     t.n_panels = (n + WIDTH - 1) // WIDTH
@@ -87,8 +95,11 @@ cdef inline int load_tile(
     for p in range(t.n_panels):
         if weight != NULL:
             panel_weight = weight + p * WIDTH
-        load_panel(
-            X + p * WIDTH * D, panel_weight, X + present * D,
+        if index != NULL:
+            panel_index = index + p * WIDTH
+        load_some_rows(
+            X if index != NULL else X + p * WIDTH * D, panel_index, panel_weight,
+            X + (present if index == NULL else <Py_ssize_t> index[present]) * D,
             t.x + p * D * WIDTH, min(n - p * WIDTH, <Py_ssize_t> WIDTH), D,
         )
     for i in range(t.n_samples):

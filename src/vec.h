@@ -222,7 +222,7 @@ static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
 }
 #endif
 
-/* Transpose a block of LANES rows and columns: out[d][i] = a[i][d]. The block is seen as 2 x 2 blocks of size s for
+/* Transpose a block of LANES rows and columns: out[d][i] = a[i][d], or a[index[i]][d] unless index is NULL. It is seen as 2 x 2 blocks of size s for
  * s = 1, 2, 4, … in turn. Stage s takes pairs of rows that are s apart, and swaps the off-diagonal blocks. */
 #if defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 12)
 #define LOWER(j, s) ((j) & (s) ? LANES + (j) - (s) : (j))
@@ -254,9 +254,10 @@ static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
             row[i] = lower; \
         } \
     }
-static inline void vec_transpose(const real *a, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
+static inline void vec_transpose_some(
+    const real *a, const unsigned short *index, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
     vec row[LANES];
-    for (int i = 0; i < LANES; i++) row[i] = *(const vec *)(a + i * stride);
+    for (int i = 0; i < LANES; i++) row[i] = *(const vec *)(a + (index ? index[i] : i) * stride);
     STAGE(1, LANES)
 #if VEC_LANES > 2
     STAGE(2, LANES)
@@ -270,17 +271,20 @@ static inline void vec_transpose(const real *a, ptrdiff_t stride, real *out, ptr
     for (int i = 0; i < LANES; i++) *(vec *)(out + i * out_stride) = row[i];
 }
 /* Transpose a block of LANES rows and LANES / 2 columns. A vector holds two rows, which are LANES / 2 apart. */
-static inline void vec_transpose_half(const real *a, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
+static inline void vec_transpose_half_some(
+    const real *a, const unsigned short *index, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
     enum { HALF = LANES / 2 };
     vec row[HALF];
+#define ROW(i) (a + (index ? index[i] : (i)) * stride)
 #if VEC_LANES == 2
-    row[0] = (vec){a[0], a[stride]};
+    row[0] = (vec){*ROW(0), *ROW(1)};
 #else
     typedef real half_vec __attribute__((vector_size(VEC_BYTES / 2), aligned(sizeof(real)), may_alias));
     for (int i = 0; i < HALF; i++)
         row[i] = __builtin_shufflevector(
-            *(const half_vec *)(a + i * stride), *(const half_vec *)(a + (i + HALF) * stride), INDICES(SAME, 0, 0));
+            *(const half_vec *)ROW(i), *(const half_vec *)ROW(i + HALF), INDICES(SAME, 0, 0));
 #endif
+#undef ROW
 #if VEC_LANES > 2
     STAGE(1, HALF)
 #endif
@@ -293,15 +297,20 @@ static inline void vec_transpose_half(const real *a, ptrdiff_t stride, real *out
     for (int i = 0; i < HALF; i++) *(vec *)(out + i * out_stride) = row[i];
 }
 #else
-static inline void vec_transpose(const real *a, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
+static inline void vec_transpose_some(
+    const real *a, const unsigned short *index, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
     for (int d = 0; d < LANES; d++)
-        for (int i = 0; i < LANES; i++) out[d * out_stride + i] = a[i * stride + d];
+        for (int i = 0; i < LANES; i++) out[d * out_stride + i] = a[(index ? index[i] : i) * stride + d];
 }
-static inline void vec_transpose_half(const real *a, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
+static inline void vec_transpose_half_some(
+    const real *a, const unsigned short *index, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
     for (int d = 0; d < LANES / 2; d++)
-        for (int i = 0; i < LANES; i++) out[d * out_stride + i] = a[i * stride + d];
+        for (int i = 0; i < LANES; i++) out[d * out_stride + i] = a[(index ? index[i] : i) * stride + d];
 }
 #endif
+static inline void vec_transpose(const real *a, ptrdiff_t stride, real *out, ptrdiff_t out_stride) {
+    vec_transpose_some(a, NULL, stride, out, out_stride);
+}
 
 /* Ask for n doubles, which are going to be added to, to be brought into the first-level cache. */
 static inline void prefetch(const double *a, ptrdiff_t n) {

@@ -341,9 +341,9 @@ class DaskPass:
     def expectation(self, mixture: Mixture, shift: Float64Array | None = None) -> Statistics:
         """Run the E-step; see `Pass.expectation`."""
         sums = self._chunks.sum(_expectation, (mixture.prepared, shift, self._skip()))
-        values, pairs = sums[:-2], sums[-2:]
+        values, times = sums[:-2], sums[-2:]
         if self._mean_weight is not None and shift is None:
-            self._order = self._order.after(mixture.prepared, pairs)
+            self._order = self._order.after(mixture.prepared, times)
         origin = mixture.means if shift is None else shift
         return Statistics(values, origin, mixture.covariance_type)
 
@@ -556,15 +556,15 @@ class _ChunkPass(ArrayPass):
 def _expectation(
     chunk: FloatArray, sample_weight: Any, start: int, *, arguments: Any, exponent: int, dtype: Any
 ) -> Float64Array:
-    """Return the values of the statistics of a chunk, and the pairs for `Order.after`."""
+    """Return the values of the statistics of a chunk, and the times for `Order.after`."""
     prepared, shift, skip = arguments
     X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
     with _chunk_pass(_ChunkPass(X, weight, start, prepared), skip) as data:
         if data.skipping is None:
-            values, pairs = data.accumulate(prepared, shift).values, np.zeros(2)
+            values, times = data.accumulate(prepared, shift).values, np.zeros(2)
         else:
-            values, pairs = data.skipping.accumulate(prepared, shift)
-        return np.concatenate([values, pairs])
+            values, times = data.skipping.accumulate(prepared, shift)
+        return np.concatenate([values, times])
 
 
 def _log_likelihood(

@@ -231,7 +231,7 @@ def test_a_component_that_loses_its_samples_loses_no_digits():
 
 
 def test_memory_of_the_history():
-    X = clusters(n=50_000, D=2)
+    X = clusters(n=50_000, D=2, distance=50.0)
     data = skipping_pass(X)
     mixture = fitted(X)
     for _ in range(5):
@@ -248,7 +248,7 @@ def test_skip_is_checked():
 def test_order_is_kept_for_warm_starts_only():
     X = clusters()
     assert not hasattr(model().fit(X), "_order")
-    order = model(warm_start=True).fit(X)._order
+    order = model(warm_start=True, init_params="kmeans").fit(X)._order
     assert isinstance(order, Order)
     assert order.reference is not None
     assert order.n_passes == 6
