@@ -14,12 +14,12 @@ from regions cimport Coding, Regions, accumulate_region, carry_bounds, region_bu
 from tile cimport size_of_tile
 
 
-def sizes(Py_ssize_t region_rows, Py_ssize_t K, Py_ssize_t D):
+def region_sizes(Py_ssize_t region_rows, Py_ssize_t K, Py_ssize_t D):
     """Return (reals of scratch of one thread, samples that share a bound, the distance that a byte counts in first)"""
     return region_scratch(region_rows, K, D), GROUP, step()
 
 
-def accumulate(
+def accumulate_regions(
     const real[:, ::1] X,               # IN    (n, D)
     const double[::1] sample_weight,    # IN    (n,), or empty if all weights are 1
     const real[::1] mixture,            # IN    from `prepare` of _expectation.pyx

@@ -222,8 +222,9 @@ static inline void vec_sums(vec a, vec b, vec c, vec d, double *out) {
 }
 #endif
 
-/* Transpose a block of LANES rows and columns: out[d][i] = a[i][d], or a[index[i]][d] unless index is NULL. It is seen as 2 x 2 blocks of size s for
- * s = 1, 2, 4, … in turn. Stage s takes pairs of rows that are s apart, and swaps the off-diagonal blocks. */
+/* Transpose a block of LANES rows and columns: out[d][i] = a[i][d], or a[index[i]][d] unless index is NULL. The block is
+ * seen as 2 x 2 blocks of size s for s = 1, 2, 4, … in turn. Stage s takes pairs of rows that are s apart, and swaps the
+ * off-diagonal blocks. */
 #if defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 12)
 #define LOWER(j, s) ((j) & (s) ? LANES + (j) - (s) : (j))
 #define SAME(j, s) (j)

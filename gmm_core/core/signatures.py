@@ -45,9 +45,9 @@ class ExpectationKernels(Protocol):
 class RegionKernels(Protocol):
     """The functions of src/_regions.pyx, the kernels of the E-step that skips pairs."""
 
-    def sizes(self, region_rows: int, K: int, D: int) -> tuple[int, int, float]: ...
+    def region_sizes(self, region_rows: int, K: int, D: int) -> tuple[int, int, float]: ...
 
-    def accumulate(
+    def accumulate_regions(
         self, X: Real, sample_weight: Double, mixture: Real, shift: Double, statistics: Double,
         partial: Double, scratch: Real, tickets: Status, index: Places, bounds: Bytes,
         floors: Float32Array, decode: Float32Array, smallest: Real, to_byte: Double,

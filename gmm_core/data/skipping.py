@@ -128,7 +128,7 @@ def pass_times(
     dense = K * (12 + work)
     skipping = 46 + 5.5 * D + 1.8 * K + share * K * (14 + 0.3 * D + 1.05 * work)
     moving = 9e3 + K * (270 + 0.25 * D**3)  # of the bounds, between passes
-    return n_samples / 16 * np.array([skipping, dense]) + np.array([moving, 0.0])
+    return np.array([n_samples / 16 * skipping + moving, n_samples / 16 * dense])
 
 
 def may_skip(
@@ -205,7 +205,7 @@ class Skipping:
         self._kernels = regions(data.dtype)
         self._rows = data.unit_rows
         K, D = data.n_components, data.n_features
-        self._n_scratch, self._group, self._step = self._kernels.sizes(self._rows, K, D)
+        self._n_scratch, self._group, self._step = self._kernels.region_sizes(self._rows, K, D)
         self._least_weight = mean_weight / _FALL
         group_bytes = K + 4
         n_groups = -(-data.n_samples // self._group)
@@ -328,7 +328,7 @@ class Skipping:
             groups = slice(first // self._group, -(-(first + len(X)) // self._group))
             if not constants.bounded:
                 groups = slice(0)
-            status = self._kernels.accumulate(
+            status = self._kernels.accumulate_regions(
                 X, sample_weight, data.mixture_buffer, no_shift if shift is None else shift, values,
                 partial, self._scratch, data.tickets, self._index[first : first + len(X)],
                 self._bounds[groups], self._floors[groups],
@@ -427,13 +427,13 @@ class Skipping:
         if not n:
             return np.zeros(2)
         n_rows = -(-n // data.tile_rows) * data.tile_rows
-        n_scratch, _, _ = self._kernels.sizes(n_rows, K, data.n_features)
+        n_scratch, _, _ = self._kernels.region_sizes(n_rows, K, data.n_features)
         scratch = data.scratch(n_scratch)[:1]
         index, tallies = np.arange(n, dtype=np.uint16), np.empty((1, 2), np.intp)
         constants = _without_bounds(K)
         smallest = np.full(K, _EPS / K, data.dtype)
         for sort in (True, False):
-            status = self._kernels.accumulate(
+            status = self._kernels.accumulate_regions(
                 X, np.empty(0), data.mixture_buffer, np.empty((0, 0)), np.zeros(2),
                 np.empty((1, 2)), scratch, data.tickets, index, np.empty((0, K), np.uint8),
                 np.empty(0, np.float32), constants.decode, smallest, constants.to_byte,
