@@ -113,7 +113,7 @@ def carry(
     float[:, ::1] decode,               # OUT   (3, K)
     double[:, ::1] to_byte,             # OUT   (2, K)
     float[:, ::1] rescale,              # OUT   (2, K)
-    double[::1] scratch,                # TMP   (4 K + 6 D D,)
+    double[::1] scratch,                # TMP   (4 K + 5 D D,)
     int covariance_type,
 ):
     """Carry bounds over from one mixture to another; return whether bytes have to be rescaled, or EXTENT"""
@@ -122,7 +122,7 @@ def carry(
     cdef Coding c
     cdef bint rescaled
     if CHECKS and (
-        scratch.shape[0] < 4 * K + 6 * D * D or coding.shape[1] != K or decode.shape[1] != K or to_byte.shape[1] != K
+        scratch.shape[0] < 4 * K + 5 * D * D or coding.shape[1] != K or decode.shape[1] != K or to_byte.shape[1] != K
         or rescale.shape[1] != K or smallest.shape[0] < K or weights.shape[0] < K or log_constant.shape[0] < K
     ):
         return EXTENT

@@ -182,11 +182,12 @@ cdef inline Lists lists_in(
 
 cdef inline Py_ssize_t region_scratch(Py_ssize_t region_rows, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     """Return the number of reals of scratch of a thread: a tile, a shift, and the lists"""
+    # The numbers of reals before the lists are even, so that these are aligned to 8 bytes.
     cdef unsigned char* at = NULL
     lists_in(&at, region_rows, K, D)
     return (
         size_of_tile(region_buffers(K, D), K, D) + 2 * K * D
-        + ((at - <unsigned char*> NULL) + 8) // <Py_ssize_t> sizeof(real)
+        + (at - <unsigned char*> NULL) // <Py_ssize_t> sizeof(real)
     )
 
 
@@ -200,12 +201,11 @@ cdef inline Py_ssize_t accumulate_region(
     cdef Py_ssize_t tile_rows = region_tile(K, D), at = 0, group, count
     cdef Tile tile = tile_of(scratch, region_buffers(K, D), K, D)
     cdef unsigned char* memory = <unsigned char*> (scratch + size_of_tile(region_buffers(K, D), K, D) + 2 * K * D)
-    memory += (8 - <Py_ssize_t> memory % 8) % 8
     cdef Lists lists = lists_in(&memory, job.region_rows, K, D)
     cdef Py_ssize_t* tally = job.tallies + 2 * region
     cdef int failed
     tally[0] = tally[1] = 0
-    lists.bins[0] = <Py_ssize_t> touch(rows.X + first * D, n * D)
+    (<double*> lists.bins)[0] = touch(rows.X + first * D, n * D)    # kept, so that the loads are not optimised away
     while at < n:
         count = min(tile_rows, n - at)
         group = (first + at) // GROUP

@@ -366,7 +366,7 @@ cdef inline void tied_changes(
     const double* U,            # IN  (D, D)
     const double* means,        # IN  (K, D)
     Change* changes,            # OUT (K,)
-    double* scratch,            # TMP (6, D, D)
+    double* scratch,            # TMP (5, D, D)
     Py_ssize_t K,
     Py_ssize_t D,
 ) noexcept nogil:

@@ -379,7 +379,7 @@ class Skipping:
             last.precisions_cholesky.reshape(-1), last.means,
             prepared.precisions_cholesky.reshape(-1), prepared.means, prepared.log_constant,
             prepared.weights, smallest, self._coding, decode, to_byte, rescale,
-            np.empty(4 * K + 6 * D * D), self._data.code,
+            np.empty(4 * K + 5 * D * D), self._data.code,
         )  # fmt: skip
         check_status(rescaled)
         self._last = prepared
