@@ -126,7 +126,7 @@ def pass_times(
     K, D = n_components, n_features
     work = 0.45 * D * D if covariance_type == "full" else min(0.45 * D, 2) * D
     dense = K * (12 + work)
-    skipping = 46 + 5.5 * D + 1.8 * K + share * K * (14 + 0.3 * D + 1.05 * work)
+    skipping = 46 + 5.5 * D + 2 * K + share * K * (17 + 0.3 * D + 1.05 * work)
     moving = 9e3 + K * (270 + 0.25 * D**3)  # of the bounds, between passes
     return np.array([n_samples / 16 * skipping + moving, n_samples / 16 * dense])
 

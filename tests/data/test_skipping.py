@@ -169,6 +169,16 @@ def test_a_dense_pass_where_nothing_can_be_skipped():
     assert_same(skipped, dense)
 
 
+@pytest.mark.parametrize(("K", "D", "skips"), [(8, 2, False), (24, 2, False), (32, 8, True)])
+def test_passes_skip_only_where_that_takes_less_time(K, D, skips):
+    """With two features, exponentials take most of the time, which a pass that skips needs too."""
+    X = clusters(n=40_000, D=D, K=K, distance=4.0)
+    mixture, data = fitted(X, K), skipping_pass(X, K=K)
+    for _ in range(3):
+        data.expectation(mixture)
+    assert (data.order.age >= 0) == skips
+
+
 @pytest.mark.parametrize("n", [1000, 2049, 20_001])
 @pytest.mark.parametrize("K", [4, 13, 33])
 def test_ragged_sizes(n, K, monkeypatch, isa):
