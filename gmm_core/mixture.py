@@ -220,9 +220,10 @@ callable, default='kmeans'
         Whether the E-steps of `fit` and `fit_batches` skip pairs of a sample and a component whose
         responsibility is too small to change a count or a moment by more than a rounding error.
         'auto' looks for such pairs, and skips them if that saves at least a tenth of the time by an
-        estimate, as where clusters are separated. The samples are then summed in another order, which changes
-        results by rounding errors. It takes up to half of the memory of X, or 32 MB for batches,
-        maps of files, and each worker of a Dask cluster. Missing values are never skipped.
+        estimate, as where clusters are separated. The samples are then summed in another order,
+        which changes results by rounding errors. It takes up to half of the memory of X, or 32 MB
+        for batches, maps of files, and each worker of a Dask cluster. Passes over data with missing
+        values skip nothing.
     acceleration : {'squarem', 'lbfgs'} or None, default=None
         With 'squarem', EM is accelerated by SQUAREM, which extrapolates from two steps of EM
         (Varadhan & Roland 2008). With 'lbfgs', it is accelerated by limited-memory BFGS, for which
