@@ -212,9 +212,8 @@ class KernelPass:
     def skip(self, mean_weight: float) -> None:
         """Skip pairs of samples and components which do not count; see `Pass.skip`."""
         n, K, D = self.n_samples, self.n_components, self.n_features
-        if 2 * n <= self.history_bytes and may_skip(
-            n, K, D, self.covariance_type, self.chunk_rows
-        ):
+        kind = COVARIANCE_TYPES[self.covariance_type]
+        if 2 * n <= self.history_bytes and may_skip(n, K, D, kind, self.chunk_rows):
             self.unit_rows = region_rows(n, K, self.chunk_rows)
             self.skipping = Skipping(self, mean_weight, self.history_bytes)
 

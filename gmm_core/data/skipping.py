@@ -18,6 +18,7 @@ from gmm_core.core.dispatch import check_status, regions
 from gmm_core.core.types import AnyArray, Float32Array, Float64Array, FloatArray, Indices, Places
 from gmm_core.data.blocks import Block
 from gmm_core.data.subset import Totals
+from gmm_core.model.covariance import COVARIANCE_TYPES, CovarianceType
 from gmm_core.model.parameters import Prepared
 
 Collect = Callable[[Block], None]
@@ -110,7 +111,7 @@ def region_rows(n_samples: int, n_components: int, chunk_rows: int) -> int:
 
 
 def pass_times(
-    n_samples: int, n_components: int, n_features: int, covariance_type: str, share: float
+    n_samples: int, n_components: int, n_features: int, kind: CovarianceType, share: float
 ) -> Float64Array:
     """Return how many nanoseconds a pass takes if it skips, and if it does not, roughly.
 
@@ -119,12 +120,12 @@ def pass_times(
     Parameters
     ----------
     n_samples, n_components, n_features : int
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    kind : CovarianceType
     share : float
         The share of pairs that count.
     """
     K, D = n_components, n_features
-    work = 0.45 * D * D if covariance_type == "full" else min(0.45 * D, 2) * D
+    work = kind.pair_time(D)
     dense = K * (12 + work)
     skipping = 46 + 5.5 * D + 2 * K + share * K * (17 + 0.3 * D + 1.05 * work)
     moving = 9e3 + K * (270 + 0.25 * D**3)  # of the bounds, between passes
@@ -132,18 +133,18 @@ def pass_times(
 
 
 def may_skip(
-    n_samples: int, n_components: int, n_features: int, covariance_type: str, chunk_rows: int
+    n_samples: int, n_components: int, n_features: int, kind: CovarianceType, chunk_rows: int
 ) -> bool:
     """Return whether skipping can pay for data and a mixture of this size.
 
     Parameters
     ----------
     n_samples, n_components, n_features : int
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    kind : CovarianceType
     chunk_rows : int
         The number of rows in a chunk.
     """
-    skipping, dense = pass_times(n_samples, n_components, n_features, covariance_type, 0.0)
+    skipping, dense = pass_times(n_samples, n_components, n_features, kind, 0.0)
     return (
         4 <= n_components <= 1 << 12
         and n_features <= 128  # there dense passes have kernels of their own
@@ -288,6 +289,7 @@ class Skipping:
         smallest = self._smallest(prepared)
         tallies = self._run(prepared, shift, smallest, sort, values := np.zeros(size))
         if tallies is None:  # a sample has density 0: the dense pass names the first one
+            self._free()  # only some of the regions were sorted and rescaled
             return data.dense(prepared, shift, size=size), np.zeros(2)
         if size > 2:
             counts = values[2 : 2 + K]
@@ -390,9 +392,8 @@ class Skipping:
     def _times(self, share: float) -> Float64Array:
         """Return the times for `Order.after` if this share of pairs counts."""
         data = self._data
-        return pass_times(
-            data.n_samples, data.n_components, data.n_features, data.covariance_type, share
-        )
+        kind = COVARIANCE_TYPES[data.covariance_type]
+        return pass_times(data.n_samples, data.n_components, data.n_features, kind, share)
 
     @property
     def order(self) -> Order:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gmm_core import BayesianGaussianMixture, GaussianMixture
+from gmm_core.core.errors import NoDensityError
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.skipping import Order
 from gmm_core.fit.checkpoints import Checkpoint
@@ -238,6 +239,29 @@ def test_a_component_that_loses_its_samples_loses_no_digits():
     assert 0 < dense.counts[0] < 1e-3 * len(X)
     np.testing.assert_allclose(found.counts, dense.counts, rtol=200 * EPS)
     np.testing.assert_allclose(found.moments, dense.moments, rtol=1e-11)
+
+
+@pytest.mark.parametrize("sorts", [True, False])
+def test_the_history_is_forgotten_if_a_sample_has_density_0(sorts):
+    """Such a pass has changed the history of some regions only, and an accelerated fit goes on after it."""
+    X = clusters(n=40_000)
+    mixture = fitted(X)
+    X[-1] = 1e5  # in the last region
+    data, other = skipping_pass(X), skipping_pass(X)
+    for _ in range(3 if sorts else 4):  # the fourth pass sorts
+        data.expectation(mixture)
+        other.expectation(mixture)
+    order = data.order
+    assert order.sorts == sorts
+    factors = 1e151 * mixture.prepared.precisions_cholesky  # only the last square of a distance overflows
+    narrow = mixture_of(prepare(mixture.weights, mixture.means, factors, "full"))
+    with pytest.raises(NoDensityError):
+        data.expectation(narrow)
+    assert data.order is order
+    for _ in range(4):
+        np.testing.assert_array_equal(
+            data.expectation(mixture).values, other.expectation(mixture).values
+        )
 
 
 def test_memory_of_the_history():

@@ -30,6 +30,9 @@ class Full(MatrixType):
     def n_moments(self, n_components: int, n_features: int) -> int:
         return n_components * (n_features * (n_features + 1) // 2)
 
+    def pair_time(self, n_features: int) -> float:
+        return 0.45 * n_features**2
+
     def of_component(self, array: Float64Array, k: int) -> Float64Array:
         part: Float64Array = array[k]
         return part
