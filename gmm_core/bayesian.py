@@ -902,7 +902,9 @@ covariance_prior_ : float or ndarray
     def _model(self) -> FittedMixture:
         """Return the E-step of the fitted posterior with the options of this estimator."""
         prepared = self._posterior().mixture.prepared
-        return FittedMixture(prepared, self.missing == "marginalize", self.n_threads)
+        return FittedMixture(
+            prepared, self.missing == "marginalize", self.n_threads, skip=self.skip == "auto"
+        )
 
     def _rows(self, X: Any, allow_nan: bool = True) -> FloatArray | ForeignRows:
         """Check the samples of a method against the fitted features, and return them."""

@@ -223,7 +223,8 @@ callable, default='kmeans'
         estimate, as where clusters are separated. The samples are then summed in another order,
         which changes results by rounding errors. It takes up to half of the memory of X, or 32 MB
         for batches, maps of files, and each worker of a Dask cluster. Passes over data with missing
-        values skip nothing.
+        values skip nothing. With at least 32 components and full covariances, `score_samples`,
+        `score`, `predict`, `bic` and `aic` skip pairs too, with the same results to the last bit.
     acceleration : {'squarem', 'lbfgs'} or None, default=None
         With 'squarem', EM is accelerated by SQUAREM, which extrapolates from two steps of EM
         (Varadhan & Roland 2008). With 'lbfgs', it is accelerated by limited-memory BFGS, for which
@@ -1252,7 +1253,7 @@ callable, default='kmeans'
     def _using(self, prepared: Prepared) -> FittedMixture:
         """Return a mixture with the options of this estimator that methods use."""
         box = vars(self).get("noise_box_")
-        return FittedMixture(prepared, self.missing == "marginalize", self.n_threads, box)
+        return FittedMixture(prepared, self.missing == "marginalize", self.n_threads, box, self.skip == "auto")
 
     def _scored(
         self, X: Any, sample_weight: Any, certainty: Certainty | None = None

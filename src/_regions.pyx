@@ -4,14 +4,15 @@ This file is compiled once for each element type and instruction set, like _expe
 """
 from libc.string cimport memset
 
-from layout cimport CHECKS, EXTENT, GROUP, Change, real
+from layout cimport CHECKS, EXTENT, GROUP, OK, Change, real
 from chunks cimport run_chunks
-from covariance cimport e_step_of, skipping_step_of
+from covariance cimport FULL, EStep, e_step_of, skipping_step_of
 from embedded cimport statistics_size
 from panel cimport split
-from prepared cimport mixture_in
+from prepared cimport mixture_in, prepared_size
 from regions cimport Coding, Regions, accumulate_region, carry_bounds, region_buffers, region_scratch, step
-from tile cimport size_of_tile
+from scores cimport Scores, bound_scores, n_bytes, score_region, score_scratch
+from tile cimport negligible, size_of_tile
 
 
 def region_sizes(Py_ssize_t region_rows, Py_ssize_t K, Py_ssize_t D):
@@ -99,6 +100,103 @@ cdef Py_ssize_t run_region(const void* argument, Py_ssize_t region, double* stat
     if min((region + 1) * job.region_rows, job.rows.n_samples) > job.n_bounded * GROUP:
         job.bounds = NULL
     return accumulate_region(&job, region, statistics, scratch)
+
+
+def score_sizes(Py_ssize_t region_rows, Py_ssize_t K, Py_ssize_t D):
+    """Return (reals of scratch of one thread, bytes of a row, samples in a group) for the functions below"""
+    return score_scratch(region_rows, K, D), n_bytes(K), GROUP
+
+
+def bound_distances(
+    const double[::1] precisions_cholesky,  # IN  (K D D,) of full covariances
+    const double[:, ::1] means,         # IN  (K, D)
+    const double[::1] log_constant,     # IN  (K + 1,)
+    const real[:, ::1] coordinates,     # IN  (2, D) origin and scale
+    float[::1] centers,                 # OUT (n_bytes D,)
+    float[:, ::1] bounds,               # OUT (2, n_bytes)
+    double[::1] coding,                 # OUT (2,)
+    double[::1] scratch,                # TMP (6 D D,)
+):
+    """Compute what `score_regions` bounds the log-probabilities of a mixture with"""
+    cdef Py_ssize_t K = means.shape[0], D = means.shape[1]
+    if CHECKS and (
+        precisions_cholesky.shape[0] < K * D * D or log_constant.shape[0] < K
+        or coordinates.shape[0] < 2 or coordinates.shape[1] != D or centers.shape[0] < n_bytes(K) * D
+        or bounds.shape[0] < 2 or bounds.shape[1] != n_bytes(K)
+        or coding.shape[0] < 2 or scratch.shape[0] < 6 * D * D
+    ):
+        return EXTENT
+    with nogil:
+        bound_scores(
+            &precisions_cholesky[0], &means[0, 0], &log_constant[0], &coordinates[0, 0], &coordinates[1, 0],
+            &centers[0], &bounds[0, 0], &coding[0], &scratch[0], K, D,
+        )
+    return OK
+
+
+def score_regions(
+    const real[:, ::1] X,               # IN  (n, D)
+    const real[::1] mixture,            # IN  from `prepare` of _expectation.pyx, with full covariances
+    const real[:, ::1] coordinates,     # IN  (2, D)
+    const float[::1] centers,           # IN  from bound_distances, as bounds and coding are
+    const float[:, ::1] bounds,         # IN
+    const double[::1] coding,           # IN
+    real[::1] log_likelihood,           # OUT (n,), or empty
+    long long[::1] labels,              # OUT (n,) if the log-likelihoods are empty
+    double[::1] n_bad,                  # OUT (1,) the number of rows that have density 0 under every component
+    double[:, ::1] partial,             # TMP (n_threads, 1)
+    real[:, ::1] scratch,               # TMP (n_threads, score_scratch)
+    Py_ssize_t[::1] tickets,            # TMP (n_threads + 2,)
+    Py_ssize_t[::1] tallies,            # OUT (n_regions,) pairs of groups and components that were evaluated
+    Py_ssize_t K,
+    Py_ssize_t region_rows,
+    int n_threads,
+):
+    """Compute log-likelihoods or labels, as `evaluate` of _expectation.pyx does, without pairs that do not count"""
+    cdef Scores job
+    cdef Py_ssize_t n = X.shape[0], D = X.shape[1], n_regions = (n + region_rows - 1) // region_rows, answer
+    cdef EStep covariance = e_step_of(FULL)
+    if CHECKS and (
+        prepared_size(&covariance, K, D) > mixture.shape[0]
+        or coordinates.shape[0] < 2 or coordinates.shape[1] != D or centers.shape[0] < n_bytes(K) * D
+        or bounds.shape[0] < 2 or bounds.shape[1] != n_bytes(K) or coding.shape[0] < 2
+        or (log_likelihood.shape[0] and log_likelihood.shape[0] < n)
+        or (not log_likelihood.shape[0] and labels.shape[0] < n)
+        or n_bad.shape[0] < 1 or partial.shape[0] < n_threads or partial.shape[1] != 1
+        or scratch.shape[0] < n_threads or scratch.shape[1] < score_scratch(region_rows, K, D)
+        or tickets.shape[0] < n_threads + 2 or tallies.shape[0] < n_regions
+    ):
+        return EXTENT
+    job.regions.rows.covariance = covariance
+    job.regions.step = skipping_step_of(FULL)
+    job.regions.rows.X = &X[0, 0]
+    job.regions.rows.n_samples = n
+    job.regions.rows.mixture = mixture_in(&mixture[0], mixture.shape[0], K, D)
+    job.regions.region_rows = region_rows
+    job.centers = &centers[0]
+    job.slope = &bounds[0, 0]
+    job.offset = &bounds[1, 0]
+    job.origin = &coordinates[0, 0]
+    job.scale = &coordinates[1, 0]
+    job.top = coding[0]
+    job.step = coding[1]
+    job.log_likelihood = &log_likelihood[0] if log_likelihood.shape[0] else NULL
+    job.labels = &labels[0] if labels.shape[0] else NULL
+    job.cut = negligible(K) if log_likelihood.shape[0] else 0
+    job.tallies = &tallies[0]
+    n_bad[0] = 0
+    with nogil:
+        answer = run_chunks(
+            run_scores, &job, n_regions, &n_bad[0], &partial[0, 0], 1,
+            &scratch[0, 0], scratch.shape[1], &tickets[0], n_threads,
+        )
+    return answer
+
+
+cdef Py_ssize_t run_scores(const void* argument, Py_ssize_t region, double* n_bad, real* scratch) noexcept nogil:
+    """Score one region; see score_region"""
+    n_bad[0] = 0
+    return score_region(<const Scores*> argument, region, n_bad, scratch)
 
 
 def carry(

@@ -2,10 +2,10 @@
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
-from layout cimport Mixture, OK, Tile, real, vec, vec_if_less, vec_set, WIDTH
+from layout cimport EXTENT, Mixture, OK, Tile, real, vec, vec_if_less, vec_set, WIDTH
 from covariance cimport EStep
 from panel cimport store_panel, sum_doubles, sum_rows
-from tile cimport load_tile, normalize, sample_log_likelihood, tile_in, tile_samples
+from tile cimport MANY, load_tile, negligible, normalize, sample_log_likelihood, sum_panel, tile_in, tile_samples
 from vmath cimport log_positive
 
 # Statistics are one array of doubles: log-likelihood, total weight, counts (K,), first moments about the shift
@@ -137,7 +137,8 @@ cdef inline Py_ssize_t evaluate_rows(
     log_prob alone the result is 0.
     """
     cdef Py_ssize_t K = m.n_components, D = m.n_features
-    cdef Py_ssize_t tile_rows = tile_samples(K, D), row = start, n, p, i, found, bad = 0
+    cdef Py_ssize_t tile_rows = tile_samples(K, D), row = start, n, p, i, bad = 0
+    cdef real cut = negligible(K)
     cdef Tile tile = tile_in(scratch, K, D)
     cdef int failed
     while row < stop:
@@ -153,12 +154,13 @@ cdef inline Py_ssize_t evaluate_rows(
         if out.labels != NULL:
             bad += store_labels(&tile, m.log_noise, out.labels + row, K)
         if out.log_likelihood != NULL or out.responsibilities != NULL:
-            found = normalize(&tile, m.log_noise, K)
-            if found < 0:
-                return found
-            if found != OK:
-                for i in range(n):
-                    bad += not tile.peak[i] > -INFINITY
+            if K >= MANY and out.responsibilities == NULL:
+                for p in range(tile.n_panels):
+                    sum_panel(&tile, p, tile.r + p * K * WIDTH, K, m.log_noise, cut)
+            elif normalize(&tile, m.log_noise, K) < 0:
+                return EXTENT
+            for i in range(n):
+                bad += not tile.peak[i] > -INFINITY
             if out.log_likelihood != NULL:
                 for i in range(n):
                     out.log_likelihood[row + i] = <real> (m.common_constant + sample_log_likelihood(&tile, i))

@@ -1,7 +1,8 @@
 """A tile of samples: its buffers, operations that several covariance types need, and the log-sum-exp."""
 from libc.math cimport INFINITY
-from layout cimport CHECKS, EXTENT, LARGE, OK, Active, Tile, real, vec, vec_if_less, vec_set, vec_sum, LANES, WIDTH
+from layout cimport CHECKS, EXTENT, LARGE, OK, Active, Tile, real, vec, vec_any_less, vec_if_less, vec_set, vec_sum, LANES, WIDTH
 from panel cimport difference, load_some_rows, sum_rows, sum_some_rows
+from stretch cimport unit
 from vmath cimport exp_nonpositive, log_positive
 
 
@@ -212,6 +213,53 @@ cdef inline Py_ssize_t normalize(Tile* t, real log_noise, Py_ssize_t K) noexcept
             if not t.peak[i] > -INFINITY:
                 return 1 + i
     return OK
+
+
+# With this many components, log-likelihoods are computed by `sum_panel`.
+cdef enum:
+    MANY = 32
+
+
+cdef inline real negligible(Py_ssize_t K) noexcept nogil:
+    """Return how many nats below the peak a log-probability is left out of a log-likelihood"""
+    # K terms of exp(-log K - log(1 / eps)) are eps in all, and the sum has a term of 1. So what is left out changes
+    # the log-likelihood by eps at most.
+    return <real> (log_positive(<double> K) - log_positive(unit()))
+
+
+cdef inline void sum_panel(
+    Tile* t, Py_ssize_t p, const real* r, Py_ssize_t n, real log_noise, real cut,
+) noexcept nogil:
+    """Set peak and total of a panel, as `normalize` does, from n log-probabilities r.
+
+    Terms below exp(-cut) are left out. Whether one is depends on the sample alone, and exponentials are computed only
+    where a sample of the panel needs one.
+    """
+    cdef vec value0, value1, total0, total1, peak0, peak1, zero = vec_set(0), least = vec_set(-cut)
+    cdef real total[WIDTH]
+    cdef Py_ssize_t k
+    peak0 = peak1 = vec_set(log_noise)
+    for k in range(n):
+        value0 = (<const vec*> r)[2 * k]
+        value1 = (<const vec*> r)[2 * k + 1]
+        peak0 = vec_if_less(peak0, value0, value0, peak0)
+        peak1 = vec_if_less(peak1, value1, value1, peak1)
+    (<vec*> (t.peak + p * WIDTH))[0] = peak0
+    (<vec*> (t.peak + p * WIDTH))[1] = peak1
+    total0 = total1 = zero
+    if log_noise > -INFINITY:
+        total0 = exp_nonpositive(vec_set(log_noise) - peak0)
+        total1 = exp_nonpositive(vec_set(log_noise) - peak1)
+    for k in range(n):
+        value0 = (<const vec*> r)[2 * k] - peak0
+        value1 = (<const vec*> r)[2 * k + 1] - peak1
+        if vec_any_less(least, value0) or vec_any_less(least, value1):
+            total0 = total0 + vec_if_less(least, value0, exp_nonpositive(value0), zero)
+            total1 = total1 + vec_if_less(least, value1, exp_nonpositive(value1), zero)
+    (<vec*> total)[0] = vec_if_less(zero, total0, total0, vec_set(1))
+    (<vec*> total)[1] = vec_if_less(zero, total1, total1, vec_set(1))
+    for k in range(WIDTH):
+        t.total[p * WIDTH + k] = total[k]
 
 
 cdef inline double sample_log_likelihood(Tile* t, Py_ssize_t n) noexcept nogil:

@@ -172,9 +172,66 @@ static inline dvec vec_product(vec a, vec b) {
     return a * b;
 #endif
 }
+/* Vectors of floats in both builds, for distances that need few digits. */
+typedef float fvec __attribute__((vector_size(VEC_BYTES), aligned(sizeof(float)), may_alias));
+typedef int32_t ivec __attribute__((vector_size(VEC_BYTES), aligned(sizeof(int32_t)), may_alias));
+enum { FLANES = VEC_BYTES / sizeof(float) };
+static inline fvec fvec_set(float a) { return (fvec){0} + a; }
+static inline ivec ivec_set(int a) { return (ivec){0} + a; }
+/* the smaller of best and a, where the last bits of a (which is not negative) are replaced by a number up to 4095 */
+static inline ivec least_numbered(ivec best, fvec a, ivec number) {
+    ivec numbered = ((ivec)a & ~4095) | number;
+#if defined(__AVX512F__)
+    return (ivec)_mm512_min_epi32((__m512i)numbered, (__m512i)best);
+#else
+    ivec less = numbered < best;
+    return (numbered & less) | (best & ~less);
+#endif
+}
+/* out = the integer parts of elements, cut to 0 ... 255; 0 for a NaN */
+static inline void fvec_to_bytes(fvec a, unsigned char *out) {
+    typedef unsigned char bytes __attribute__((vector_size(VEC_BYTES / 4)));
+    bytes b;
+#if defined(__AVX512F__)
+    __m512i cut = _mm512_cvttps_epi32(_mm512_min_ps(_mm512_set1_ps(255), (__m512)a));
+    b = (bytes)_mm512_cvtepi32_epi8(_mm512_max_epi32(cut, _mm512_setzero_si512()));
+#else
+    ivec positive = a > 0, small = a < 255;
+    fvec cut = (fvec)(((ivec)a & small) | ((ivec)fvec_set(255) & ~small));
+    b = __builtin_convertvector(__builtin_convertvector((fvec)((ivec)cut & positive), ivec), bytes);
+#endif
+    memcpy(out, &b, sizeof b);
+}
+/* whether rows[i][at + j] <= limits[i] for any of n rows, for each j < 16 */
+typedef unsigned char bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
+static inline void any_at_most(
+    const unsigned char *const *rows, const unsigned char *limits, ptrdiff_t n, ptrdiff_t at, unsigned char *out) {
+    bytes16 any = {0};
+    for (ptrdiff_t i = 0; i < n; i++) any |= (bytes16)(*(const bytes16 *)(rows[i] + at) <= limits[i]);
+    *(bytes16 *)out = any & 1;
+}
 #else
 typedef real vec;
 typedef double dvec;
+typedef float fvec;
+typedef int32_t ivec;
+enum { FLANES = 1 };
+static inline fvec fvec_set(float a) { return a; }
+static inline ivec ivec_set(int a) { return a; }
+static inline ivec least_numbered(ivec best, fvec a, ivec number) {
+    ivec numbered;
+    memcpy(&numbered, &a, sizeof a);
+    numbered = (numbered & ~4095) | number;
+    return numbered < best ? numbered : best;
+}
+static inline void any_at_most(
+    const unsigned char *const *rows, const unsigned char *limits, ptrdiff_t n, ptrdiff_t at, unsigned char *out) {
+    for (int j = 0; j < 16; j++) {
+        out[j] = 0;
+        for (ptrdiff_t i = 0; i < n; i++) out[j] |= rows[i][at + j] <= limits[i];
+    }
+}
+static inline void fvec_to_bytes(fvec a, unsigned char *out) { *out = (unsigned char)(a > 0 ? a < 255 ? a : 255 : 0); }
 enum { LANES = 1, DLANES = 1 };
 static inline vec vec_set(real a) { return a; }
 static inline dvec dvec_set(double a) { return a; }

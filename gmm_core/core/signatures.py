@@ -62,6 +62,20 @@ class RegionKernels(Protocol):
         covariance_type: int,
     ) -> int: ...
 
+    def score_sizes(self, region_rows: int, K: int, D: int) -> tuple[int, int, int]: ...
+
+    def bound_distances(
+        self, precisions_cholesky: Double, means: Double, log_constant: Double, coordinates: Real,
+        centers: Float32Array, bounds: Float32Array, coding: Double, scratch: Double,
+    ) -> int: ...
+
+    def score_regions(
+        self, X: Real, mixture: Real, coordinates: Real, centers: Float32Array,
+        bounds: Float32Array, coding: Double, log_likelihood: Real, labels: Labels, n_bad: Double,
+        partial: Double, scratch: Real, tickets: Status, tallies: Status, K: int, region_rows: int,
+        n_threads: int,
+    ) -> int: ...
+
 
 class KMeansKernels(Protocol):
     """The functions of src/_kmeans.pyx, the kernels of k-means and of k-means++."""

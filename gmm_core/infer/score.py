@@ -15,6 +15,7 @@ from gmm_core.data.foreign import ForeignRows
 from gmm_core.data.missing import MissingPass
 from gmm_core.data.passes import MIN_CHUNK_ROWS
 from gmm_core.data.patterns import has_missing
+from gmm_core.data.scoring import Scoring, may_skip
 from gmm_core.data.validation import check_sample_weight
 from gmm_core.infer.nearest import nearest_components
 from gmm_core.model.noise import Box
@@ -41,12 +42,15 @@ class FittedMixture(NamedTuple):
     box : Box or None, default=None
         The box outside of which the density of the noise is 0; None if there is no noise, or if its
         density was given without a box.
+    skip : bool, default=True
+        Whether pairs of samples and components that do not count may be skipped.
     """
 
     prepared: Prepared
     marginalize: bool
     n_threads: int | None
     box: Box | None = None
+    skip: bool = True
 
 
 def _evaluate(X: FloatArray, model: FittedMixture, **outputs: AnyArray) -> int:
@@ -64,7 +68,12 @@ def _evaluate(X: FloatArray, model: FittedMixture, **outputs: AnyArray) -> int:
         if prepared.noise is not None:
             raise ValueError("X has missing values, which a mixture with noise does not take")
         return MissingPass(*what).evaluate(mixture_of(prepared, n_threads=n_threads), **outputs)
-    return ArrayPass(*what).evaluate(prepared, **outputs)
+    data = ArrayPass(*what)
+    if model.skip and "responsibilities" not in outputs and may_skip(len(X), K, D, prepared.kind):
+        count = Scoring(data, prepared).evaluate(**outputs)
+        if count is not None:
+            return count
+    return data.evaluate(prepared, **outputs)
 
 
 def _rows_without_density(X: FloatArray, model: FittedMixture) -> Indices:

@@ -43,6 +43,8 @@ class CovarianceType(ABC):
         Whether covariances are divided by their determinants, so that a small one does not show.
     steps_in_kernel : bool
         Whether src/_stepwise.pyx makes the steps of a stream for the type.
+    bounds_scores : bool
+        Whether src/scores.pxd skips pairs for the type.
     where_positive : str
         The part of a message that tells which entries of an array have to be positive.
     """
@@ -56,6 +58,7 @@ class CovarianceType(ABC):
     has_orientation = True
     hides_collapse = False
     steps_in_kernel = False
+    bounds_scores = False
     where_positive: str
 
     @property

@@ -20,6 +20,7 @@ class Full(MatrixType):
     conjugate = Wisharts()
     code = 0
     steps_in_kernel = True
+    bounds_scores = True
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return n_components, n_features, n_features
