@@ -1253,7 +1253,9 @@ callable, default='kmeans'
     def _using(self, prepared: Prepared) -> FittedMixture:
         """Return a mixture with the options of this estimator that methods use."""
         box = vars(self).get("noise_box_")
-        return FittedMixture(prepared, self.missing == "marginalize", self.n_threads, box, self.skip == "auto")
+        return FittedMixture(
+            prepared, self.missing == "marginalize", self.n_threads, box, self.skip == "auto"
+        )
 
     def _scored(
         self, X: Any, sample_weight: Any, certainty: Certainty | None = None

@@ -340,7 +340,7 @@ cdef inline int check_scores(
         if failed:
             return failed
         for i in range(lists.late.n_of_panel[p]):
-            for n in range(WIDTH):
+            for n in range(min(<Py_ssize_t> WIDTH, t.n_samples - p * WIDTH)):
                 if t.r[(slot + i) * WIDTH + n] - t.peak[p * WIDTH + n] >= -<real> job.cut:
                     return SKIPPED
     return OK

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from gmm_core.core.dispatch import check_status, regions
-from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Labels
+from gmm_core.core.types import AnyArray, FloatArray, Labels
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.model.covariance import CovarianceType
 from gmm_core.model.parameters import Prepared
@@ -20,6 +20,7 @@ _MOST_FEATURES = 128  # with more, the calls that evaluate all pairs have kernel
 _LEAST_GAIN = 0.1  # all pairs are evaluated if skipping would save a smaller share of the time
 _MOST_COST = 0.02  # of the bounds, as a share of the time of a call that evaluates all pairs
 _LOOKED_AT = 128, 4096  # one row in so many, but not more, is scored to see what can be skipped
+_REGION_ROWS = 2048  # at least
 _BOUND_BYTES = 1 << 22  # memory of a thread for the bounds of a region
 
 
@@ -48,7 +49,7 @@ def may_skip(n_samples: int, n_components: int, n_features: int, kind: Covarianc
     if not (kind.bounds_scores and MANY <= K <= _MOST and D <= _MOST_FEATURES):
         return False
     skipping, dense = score_times(K, D, 1 / K)
-    setting_up = 2e5 + K * (270 + 0.25 * D**3)
+    setting_up = 5e4 + K * (300 + 0.35 * D**3)
     return _pays(skipping, dense) and setting_up <= _MOST_COST * dense * n_samples / 16
 
 
@@ -69,7 +70,8 @@ class Scoring:
         self._data = data
         self._kernels = regions(data.dtype)
         K, D = prepared.means.shape
-        self._rows = min(max(2048, 16 * K), _BOUND_BYTES // K) // data.tile_rows * data.tile_rows
+        rows = min(max(_REGION_ROWS, 16 * K), _BOUND_BYTES // K)
+        self._rows = -(-rows // data.tile_rows) * data.tile_rows
         n_scratch, n_bytes, self._group = self._kernels.score_sizes(self._rows, K, D)
         data.unit_rows = self._rows
         data.prepare(prepared)

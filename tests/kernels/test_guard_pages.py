@@ -14,6 +14,7 @@ import ctypes
 import faulthandler
 import functools
 import itertools
+import math
 import mmap
 import os
 import re
@@ -29,7 +30,7 @@ import pytest
 
 from gmm_core import _build_config, _cpu
 from gmm_core.core import dispatch
-from gmm_core.data import passes
+from gmm_core.data import passes, scoring
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.skipping import Order, Skipping
 from gmm_core.fit import kmeans as km
@@ -73,6 +74,7 @@ def test_a_short_array_is_noticed(dtype: str, run_python: Make) -> None:
     """
     survived = run_python(CHILD + f"show(guarded['run_short_cases']({dtype!r}))", timeout=600)
     expected = [
+        "bound_distances log_constant end",
         "carry log_constant end",
         "maximization_step statistics start",
         "nothing",
@@ -143,6 +145,11 @@ def run_case(case: Case) -> None:
     kind.factor_precisions(kind.precisions_and_covariances(factors)[0], D)
     prepare(p.weights, p.means, factors, covariance_type)
 
+    if kind.bounds_scores:
+        bounded = scoring.Scoring(data, p.prepared)
+        bounded.evaluate(log_likelihood=np.empty(n, dtype))
+        bounded.evaluate(labels=np.empty(n, np.int64))
+
     # `evaluate` needs less memory than the other passes, and gets exactly that here
     data._scratch = np.empty((n_threads, data._kernels.sizes(data.code, K, D)[2]), dtype)
     data.tickets = np.empty(n_threads, np.intp)
@@ -180,6 +187,7 @@ def run_case(case: Case) -> None:
 def exact_sizes() -> None:
     """Make each chunk one tile and each pass one call, and do not round scratch up to cache lines."""
     passes._CHUNK_TIME, passes.MIN_CHUNK_ROWS, passes._SLICE_TIME = 0.0, 1, 1e12
+    scoring._REGION_ROWS, scoring._LOOKED_AT, scoring._LEAST_GAIN = 1, (1, 1 << 20), -math.inf
     passes.aligned_empty = km.aligned_empty = steps.aligned_empty = np.empty
 
 
