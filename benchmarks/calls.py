@@ -22,6 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import sklearn.mixture
+from sklearn.datasets import load_sample_image, make_blobs
 from small_calls import data
 
 from gmm_core import BayesianGaussianMixture, GaussianMixture, build_info
@@ -89,6 +90,30 @@ def scoring() -> None:
                   f"{t['one'] / t['two']:6.2f} {t['theirs'] / t['one']:6.1f}")  # fmt: skip
 
 
+def skipping() -> None:
+    """Compare scoring that may skip pairs of samples and components with scoring that does not."""
+    colours = load_sample_image("china.jpg").reshape(-1, 3)
+    cases = {
+        "separated": (make_blobs(100_000, 8, centers=256, random_state=0)[0], 256),
+        "separated ": (make_blobs(100_000, 16, centers=32, random_state=0)[0], 32),
+        "colours": (colours.astype(float), 64),
+        "overlapping": (data(100_000, 8, 64), 64),
+    }
+    print("\nscoring, one thread: ms with skip='auto' and False, and their ratio")
+    for name, (X, K) in cases.items():
+        some = X[:: len(X) // 50_000]
+        auto = GaussianMixture(K, n_threads=1, random_state=0, max_iter=10).fit(some)
+        dense = auto.from_parameters(
+            auto.weights_, auto.means_, covariances=auto.covariances_, n_threads=1, skip=False
+        )
+        for method in ("score_samples", "predict"):
+            models = {"auto": auto, "dense": dense}
+            calls = {key: partial(getattr(model, method), X) for key, model in models.items()}
+            t = milliseconds(calls, time.thread_time)
+            print(f"  {name:11} {len(X):,} x {X.shape[1]} K = {K} {method:13} "
+                  f"{t['auto']:8.2f} {t['dense']:8.2f} {t['dense'] / t['auto']:6.2f}")  # fmt: skip
+
+
 def learning() -> None:
     """Compare a row in `partial_fit` and in `fit_batches` with a row in a pass of `fit`."""
 
@@ -137,6 +162,7 @@ def main() -> None:
     print(build_info())
     drawing()
     scoring()
+    skipping()
     learning()
 
 

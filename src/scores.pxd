@@ -24,12 +24,11 @@ cdef extern from "vec.h" nogil:
     void any_at_most(
         const unsigned char* const* rows, const unsigned char* limits, Py_ssize_t n, Py_ssize_t at, unsigned char* out)
 
-# A pair of a sample and a component needs no evaluation if its log-probability l is below the peak of the sample (for
-# labels), or so far below that `sum_panel` leaves it out. With D^2 = |W (x - mu_k)|^2 for one matrix W, the Mahalanobis
-# distance is at least s_k D, where s_k is the stretch from W to U_k^T (see stretch.pxd), so l <= c_k - s_k^2 D^2 / 2.
-# The distances D are computed in float32, and take a multiply-add a feature. A byte counts how many steps this bound is
-# below the largest c_k. The rows of a region are sorted by their nearest means. In each group of rows the components of the nearest means
-# are evaluated first, which bounds the peaks from below, and then those whose bound is not low enough for some row.
+# A pair of a sample and a component need not be evaluated if its log-probability l is below the peak of the sample (for
+# labels), or so far below that `sum_panel` leaves it out. With D^2 = |W (x - mu_k)|^2 for one W, l <= c_k - (s_k D)^2 / 2,
+# where s_k is the stretch from W to U_k^T (see stretch.pxd). The distances take few operations, in float32. A byte has
+# the steps of this bound below the largest c_k. The rows of a region are sorted by their nearest means. For each group,
+# these components are evaluated first, which bounds the peaks from below, and then those whose bound is not low enough.
 
 
 cdef struct Scores:
@@ -65,7 +64,7 @@ cdef inline Py_ssize_t score_scratch(Py_ssize_t region_rows, Py_ssize_t K, Py_ss
 cdef inline void bound_scores(
     const double* U,            # IN  (K, D, D) upper triangular
     const double* means,        # IN  (K, D)
-    const double* log_constant, # IN  (K,)
+    const double* log_constant,  # IN (K,)
     const real* origin,         # IN  (D,)
     const real* scale,          # IN  (D,)
     float* centers,             # OUT (n_bytes / FLANES, D, FLANES)

@@ -1,6 +1,8 @@
 """A tile of samples: its buffers, operations that several covariance types need, and the log-sum-exp."""
 from libc.math cimport INFINITY
-from layout cimport CHECKS, EXTENT, LARGE, OK, Active, Tile, real, vec, vec_any_less, vec_if_less, vec_set, vec_sum, LANES, WIDTH
+from layout cimport (
+    CHECKS, EXTENT, LARGE, OK, Active, Tile, real, vec, vec_any_less, vec_if_less, vec_set, vec_sum, LANES, WIDTH,
+)
 from panel cimport difference, load_some_rows, sum_rows, sum_some_rows
 from stretch cimport unit
 from vmath cimport exp_nonpositive, log_positive
