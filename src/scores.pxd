@@ -25,7 +25,7 @@ cdef extern from "vec.h" nogil:
         const unsigned char* const* rows, const unsigned char* limits, Py_ssize_t n, Py_ssize_t at, unsigned char* out)
 
 # A pair of a sample and a component need not be evaluated if its log-probability l is below the peak of the sample (for
-# labels), or so far below that `sum_panel` leaves it out. With D^2 = |W (x - mu_k)|^2 for one W, l <= c_k - (s_k D)^2 / 2,
+# labels), or so far below that `sum_panel` leaves it out. With D = |W (x - mu_k)| for one W, l <= c_k - (s_k D)^2 / 2,
 # where s_k is the stretch from W to U_k^T (see stretch.pxd). The distances take few operations, in float32. A byte has
 # the steps of this bound below the largest c_k. The rows of a region are sorted by their nearest means. For each group,
 # these components are evaluated first, which bounds the peaks from below, and then those whose bound is not low enough.
@@ -34,7 +34,7 @@ cdef extern from "vec.h" nogil:
 cdef struct Scores:
     Regions regions             # of which rows, step and region_rows are read
     const float* centers        # (n_bytes / FLANES, D, FLANES) W (mu_k - origin); lanes without a center are infinite
-    const float* slope          # (n_bytes,) a component has the byte slope D^2 + offset, cut to 0 ... 255
+    const float* slope          # (n_bytes,) a component has the byte slope D^2 + offset, from 0 to 255
     const float* offset         # (n_bytes,)
     const real* origin          # (D,)
     const real* scale           # (D,) the diagonal of W
