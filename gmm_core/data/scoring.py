@@ -100,7 +100,7 @@ class Scoring:
         """
         data = self._data
         stride = max(_LOOKED_AT[0], data.n_samples // _LOOKED_AT[1])
-        looked_at = np.ascontiguousarray(data.X[::stride])
+        looked_at: AnyArray = np.ascontiguousarray(data.X[::stride])
         n = len(looked_at)
         # Groups of these rows are looser than those of all rows, so more of their pairs count.
         _, share = self._run(
