@@ -14,7 +14,7 @@ from gmm_core.data.arrays import ArrayPass
 from gmm_core.model.covariance import CovarianceType
 from gmm_core.model.parameters import Prepared
 
-MANY = 32  # components from which on pairs are skipped
+MANY = 32  # components from which on pairs are skipped, as in src/tile.pxd
 _MOST = 1 << 12  # components that src/scores.pxd can number
 _MOST_FEATURES = 128  # with more, the calls that evaluate all pairs have kernels of their own
 _LEAST_GAIN = 0.1  # all pairs are evaluated if skipping would save a smaller share of the time

@@ -153,7 +153,7 @@ def test_bits_do_not_depend_on_threads_and_slices(monkeypatch):
 
 
 def test_a_needed_pair_that_is_skipped_would_be_seen(monkeypatch):
-    """Bounds that are too low by a tenth give other results, so that the tests above could fail."""
+    """Bounds that are too low give other results, so the tests above would fail."""
     always(monkeypatch)
     X, prepared = problem()
     data = ArrayPass(X, None, 40, "full", 1)
