@@ -50,7 +50,7 @@ def test_slow_modules_are_imported_where_they_are_used(start_python: Make) -> No
 import sys, numpy
 before = set(sys.modules)
 import gmm_core
-slow = "concurrent.futures hashlib numpy.random".split()
+slow = "concurrent.futures hashlib numpy.random pathlib shutil zipfile".split()
 print([name for name in slow if name in sys.modules and name not in before])
 """
     with start_python(code, prelude="") as child:

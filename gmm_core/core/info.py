@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TypedDict
 
 from gmm_core._build_config import CHECKS, COMPILER, LEVELS, OPENMP, VERSION
@@ -70,4 +70,4 @@ def get_include() -> str:
     >>> pathlib.Path(get_include(), "gmm_core.h").exists()
     True
     """
-    return str(Path(__file__).parents[1] / "include")
+    return os.path.join(os.path.dirname(os.path.dirname(__file__)), "include")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import math
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gmm_core._build_config import OPENMP
 from gmm_core._cpu import bound_processors, max_threads
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MOST_PER_CPU = 4  # more threads gain no speed, and each of them takes memory for its own sums
 _in_forked_child = False
@@ -38,21 +41,23 @@ def _quota_in(group: Path) -> float:
 
 
 @functools.cache
-def _quota(proc: Path = Path("/proc/self")) -> int | None:
+def _quota(proc: str | Path = "/proc/self") -> int | None:
     """Return how many CPUs the control groups of this process allow, or None if they do not say.
 
     A control group is also bound by the quotas of the groups that contain it. So this is the
     smallest quota (rounded up) on the way from the group of the process to the root of the mounted
     hierarchy, which may be of version 1 or 2 of control groups.
     """
-    smallest = math.inf
+    from pathlib import Path  # here, as it takes long to import
+
+    smallest, folder_of_process = math.inf, Path(proc)
     try:
         paths = {}
-        for line in (proc / "cgroup").read_text().splitlines():
+        for line in (folder_of_process / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if not controllers or "cpu" in controllers.split(","):
                 paths["cgroup" if controllers else "cgroup2"] = Path(path)
-        for line in (proc / "mountinfo").read_text().splitlines():
+        for line in (folder_of_process / "mountinfo").read_text().splitlines():
             mount, filesystem = line.split(" - ", 1)
             kind, _, options = filesystem.split(" ", 2)
             if kind not in paths or (kind == "cgroup" and "cpu" not in options.split(",")):

@@ -11,7 +11,6 @@ import numbers
 import os
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, Generic, NamedTuple
 
 import numpy as np
@@ -153,6 +152,8 @@ class Checkpoint(Generic[P]):
         form: Form[P],
         data: Pass,
     ) -> None:
+        from pathlib import Path  # here, as it takes long to import
+
         self.path = Path(os.path.realpath(path))
         # Check the path now, because a failed write would end the fit midway.
         if not self.path.parent.is_dir():

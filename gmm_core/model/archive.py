@@ -11,10 +11,7 @@ import contextlib
 import json
 import math
 import os
-import shutil
-import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -74,6 +71,9 @@ def write(
         If the file cannot be written; the message names it. An older file is unchanged, unless it
         had to be written in place.
     """
+    from pathlib import Path  # here, as these two modules take long to import
+    from shutil import copymode
+
     members = {**arrays, "header": np.array(json.dumps(header, default=plain))}
     target = Path(os.path.realpath(path))
     new = target.with_name(temporary)
@@ -91,7 +91,7 @@ def write(
                 file.flush()
                 os.fsync(file.fileno())
             if exists:
-                shutil.copymode(target, new)
+                copymode(target, new)
             os.replace(new, target)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -171,10 +171,12 @@ class Archive(Members):
     """
 
     def __init__(self, file: IO[bytes]) -> None:
+        from zipfile import BadZipFile, ZipFile  # here, as it takes long to import
+
         self._n_bytes = file.seek(0, os.SEEK_END)
         try:
-            self._zip = zipfile.ZipFile(file)
-        except zipfile.BadZipFile:
+            self._zip = ZipFile(file)
+        except BadZipFile:
             raise ValueError("it is not an .npz archive, or it is damaged") from None
         if "header" not in self:
             raise ValueError("it is an archive without a header, such as an .npz file of data")
@@ -187,8 +189,10 @@ class Archive(Members):
         return f"{name}.npy" in self._zip.NameToInfo
 
     def _read(self, name: str, shape: Shape, dtypes: Sequence[str]) -> AnyArray:
+        from zipfile import ZIP_STORED
+
         info = self._zip.getinfo(f"{name}.npy")
-        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+        if info.compress_type != ZIP_STORED or info.compress_size != info.file_size:
             raise ValueError(f"its array {name!r} is compressed, which gmm_core never does")
         with self._zip.open(info) as member:
             if np.lib.format.read_magic(member) != (1, 0):
