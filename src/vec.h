@@ -125,6 +125,27 @@ static inline vec vec_sqrt(vec a) {
     return a;
 #endif
 }
+/* e and m of a = m 2**e with 1 <= m < 2, for a positive normal number a */
+static inline vec vec_exponent(vec a) {
+#ifdef GMM_FLOAT32
+    return __builtin_convertvector(((vec_mask)a >> 23) - 127, vec);
+#else
+    return __builtin_convertvector(((vec_mask)a >> 52) - 1023, vec);
+#endif
+}
+static inline vec vec_mantissa(vec a) {
+#ifdef GMM_FLOAT32
+    return (vec)(((vec_mask)a & 0x007fffff) | 0x3f800000);
+#else
+    return (vec)(((vec_mask)a & 0x000fffffffffffff) | 0x3ff0000000000000);
+#endif
+}
+/* a[at[0]], a[at[1]], … for LANES places */
+static inline vec vec_gather(const real *a, const ptrdiff_t *at) {
+    vec out;
+    for (int i = 0; i < (int)LANES; i++) out[i] = a[at[i]];
+    return out;
+}
 /* a 2**n, rounded once, for a normal number a and an integer n from -1100 (for float -200) to 0 */
 static inline vec vec_scale(vec a, vec n) {
 #if defined(__AVX512F__) && defined(GMM_FLOAT32)
@@ -243,6 +264,9 @@ static inline void vec_prefetch(const void *a) { (void)a; }
 static inline vec vec_sqrt(vec a) { return REAL_SQRT(a); }
 static inline vec vec_scale(vec a, vec n) { return (real)ldexp(a, (int)n); }
 static inline dvec vec_product(vec a, vec b) { return (double)a * b; }
+static inline vec vec_exponent(vec a) { int e; (void)frexp(a, &e); return (real)(e - 1); }
+static inline vec vec_mantissa(vec a) { int e; return (real)(2 * frexp(a, &e)); }
+static inline vec vec_gather(const real *a, const ptrdiff_t *at) { return a[at[0]]; }
 static inline vec vec_if_less(vec a, vec b, vec x, vec y) { return a < b ? x : y; }
 static inline int vec_any_less(vec a, vec b) { return a < b; }
 #endif

@@ -1,0 +1,396 @@
+"""The E-step over rows that have covariances of their own, panel by panel. It makes statistics or scores."""
+from libc.math cimport INFINITY
+from libc.string cimport memset
+
+from layout cimport OK, Tile, real, vec, vec_set, LANES, WIDTH
+from lanes cimport padded
+from missing cimport MissingPart, add_missing, missing_log_prob, missing_part, missing_part_rows
+from noisy cimport (
+    NoisyPart, add_noisy, finish_noisy, noisy_log_prob, noisy_part, noisy_part_rows, noisy_weights,
+)
+from panel cimport sum_doubles
+from rowpanel cimport (
+    MISSING, NOISE, SEPARATE, RowMixture, RowPanel, load_row_panel, panel_reals, row_panel_in, take,
+)
+from rows cimport store_labels, tile_log_likelihood
+from separate cimport add_separate, separate_log_prob
+from tile cimport normalize, sample_log_likelihood, tile_of, size_of_tile
+from whiten cimport triangle
+
+# Rows are sorted by the number of values that they lack, chunk by chunk, so that the lanes of a panel do the same work.
+# The statistics have the layout of those of covariances without constraints (see rows.pxd). MISSING has its moments in
+# the units of the mixture and NOISE in units of R (see noisy.pxd) until `finish`, after all rows.
+
+cdef struct RowwisePass:
+    RowMixture mixture
+    const real* X
+    const double* weight        # or NULL
+    const real* noise           # or NULL
+    Py_ssize_t noise_stride     # from row to row; 0 if all rows share the noise
+    bint variances              # whether the noise has no covariances
+    Py_ssize_t n_samples
+    Py_ssize_t chunk_rows
+    Py_ssize_t size             # number of statistics; if it is 2, only log-likelihood and weight are computed
+
+
+# Where scores are written to. Each pointer may be NULL.
+cdef struct RowOutputs:
+    real* log_likelihood
+    real* responsibilities
+    long long* labels
+    real* mean                  # (n, D) of the row with all its values and without noise
+    real* covariance            # (n, D, D) of the same, for NOISE and SEPARATE
+
+
+cdef struct Buffers:
+    RowPanel panel
+    Tile tile
+    real* parts                 # (K, part_rows, WIDTH)
+    Py_ssize_t part_size
+    real* W                     # (padded(D), WIDTH)
+    real* y                     # (D + 4, WIDTH)
+    real* g                     # (D + 4, WIDTH)
+    real* sums                  # (K, sums_size)
+    Py_ssize_t sums_size
+    real* means                 # (K, D, WIDTH)
+    real* matrix                # (3, D, D)
+    Py_ssize_t* bins            # (D + 2,)
+    unsigned short* index       # (chunk_rows,)
+
+
+cdef inline Py_ssize_t moments_of(Py_ssize_t D, int observation) noexcept nogil:
+    """Return the number of second moments of a component"""
+    return D if observation == SEPARATE else triangle(D)
+
+
+cdef inline Py_ssize_t rowwise_statistics(Py_ssize_t K, Py_ssize_t D, int observation) noexcept nogil:
+    """Return the number of statistics"""
+    return 2 + K + K * D + K * moments_of(D, observation)
+
+
+cdef inline Py_ssize_t part_rows(Py_ssize_t D, int observation) noexcept nogil:
+    """Return the rows of WIDTH reals that the E-step keeps of a component"""
+    return missing_part_rows(D) if observation == MISSING else noisy_part_rows(D) if observation == NOISE else 0
+
+
+cdef inline Py_ssize_t sums_of(Py_ssize_t D, int observation) noexcept nogil:
+    """Return the reals that the sums of a component take"""
+    return LANES * (1 + D + (D if observation == SEPARATE else padded(D)))
+
+
+cdef inline Py_ssize_t rowwise_scratch(Py_ssize_t chunk_rows, Py_ssize_t K, Py_ssize_t D, int observation) noexcept nogil:
+    """Return the reals of scratch that one thread needs"""
+    return (
+        panel_reals(D) + size_of_tile(WIDTH, K, 0) + WIDTH * (K * part_rows(D, observation) + padded(D) + 2 * (D + 4))
+        + K * sums_of(D, observation) + WIDTH * K * D + 3 * D * D + D + 2 + chunk_rows // 4 + 8
+    )
+
+
+cdef inline Buffers buffers_in(real* at, Py_ssize_t K, Py_ssize_t D, int observation) noexcept nogil:
+    cdef Buffers b
+    b.panel = row_panel_in(&at, D)
+    b.tile = tile_of(at, WIDTH, K, 0)
+    at += size_of_tile(WIDTH, K, 0)
+    b.part_size = part_rows(D, observation) * WIDTH
+    b.parts = take(&at, K * part_rows(D, observation))
+    b.W = take(&at, padded(D))
+    b.y = take(&at, D + 4)
+    b.g = take(&at, D + 4)
+    b.sums_size = sums_of(D, observation)
+    b.sums = at
+    at += K * b.sums_size
+    b.means = take(&at, K * D)
+    b.matrix = at
+    at += 3 * D * D
+    b.bins = <Py_ssize_t*> at
+    b.index = <unsigned short*> (b.bins + D + 2)
+    return b
+
+
+cdef inline Py_ssize_t sort_rows(
+    const real* X, const double* weight, unsigned short* index, Py_ssize_t* bins, Py_ssize_t n, Py_ssize_t D,
+) noexcept nogil:
+    """Write the rows of positive weight, sorted by the number of values that they lack; return how many these are"""
+    cdef Py_ssize_t i, d, lacking, at = 0, step
+    memset(bins, 0, (D + 2) * sizeof(Py_ssize_t))
+    for i in range(n):
+        if weight == NULL or weight[i] > 0:
+            bins[1 + n_lacking(X + i * D, D)] += 1
+    for d in range(1, D + 2):
+        bins[d] += bins[d - 1]
+    at = bins[D + 1]
+    for i in range(n):
+        if weight == NULL or weight[i] > 0:
+            lacking = n_lacking(X + i * D, D)
+            index[bins[lacking]] = <unsigned short> i
+            bins[lacking] += 1
+    return at
+
+
+cdef inline Py_ssize_t n_lacking(const real* row, Py_ssize_t D) noexcept nogil:
+    cdef Py_ssize_t d, n = 0
+    for d in range(D):
+        n += row[d] != row[d]
+    return n
+
+
+cdef inline void panel_log_prob(
+    const RowwisePass* job, Buffers* b, const unsigned short* index, const real* X, const double* weight,
+    const real* noise, Py_ssize_t n,
+) noexcept nogil:
+    """Load rows, and write their log-probabilities to the tile"""
+    cdef const RowMixture* m = &job.mixture
+    cdef Py_ssize_t K = m.K, D = m.D, k, i, d, lacking
+    load_row_panel(
+        &b.panel, X, weight, noise, job.noise_stride, job.variances, index, n, D, m.observation,
+    )
+    b.tile.n_panels = 1
+    b.tile.n_samples = n
+    for i in range(WIDTH):
+        b.tile.weight[i] = b.panel.weight[i]
+    for k in range(K):
+        if m.observation == MISSING:
+            missing_log_prob(
+                m, &b.panel, k, missing_part(b.parts + k * b.part_size, D), b.y, b.g, b.tile.r + k * WIDTH,
+            )
+        elif m.observation == NOISE:
+            noisy_log_prob(m, &b.panel, k, noisy_part(b.parts + k * b.part_size, D), b.tile.r + k * WIDTH, D)
+        else:
+            separate_log_prob(m, &b.panel, noise != NULL, k, b.tile.r + k * WIDTH)
+    if b.panel.empty:
+        for i in range(WIDTH):
+            lacking = 0
+            for d in range(D):
+                lacking += b.panel.known[d * WIDTH + i] == 0
+            for k in range(K):
+                if lacking == D:
+                    b.tile.r[k * WIDTH + i] = m.log_weight[k]
+
+
+cdef inline Py_ssize_t accumulate_rowwise(
+    const RowwisePass* job, Py_ssize_t start, Py_ssize_t stop, double* statistics, real* scratch,
+) noexcept nogil:
+    """Set the statistics to those of a chunk; return OK, EXTENT, or 1 + a row that has density 0"""
+    cdef const RowMixture* m = &job.mixture
+    cdef Py_ssize_t K = m.K, D = m.D, k, i, n, at = 0, bad, size = moments_of(D, m.observation), n_rows, d
+    cdef Buffers b = buffers_in(scratch, K, D, m.observation)
+    cdef const double* weight = NULL if job.weight == NULL else job.weight + start
+    cdef const real* X = job.X + start * D
+    cdef const real* noise = NULL if job.noise == NULL else job.noise + start * job.noise_stride
+    cdef real* sums
+    cdef double* first = statistics + 2 + K
+    cdef double* second = first + K * D
+    cdef real* r
+    memset(statistics, 0, job.size * sizeof(double))
+    memset(b.sums, 0, K * b.sums_size * sizeof(real))
+    n_rows = sort_rows(X, weight, b.index, b.bins, stop - start, D)
+    b.tile.weighted = True
+    while at < n_rows:
+        n = min(n_rows - at, <Py_ssize_t> WIDTH)
+        panel_log_prob(job, &b, b.index + at, X, weight, noise, n)
+        bad = normalize(&b.tile, -INFINITY, K)
+        if bad != OK:
+            return bad if bad < 0 else start + b.index[at + bad - 1] + 1
+        statistics[0] += tile_log_likelihood(&b.tile, m.common_constant)
+        for i in range(n):
+            statistics[1] += b.tile.weight[i]
+        at += n
+        if job.size == 2:
+            continue
+        for k in range(K):
+            sums = b.sums + k * b.sums_size
+            r = b.tile.r + k * WIDTH
+            if not any_positive(r):
+                continue
+            if m.observation == MISSING:
+                add_missing(
+                    m, &b.panel, missing_part(b.parts + k * b.part_size, D), r, sums, sums + LANES,
+                    sums + (1 + D) * LANES, b.W,
+                )
+            elif m.observation == NOISE:
+                noisy_weights(m, &b.panel, k, noisy_part(b.parts + k * b.part_size, D), b.W, b.y, D)
+                add_noisy(b.W, b.y, r, sums, sums + LANES, sums + (1 + D) * LANES, D)
+            else:
+                add_separate(m, &b.panel, noise != NULL, k, r, sums, sums + LANES, sums + (1 + D) * LANES)
+    if job.size == 2:
+        return OK
+    for k in range(K):
+        sums = b.sums + k * b.sums_size
+        statistics[2 + k] = sum_doubles_of_lanes(sums)
+        for d in range(D):
+            first[k * D + d] = sum_doubles_of_lanes(sums + (1 + d) * LANES)
+        sums += (1 + D) * LANES
+        if m.observation == SEPARATE:
+            for d in range(D):
+                second[k * size + d] = sum_doubles_of_lanes(sums + d * LANES)
+            continue
+        for d in range(D):
+            for i in range(d + 1):
+                second[k * size + triangle(d) + i] = sum_doubles_of_lanes(sums + (padded(d) + i) * LANES)
+    return OK
+
+
+cdef inline bint any_positive(const real* r) noexcept nogil:
+    """Tell whether one of WIDTH numbers is positive"""
+    cdef Py_ssize_t i, n = 0
+    for i in range(WIDTH):
+        n += r[i] > 0
+    return n > 0
+
+
+cdef inline double sum_doubles_of_lanes(const real* a) noexcept nogil:
+    """Return the sum of LANES numbers"""
+    cdef Py_ssize_t i
+    cdef double total = 0
+    for i in range(LANES):
+        total += a[i]
+    return total
+
+
+cdef inline void finish(double* statistics, const RowMixture* m, double* scratch) noexcept nogil:
+    """Bring the moments of a whole pass to the units of the data; scratch has D D entries"""
+    cdef Py_ssize_t K = m.K, D = m.D, size = moments_of(D, m.observation), k, i, j
+    cdef double* first
+    cdef double* second
+    cdef const real* unit
+    for k in range(K):
+        first = statistics + 2 + K + k * D
+        second = statistics + 2 + K + K * D + k * size
+        unit = m.unit + k * D
+        if m.observation == NOISE:
+            finish_noisy(m.factor + k * m.factor_size, unit, statistics[2 + k], first, second, scratch, D)
+            continue
+        for i in range(D):
+            first[i] /= unit[i]
+            if m.observation == SEPARATE:
+                second[i] = second[i] / unit[i] / unit[i]
+                continue
+            for j in range(i + 1):
+                second[triangle(i) + j] = second[triangle(i) + j] / unit[i] / unit[j]
+
+
+cdef inline Py_ssize_t evaluate_rowwise(
+    const RowwisePass* job, const RowOutputs* out, Py_ssize_t start, Py_ssize_t stop, real* scratch,
+) noexcept nogil:
+    """Write the outputs for a chunk; return the number of rows that have density 0, or EXTENT.
+
+    Call it with labels, or with other outputs, but not with both, or such a row counts twice.
+    """
+    cdef const RowMixture* m = &job.mixture
+    cdef Py_ssize_t K = m.K, D = m.D, k, i, n, at = 0, bad = 0, found, row, n_rows
+    cdef Buffers b = buffers_in(scratch, K, D, m.observation)
+    cdef const real* X = job.X + start * D
+    cdef const real* noise = NULL if job.noise == NULL else job.noise + start * job.noise_stride
+    cdef long long labels[WIDTH]
+    n_rows = sort_rows(X, NULL, b.index, b.bins, stop - start, D)
+    b.tile.weighted = False
+    while at < n_rows:
+        n = min(n_rows - at, <Py_ssize_t> WIDTH)
+        panel_log_prob(job, &b, b.index + at, X, NULL, noise, n)
+        if out.labels != NULL:
+            bad += store_labels(&b.tile, -INFINITY, labels, K)
+            for i in range(n):
+                out.labels[start + b.index[at + i]] = labels[i]
+        if out.log_likelihood != NULL or out.responsibilities != NULL or out.mean != NULL:
+            found = normalize(&b.tile, -INFINITY, K)
+            if found < 0:
+                return found
+            for i in range(n):
+                row = start + b.index[at + i]
+                bad += found != OK and not b.tile.peak[i] > -INFINITY
+                if out.log_likelihood != NULL:
+                    out.log_likelihood[row] = <real> (m.common_constant + sample_log_likelihood(&b.tile, i))
+                if out.responsibilities != NULL:
+                    for k in range(K):
+                        out.responsibilities[row * K + k] = b.tile.r[k * WIDTH + i]
+            if out.mean != NULL:
+                store_posterior(m, &b, noise != NULL, out, start, b.index + at, n)
+        at += n
+    return bad
+
+
+cdef inline void store_posterior(
+    const RowMixture* m, Buffers* b, bint noisy, const RowOutputs* out, Py_ssize_t start, const unsigned short* index,
+    Py_ssize_t n,
+) noexcept nogil:
+    """Write the mean, and the covariance if it is wanted, of the rows of a panel with all values and without noise.
+
+    The mean is sum r_k b_k, and the covariance sum r_k (B_k + (b_k - mean) (b_k - mean)T).
+    """
+    cdef Py_ssize_t K = m.K, D = m.D, k, i, d, e, row
+    cdef const real* R
+    cdef const real* x = b.panel.x
+    cdef const real* known = b.panel.known
+    cdef const real* unit
+    cdef real* means
+    cdef real* mean
+    cdef real* covariance
+    cdef real f, z, total
+    cdef double* second = b.matrix
+    cdef double first
+    for i in range(n):
+        mean = out.mean + (start + index[i]) * D
+        for d in range(D):
+            mean[d] = x[d * WIDTH + i] if known[d * WIDTH + i] > 0 and not noisy else 0
+        if out.covariance != NULL:
+            memset(out.covariance + (start + index[i]) * D * D, 0, D * D * sizeof(real))
+    for k in range(K):
+        if not any_positive(b.tile.r + k * WIDTH):
+            continue
+        R = m.factor + k * m.factor_size
+        unit = m.unit + k * D
+        means = b.means + k * D * WIDTH
+        if m.observation == NOISE:
+            noisy_weights(m, &b.panel, k, noisy_part(b.parts + k * b.part_size, D), b.W, b.y, D)
+        for d in range(D):
+            for i in range(n):
+                if m.observation == MISSING:
+                    z = missing_part(b.parts + k * b.part_size, D).z[d * WIDTH + i]
+                elif m.observation == NOISE:
+                    z = 0
+                    for e in range(d + 1):
+                        z += R[padded(d) + e] * b.y[e * WIDTH + i]
+                else:
+                    z = (x[d * WIDTH + i] - m.mean[k * D + d]) * unit[d] * known[d * WIDTH + i]
+                    if noisy:
+                        z /= 1 + b.panel.noise[d * WIDTH + i] * (unit[d] * unit[d])
+                means[d * WIDTH + i] = m.mean[k * D + d] + z / unit[d]
+                if not known[d * WIDTH + i] > 0 or noisy:
+                    out.mean[(start + index[i]) * D + d] += b.tile.r[k * WIDTH + i] * means[d * WIDTH + i]
+        if out.covariance == NULL:
+            continue
+        for i in range(n):
+            covariance = out.covariance + (start + index[i]) * D * D
+            if m.observation == NOISE:
+                for d in range(D):
+                    for e in range(d + 1):
+                        total = 0
+                        for row in range(d, D):
+                            total -= b.W[(padded(row) + d) * WIDTH + i] * b.W[(padded(row) + e) * WIDTH + i]
+                        second[triangle(d) + e] = total
+                    second[D * D + d] = 0
+                finish_noisy(R, unit, 1, second + D * D, second, second + 2 * D * D, D)
+            for d in range(D):
+                if m.observation == NOISE:
+                    for e in range(d + 1):
+                        covariance[d * D + e] += b.tile.r[k * WIDTH + i] * second[triangle(d) + e]
+                else:
+                    f = b.panel.noise[d * WIDTH + i] * (unit[d] * unit[d]) if noisy else 0
+                    f = f / (1 + f) if known[d * WIDTH + i] > 0 else 1
+                    covariance[d * D + d] += b.tile.r[k * WIDTH + i] * f / unit[d] / unit[d]
+    if out.covariance == NULL:
+        return
+    for i in range(n):
+        mean = out.mean + (start + index[i]) * D
+        covariance = out.covariance + (start + index[i]) * D * D
+        for k in range(K):
+            if not b.tile.r[k * WIDTH + i] > 0:
+                continue
+            for d in range(D):
+                for e in range(d + 1):
+                    covariance[d * D + e] += b.tile.r[k * WIDTH + i] * (
+                        (b.means[(k * D + d) * WIDTH + i] - mean[d]) * (b.means[(k * D + e) * WIDTH + i] - mean[e])
+                    )
+        for d in range(D):
+            for e in range(d):
+                covariance[e * D + d] = covariance[d * D + e]
