@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from gmm_core.core.types import (
 )
 from gmm_core.data.batches import checked_batches, refuse_weights_of_batches
 from gmm_core.data.foreign import ForeignRows, check_rows, whole
+from gmm_core.data.measurement import noisy_rows
 from gmm_core.data.parameter_validation import mixture_of_arguments
 from gmm_core.data.validation import is_batches
 from gmm_core.fit import run, stream
@@ -36,6 +37,7 @@ from gmm_core.fit.restarts import Restart
 from gmm_core.fit.result import attributes_of, present, set_attributes
 from gmm_core.fit.stepwise import rows_of_first_fit
 from gmm_core.infer import score
+from gmm_core.infer.denoise import denoise
 from gmm_core.infer.draw import draw
 from gmm_core.infer.impute import impute
 from gmm_core.infer.score import Certainty, FittedMixture, Score
@@ -347,6 +349,8 @@ callable, default='kmeans'
     noise_weight_: float
     noise_box_: Box
 
+    _metadata: ClassVar[tuple[str, ...]] = ("sample_weight", "noise_covariance")
+
     def __init__(
         self,
         n_components: int = 1,
@@ -410,7 +414,13 @@ callable, default='kmeans'
 
     # --- fitting ----------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: object = None, sample_weight: npt.ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: object = None,
+        sample_weight: npt.ArrayLike | None = None,
+        noise_covariance: npt.ArrayLike | None = None,
+    ) -> Self:
         """Fit the mixture by EM, from `n_init` starts.
 
         Parameters
@@ -427,6 +437,14 @@ callable, default='kmeans'
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; None means a weight of 1 for each sample. A row of weight 0 is
             treated as absent, and a row of weight 2 as two equal rows.
+        noise_covariance : array-like, default=None
+            The known covariances S_n of the measurement noise: x_n = v_n + e_n, where v_n has the
+            density of the mixture and e_n ~ N(0, S_n). The mixture is fitted to the density of v_n
+            (extreme deconvolution). Variances have the shape (n_samples, n_features), covariances
+            (n_samples, n_features, n_features), and one covariance for all samples (n_features,
+            n_features). The noise of a value that is missing is not read. The start subtracts the
+            mean variance of the noise from the variances of each component, at most nine tenths of
+            them.
 
         Returns
         -------
@@ -455,8 +473,19 @@ callable, default='kmeans'
         >>> gm = GaussianMixture(2, random_state=0).fit([[0.0], [1.0], [8.0], [9.0]])
         >>> gm.converged_, sorted(gm.means_.round(3).ravel().tolist())
         (True, [0.5, 8.5])
+
+        The noise has the standard deviation 2, and its variance is not part of the mixture's.
+
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(5000, 1)) + 2 * rng.normal(size=(5000, 1))
+        >>> gm = GaussianMixture(tol=1e-6).fit(X, noise_covariance=np.full(X.shape, 4.0))
+        >>> round(float(X.var()), 1), round(float(gm.covariances_[0, 0, 0]), 1)
+        (5.0, 1.0)
         """
-        result, _ = run.fit_array(self._options(), vars(self), X, sample_weight)
+        result, _ = run.fit_array(
+            self._options(), vars(self), X, sample_weight, noise_covariance=noise_covariance
+        )
         result.keep_in(self)
         return self
 
@@ -512,7 +541,11 @@ callable, default='kmeans'
         return self
 
     def fit_predict(
-        self, X: Any, y: object = None, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: Any,
+        y: object = None,
+        sample_weight: npt.ArrayLike | None = None,
+        noise_covariance: npt.ArrayLike | None = None,
     ) -> Labels:
         """Fit the mixture, and return the component of each sample.
 
@@ -523,6 +556,8 @@ callable, default='kmeans'
         y : object, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
+            See `fit`.
+        noise_covariance : array-like, default=None
             See `fit`.
 
         Returns
@@ -547,7 +582,9 @@ callable, default='kmeans'
         >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
         True
         """
-        result, rows = run.fit_array(self._options(), vars(self), X, sample_weight)
+        result, rows = run.fit_array(
+            self._options(), vars(self), X, sample_weight, noise_covariance=noise_covariance
+        )
         fitted = present(result.attributes)
         prepared = prepared_of(fitted, self.covariance_type, self.n_threads)
         labels = score.labels(rows, self._using(prepared))
@@ -632,7 +669,9 @@ callable, default='kmeans'
 
     # --- using a fitted mixture --------------------------------------------------------------
 
-    def predict(self, X: Any) -> Labels:
+    def predict(
+        self, X: Any, noise_covariance: npt.ArrayLike | None = None
+    ) -> Labels:
         """Return the component with the largest responsibility for each sample: argmax_k r_nk.
 
         The noise, if there is any, is component −1. Among equal responsibilities, the component
@@ -642,6 +681,9 @@ callable, default='kmeans'
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             The samples.
+        noise_covariance : array-like, default=None
+            The covariances of the measurement noise of the samples; see `fit`. Component k then
+            has the density N(x_n | μ_k, Σ_k + S_n). None means no noise.
 
         Returns
         -------
@@ -662,9 +704,11 @@ callable, default='kmeans'
         >>> gm.predict([[1.0], [8.0]]).tolist()
         [0, 1]
         """
-        return score.labels(self._rows(X), self._model())
+        return score.labels(self._noisy(X, noise_covariance), self._model())
 
-    def predict_proba(self, X: Any) -> FloatArray:
+    def predict_proba(
+        self, X: Any, noise_covariance: npt.ArrayLike | None = None
+    ) -> FloatArray:
         """Return the responsibilities r_nk = π_k N(x_n | μ_k, Σ_k) / Σ_j π_j N(x_n | μ_j, Σ_j).
 
         A sample that is so far from all components that its squared distances overflow belongs to
@@ -674,6 +718,9 @@ callable, default='kmeans'
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             The samples.
+        noise_covariance : array-like, default=None
+            The covariances of the measurement noise of the samples; see `fit`. Component k then
+            has the density N(x_n | μ_k, Σ_k + S_n). None means no noise.
 
         Returns
         -------
@@ -693,7 +740,7 @@ callable, default='kmeans'
         >>> gm.predict_proba([[1.0], [2.0]]).round(3).tolist()
         [[0.5, 0.5], [0.119, 0.881]]
         """
-        return score.responsibilities(self._rows(X), self._model())
+        return score.responsibilities(self._noisy(X, noise_covariance), self._model())
 
     def noise_proba(self, X: Any) -> FloatArray:
         """Return the probability that a sample is noise, given the sample.
@@ -723,7 +770,9 @@ callable, default='kmeans'
         """
         return score.noise_probability(self._rows(X), self._model())
 
-    def score_samples(self, X: Any) -> FloatArray:
+    def score_samples(
+        self, X: Any, noise_covariance: npt.ArrayLike | None = None
+    ) -> FloatArray:
         """Return the log-likelihood of each sample, log p(x) = log Σ_k π_k N(x | μ_k, Σ_k).
 
         A noise component of weight π₀ adds π₀ / V to the density of the samples in its box.
@@ -732,6 +781,9 @@ callable, default='kmeans'
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             The samples.
+        noise_covariance : array-like, default=None
+            The covariances of the measurement noise of the samples; see `fit`. Component k then
+            has the density N(x_n | μ_k, Σ_k + S_n). None means no noise.
 
         Returns
         -------
@@ -751,10 +803,14 @@ callable, default='kmeans'
         >>> gm.score_samples([[0.0], [1.0]]).round(3).tolist()
         [-0.919, -1.419]
         """
-        return score.log_likelihood(self._rows(X), self._model())
+        return score.log_likelihood(self._noisy(X, noise_covariance), self._model())
 
     def score(
-        self, X: Any, y: object = None, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: Any,
+        y: object = None,
+        sample_weight: npt.ArrayLike | None = None,
+        noise_covariance: npt.ArrayLike | None = None,
     ) -> float:
         """Return the mean log-likelihood of the samples, Σ w log p(x) / Σ w.
 
@@ -768,6 +824,8 @@ callable, default='kmeans'
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights w; None means a weight of 1 for each sample. Weights of
             batches are given with each batch.
+        noise_covariance : array-like, default=None
+            See `score_samples`. The noise of batches is given with each batch.
 
         Returns
         -------
@@ -789,9 +847,14 @@ callable, default='kmeans'
         >>> round(gm.score(iter([[[0.0]], [[1.0]]])), 3)
         -1.169
         """
-        return self._scored(X, sample_weight).mean
+        return self._scored(X, sample_weight, noise_covariance=noise_covariance).mean
 
-    def bic(self, X: Any, sample_weight: npt.ArrayLike | None = None) -> float:
+    def bic(
+        self,
+        X: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        noise_covariance: npt.ArrayLike | None = None,
+    ) -> float:
         """Return the Bayesian information criterion, −2 log L + n_parameters · log n.
 
         Here log L = Σ_n w_n log p(x_n) is the log-likelihood of the samples with weights w_n,
@@ -804,6 +867,8 @@ callable, default='kmeans'
             The samples; see `score` for batches.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; None means a weight of 1 for each sample.
+        noise_covariance : array-like, default=None
+            See `score`.
 
         Returns
         -------
@@ -827,9 +892,15 @@ callable, default='kmeans'
         >>> two < one
         True
         """
-        return self._scored(X, sample_weight).bic(self._n_parameters())
+        scored = self._scored(X, sample_weight, noise_covariance=noise_covariance)
+        return scored.bic(self._n_parameters())
 
-    def aic(self, X: Any, sample_weight: npt.ArrayLike | None = None) -> float:
+    def aic(
+        self,
+        X: Any,
+        sample_weight: npt.ArrayLike | None = None,
+        noise_covariance: npt.ArrayLike | None = None,
+    ) -> float:
         """Return the Akaike information criterion, −2 log L + 2 n_parameters.
 
         Here log L = Σ_n w_n log p(x_n) is the log-likelihood of the samples with weights w_n, and
@@ -841,6 +912,8 @@ callable, default='kmeans'
             The samples; see `score` for batches.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; None means a weight of 1 for each sample.
+        noise_covariance : array-like, default=None
+            See `score`.
 
         Returns
         -------
@@ -864,13 +937,15 @@ callable, default='kmeans'
         >>> round(gm.aic([[0.0], [1.0]]), 3)    # two free parameters, a mean and a variance
         8.676
         """
-        return self._scored(X, sample_weight).aic(self._n_parameters())
+        scored = self._scored(X, sample_weight, noise_covariance=noise_covariance)
+        return scored.aic(self._n_parameters())
 
     def icl(
         self,
         X: Any,
         sample_weight: npt.ArrayLike | None = None,
         certainty: Certainty = "map",
+        noise_covariance: npt.ArrayLike | None = None,
     ) -> float:
         """Return the integrated completed likelihood, BIC − 2 Σ_n w_n log max_k r_nk.
 
@@ -885,6 +960,8 @@ callable, default='kmeans'
             Non-negative weights w_n; they are 1 by default.
         certainty : {'map', 'entropy'}, default='map'
             'entropy' takes BIC − 2 Σ_n w_n Σ_k r_nk log r_nk.
+        noise_covariance : array-like, default=None
+            See `score`.
 
         Returns
         -------
@@ -908,7 +985,8 @@ callable, default='kmeans'
         True
         """
         score.check_certainty(certainty)
-        return self._scored(X, sample_weight, certainty).icl(self._n_parameters())
+        scored = self._scored(X, sample_weight, certainty, noise_covariance)
+        return scored.icl(self._n_parameters())
 
     @property
     def n_parameters(self) -> int:
@@ -960,6 +1038,66 @@ callable, default='kmeans'
         if self._model().prepared.noise is not None:
             raise ValueError("impute does not take a mixture with noise")
         return impute(whole(self._rows(X, allow_nan=True)), self._model(), random_state)
+
+    @overload
+    def denoise(
+        self, X: Any, noise_covariance: Any, return_cov: Literal[False] = False
+    ) -> FloatArray: ...
+
+    @overload
+    def denoise(
+        self, X: Any, noise_covariance: Any, return_cov: Literal[True]
+    ) -> tuple[FloatArray, FloatArray]: ...
+
+    def denoise(
+        self, X: Any, noise_covariance: npt.ArrayLike, return_cov: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
+        """Return the posterior means of the samples without their measurement noise.
+
+        A sample x = v + e has the noise e ~ N(0, S). Given x and component k, v has the mean
+        b_k = μ_k + Σ_k (Σ_k + S)⁻¹ (x − μ_k) and the covariance B_k = Σ_k − Σ_k (Σ_k + S)⁻¹ Σ_k.
+        The posterior mean of v is Σ_k r_k b_k, where r_k are the responsibilities given x and S.
+        NaN is a missing value for any value of the parameter `missing`, and is filled.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            The samples.
+        noise_covariance : array-like
+            The covariances of their measurement noise; see `fit`.
+        return_cov : bool, default=False
+            Whether the posterior covariances are returned too.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples, n_features)
+            The posterior means. The dtype is float32 if both X and `means_` are float32, else
+            float64.
+        cov : ndarray of shape (n_samples, n_features, n_features)
+            The posterior covariances Σ_k r_k (B_k + (b_k − mean)(b_k − mean)ᵀ), if `return_cov`.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            For the same reasons as in `predict`, and if the mixture has a noise component.
+
+        References
+        ----------
+        J. Bovy, D. W. Hogg, S. T. Roweis, Extreme deconvolution, Ann. Appl. Stat. 5 (2011).
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[3.0])
+        >>> mean, cov = gm.denoise([[4.0]], [[1.0]], return_cov=True)
+        >>> mean.round(6).tolist(), cov.round(6).tolist()
+        ([[3.0]], [[[0.75]]])
+        """
+        if not isinstance(return_cov, (bool, np.bool_)):
+            raise TypeError(f"return_cov must be True or False, got {return_cov!r}")
+        rows = noisy_rows(self._rows(X, allow_nan=True), noise_covariance)
+        mean, covariance = denoise(rows, self._model(), bool(return_cov))
+        return mean if covariance is None else (mean, covariance)
 
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, Labels]:
         """Draw samples from the mixture: k ~ π, then x ~ N(μ_k, Σ_k).
@@ -1258,12 +1396,17 @@ callable, default='kmeans'
         )
 
     def _scored(
-        self, X: Any, sample_weight: Any, certainty: Certainty | None = None
+        self,
+        X: Any,
+        sample_weight: Any,
+        certainty: Certainty | None = None,
+        noise_covariance: Any = None,
     ) -> Score:
         """Return the score of samples or batches; see `score.score`."""
         if not is_batches(X):
-            return score.score(self._rows(X), self._model(), sample_weight, certainty)
-        refuse_weights_of_batches(sample_weight)
+            rows = self._noisy(X, noise_covariance)
+            return score.score(rows, self._model(), sample_weight, certainty)
+        refuse_weights_of_batches(sample_weight, noise_covariance)
         model = self._model()
         batches = checked_batches(X, lambda batch: whole(self._rows(batch, min_samples=0)))
         return score.score_of_batches(batches, model, certainty)
@@ -1292,6 +1435,11 @@ callable, default='kmeans'
             n_threads=self.n_threads,
         )
         return rows
+
+    def _noisy(self, X: Any, noise_covariance: Any) -> score.Rows:
+        """Check the samples of a method and their measurement noise, and return both."""
+        rows = self._rows(X)
+        return rows if noise_covariance is None else noisy_rows(rows, noise_covariance)
 
     def _dtype(self) -> np.dtype[Any]:
         """Return the dtype of the model: float32 if the means are float32, else float64."""

@@ -16,6 +16,7 @@ from gmm_core.core.threads import effective_n_threads
 from gmm_core.data.batches import Batches, refuse_weights_of_batches
 from gmm_core.data.conversion import is_dask_collection
 from gmm_core.data.foreign import check_rows
+from gmm_core.data.measurement import noisy_rows
 from gmm_core.data.parameter_validation import check_reg_covar
 from gmm_core.data.subset import NO_ROWS, Totals
 from gmm_core.data.validation import check_sample_weight, is_batches
@@ -187,6 +188,7 @@ def select(
     criterion: Criterion = "bic",
     *,
     sample_weight: npt.ArrayLike | None = None,
+    noise_covariance: npt.ArrayLike | None = None,
     random_state: int | np.random.RandomState | None = 0,
     n_threads: int | None = None,
     verbose: int = 0,
@@ -211,6 +213,9 @@ default=('full', 'tied', 'diag', 'spherical')
         The criterion of the choice; the lowest is the best.
     sample_weight : array-like of shape (n_samples,), default=None
         See `GaussianMixture.fit`. Weights of batches are given with each batch.
+    noise_covariance : array-like, default=None
+        The covariances of the measurement noise of the samples; see `GaussianMixture.fit`. The
+        noise of batches is given with each batch.
     random_state : int, RandomState instance or None, default=0
         Seed of each fit, so that fits with as many components begin at the same clusters. An
         instance draws one seed for all fits, and so does NumPy's global generator for None.
@@ -257,7 +262,7 @@ default=('full', 'tied', 'diag', 'spherical')
     for K in counts:  # bad parameters are an error, and not a row
         options = GaussianMixture(K, **params)._options()
     types = _types(covariance_types)
-    data = _checked(X, sample_weight, options)
+    data = _checked(X, sample_weight, noise_covariance, options)
     check_reg_covar(options.reg_covar, data.n_features)
     if types == ["all"]:
         types = list(UNIVARIATE if data.n_features == 1 else FOURTEEN)
@@ -347,8 +352,8 @@ class _Data(NamedTuple):
 
     Attributes
     ----------
-    X, sample_weight : object
-        The samples and their weights for the scores.
+    X, sample_weight, noise_covariance : object
+        The samples, their weights and their noise for the scores.
     n_features : int
     totals : Totals
     is_array : bool
@@ -359,6 +364,7 @@ class _Data(NamedTuple):
 
     X: Any
     sample_weight: Any
+    noise_covariance: Any
     n_features: int
     totals: Totals
     is_array: bool
@@ -366,8 +372,8 @@ class _Data(NamedTuple):
     fit: Callable[[Options, SharedClusters, run.Watch], Result]
 
 
-def _checked(X: Any, sample_weight: Any, options: Options) -> _Data:
-    """Check the samples and their weights."""
+def _checked(X: Any, sample_weight: Any, noise_covariance: Any, options: Options) -> _Data:
+    """Check the samples, their weights and their noise."""
     if is_dask_collection(X):
         from gmm_core import dask
         from gmm_core.dask_collections import chunks_on_workers
@@ -375,16 +381,16 @@ def _checked(X: Any, sample_weight: Any, options: Options) -> _Data:
         chunks, names, array = chunks_on_workers(X, sample_weight)
         rows = array if names is None else X  # the array is rechunked only once, with one warning
         return _Data(
-            rows, sample_weight, chunks.n_features, chunks.totals, False, dask.GaussianMixture,
+            rows, sample_weight, None, chunks.n_features, chunks.totals, False, dask.GaussianMixture,
             lambda options, clusters, watch: dask.fit_chunks(
                 options, {}, chunks, names, clusters, quiet=True
             ),
         )  # fmt: skip
     if is_batches(X):
-        refuse_weights_of_batches(sample_weight)
-        batches = Batches(X)
+        refuse_weights_of_batches(sample_weight, noise_covariance)
+        batches = Batches(X, allow_nan=options.missing == "marginalize")
         return _Data(
-            X, None, batches.n_features, batches.totals, False, GaussianMixture,
+            X, None, None, batches.n_features, batches.totals, False, GaussianMixture,
             lambda options, clusters, watch: run.fit_batches(
                 options, {}, batches, watch, clusters, quiet=True
             ),
@@ -392,12 +398,14 @@ def _checked(X: Any, sample_weight: Any, options: Options) -> _Data:
     checked, _ = check_rows(X, min_samples=2, allow_nan=options.missing == "marginalize")
     weight = check_sample_weight(sample_weight, len(checked))
     rows = checked if isinstance(X, (list, tuple)) else X  # lists are converted only once
+    if noise_covariance is not None:
+        noisy_rows(checked, noise_covariance)
     return _Data(
-        rows, weight, checked.shape[1],
+        rows, weight, noise_covariance, checked.shape[1],
         NO_ROWS.and_rows(len(checked), np.empty(0) if weight is None else weight),
         True, GaussianMixture,
         lambda options, clusters, watch: run.fit_array(
-            options, {}, rows, weight, watch, clusters, quiet=True
+            options, {}, rows, weight, watch, clusters, True, noise_covariance
         )[0],
     )  # fmt: skip
 
@@ -418,7 +426,9 @@ def _fit(
         seconds = time.perf_counter() - began
         return Row(name, K, np.nan, n_parameters, *nothing, str(error), seconds), None
     n_parameters = model.n_parameters
-    uncertainty = model._scored(data.X, data.sample_weight, "map").uncertainty
+    uncertainty = model._scored(
+        data.X, data.sample_weight, "map", data.noise_covariance
+    ).uncertainty
     scored = score.Score(model.lower_bound_, model.n_samples_seen_, uncertainty)
     row = Row(
         name, K, scored.mean * scored.weight, n_parameters, scored.bic(n_parameters),

@@ -10,7 +10,7 @@ import functools
 import inspect
 import reprlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gmm_core._build_config import VERSION
 from gmm_core.core.warn import warn
@@ -46,8 +46,8 @@ class Estimator:
     """A base class for estimators that follow scikit-learn's conventions.
 
     The constructor of a subclass only stores its arguments, under their own names. Its methods
-    `fit` and `score` take `sample_weight`. Attributes that `fit` sets have names that end in an
-    underscore.
+    `fit` and `score` take `sample_weight`, and those of some subclasses more metadata. Attributes
+    that `fit` sets have names that end in an underscore.
 
     Examples
     --------
@@ -56,6 +56,8 @@ class Estimator:
     >>> issubclass(GaussianMixture, Estimator)
     True
     """
+
+    _metadata: ClassVar[tuple[str, ...]] = ("sample_weight",)
 
     # --- parameters -------------------------------------------------------------------------
 
@@ -181,7 +183,7 @@ class Estimator:
         return Tags(estimator_type="density_estimator", target_tags=TargetTags(required=False))
 
     def get_metadata_routing(self) -> MetadataRequest:
-        """Tell scikit-learn which methods take `sample_weight`, and what was requested for it.
+        """Tell scikit-learn which methods take metadata, and what was requested for it.
 
         Returns
         -------
@@ -197,7 +199,7 @@ class Estimator:
         --------
         >>> from gmm_core import GaussianMixture
         >>> GaussianMixture().get_metadata_routing().fit.requests
-        {'sample_weight': None}
+        {'sample_weight': None, 'noise_covariance': None}
         """
         from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
 
@@ -205,18 +207,20 @@ class Estimator:
             return get_routing_for_object(self._metadata_request)
         requests = MetadataRequest(owner=self)
         for method in ("fit", "score"):
-            getattr(requests, method).add_request(param="sample_weight", alias=None)
+            for name in self._metadata:
+                getattr(requests, method).add_request(param=name, alias=None)
         return requests
 
-    def set_fit_request(self, *, sample_weight: bool | str | None = _UNCHANGED) -> Self:
-        """Tell meta-estimators of scikit-learn whether to pass `sample_weight` to `fit`.
+    def set_fit_request(self, **requests: bool | str | None) -> Self:
+        """Tell meta-estimators of scikit-learn which metadata to pass to `fit`.
 
         Parameters
         ----------
-        sample_weight : bool, str or None, default=sklearn.utils.metadata_routing.UNCHANGED
-            With True, a meta-estimator passes the `sample_weight` that it is given. With False, it
-            does not pass it. With None, it raises an error if it is given one. With a str, it
-            passes the argument of that name. By default, the request stays as it is.
+        **requests : bool, str or None
+            `sample_weight`, and for GaussianMixture also `noise_covariance`.
+            With True, a meta-estimator passes the argument of this name that it is given. With
+            False, it does not pass it. With None, it raises an error if it is given one. With a
+            str, it passes the argument of that name. Other requests stay as they are.
 
         Returns
         -------
@@ -227,6 +231,8 @@ class Estimator:
         ------
         RuntimeError
             If metadata routing is not enabled in scikit-learn.
+        TypeError
+            If the methods take no argument of that name.
 
         Examples
         --------
@@ -235,15 +241,16 @@ class Estimator:
         >>> with sklearn.config_context(enable_metadata_routing=True):
         ...     gm = GaussianMixture().set_fit_request(sample_weight=True)
         """
-        return self._request_sample_weight("fit", sample_weight)
+        return self._request("fit", requests)
 
-    def set_score_request(self, *, sample_weight: bool | str | None = _UNCHANGED) -> Self:
-        """Tell meta-estimators of scikit-learn whether to pass `sample_weight` to `score`.
+    def set_score_request(self, **requests: bool | str | None) -> Self:
+        """Tell meta-estimators of scikit-learn which metadata to pass to `score`.
 
         Parameters
         ----------
-        sample_weight : bool, str or None, default=sklearn.utils.metadata_routing.UNCHANGED
-            It has the meaning that it has for `set_fit_request`.
+        **requests : bool, str or None
+            `sample_weight`, and for GaussianMixture also `noise_covariance`.
+            The values have the meaning that they have for `set_fit_request`.
 
         Returns
         -------
@@ -254,6 +261,8 @@ class Estimator:
         ------
         RuntimeError
             If metadata routing is not enabled in scikit-learn.
+        TypeError
+            If the methods take no argument of that name.
 
         Examples
         --------
@@ -262,19 +271,26 @@ class Estimator:
         >>> with sklearn.config_context(enable_metadata_routing=True):
         ...     gm = GaussianMixture().set_score_request(sample_weight=True)
         """
-        return self._request_sample_weight("score", sample_weight)
+        return self._request("score", requests)
 
-    def _request_sample_weight(self, method: str, alias: bool | str | None) -> Self:
-        """Store the request of a method for `sample_weight`."""
+    def _request(self, method: str, aliases: dict[str, bool | str | None]) -> Self:
+        """Store the requests of a method."""
         import sklearn
 
+        for name in aliases:
+            if name not in self._metadata:
+                raise TypeError(
+                    f"Unexpected argument {name!r}: {type(self).__name__}.{method} takes the "
+                    f"metadata {', '.join(self._metadata)}"
+                )
         if not sklearn.get_config()["enable_metadata_routing"]:
             raise RuntimeError(
                 f"set_{method}_request needs metadata routing: enable it with "
                 "sklearn.set_config(enable_metadata_routing=True)"
             )
         requests = self.get_metadata_routing()
-        if alias != _UNCHANGED:
-            getattr(requests, method).add_request(param="sample_weight", alias=alias)
+        for name, alias in aliases.items():
+            if alias != _UNCHANGED:
+                getattr(requests, method).add_request(param=name, alias=alias)
         self._metadata_request = requests
         return self

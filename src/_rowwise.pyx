@@ -5,7 +5,8 @@ arguments. Python checks arrays before it calls them.
 """
 from cython.parallel cimport prange
 
-from libc.math cimport M_PI, log
+from libc.math cimport M_PI, log, sqrt
+from libc.stdlib cimport free, malloc
 
 from chunks cimport run_chunks
 from lanes cimport padded
@@ -18,6 +19,9 @@ from rowwise cimport (
 )
 from separate cimport prepare_separate
 from whiten cimport triangle
+
+cdef enum:
+    ON_STACK = 1024     # doubles
 
 
 def rowwise_sizes(int observation, Py_ssize_t chunk_rows, Py_ssize_t K, Py_ssize_t D):
@@ -34,7 +38,7 @@ cdef Py_ssize_t mixture_size(Py_ssize_t K, Py_ssize_t D, int observation) noexce
         size += K * (D + 1) + K * triangle(D) + K * D * D + K * (D + 1) * (D + 1)
     elif observation == NOISE:
         size += K * (D + 1) + K * padded(D) + 2 * K * triangle(D)
-    return size + 1
+    return size + 2
 
 
 cdef RowMixture mixture_at(real* at, Py_ssize_t K, Py_ssize_t D, int observation) noexcept nogil:
@@ -42,7 +46,8 @@ cdef RowMixture mixture_at(real* at, Py_ssize_t K, Py_ssize_t D, int observation
     cdef RowMixture m
     m.K, m.D, m.observation = K, D, <Observation> observation
     m.common_constant = at[0]
-    m.log_constant = at + 1
+    m.log_total = at[1]
+    m.log_constant = at + 2
     m.log_weight = m.log_constant + K
     m.mean = m.log_weight + K
     m.unit = m.mean + K * D
@@ -66,6 +71,7 @@ def rowwise_prepare(
     const double[::1] factors,              # IN  precisions_cholesky (K, D, D), or (K, D) for SEPARATE
     real[::1] mixture,                      # OUT (mixture_size,)
     double[::1] scratch,                    # TMP (2 D D,)
+    double log_total,                       # logarithm of the sum of the weights
     int observation,
 ):
     """Write the parameters in the layout that the E-step reads (RowMixture in rowpanel.pxd)"""
@@ -78,7 +84,7 @@ def rowwise_prepare(
         return EXTENT
     m = mixture_at(at, K, D, observation)
     with nogil:
-        at[0] = log_constant[K]
+        at[0], at[1] = log_constant[K], log_total
         for k in range(K):
             (<real*> m.log_constant)[k] = log_constant[k]
             for d in range(D):
@@ -113,7 +119,7 @@ def rowwise_prepare(
 def rowwise_accumulate(
     const real[:, ::1] X,               # IN    (n, D), NaN where a value is missing
     const double[::1] sample_weight,    # IN    (n,), or empty if all weights are 1
-    const real[:, ::1] noise,           # IN    (n or 1, D or D D) variances or covariances, or empty
+    const real[:, ::1] noise,           # IN    (n, D or D D) variances or covariances, or empty; the stride may be 0
     real[::1] mixture,                  # IN    from rowwise_prepare
     double[::1] statistics,             # INOUT added to; an array of two entries receives only the log-likelihood and
                                         #       the total weight
@@ -136,7 +142,7 @@ def rowwise_accumulate(
         or mixture.shape[0] < mixture_size(K, D, observation)
         or partial.shape[0] < n_threads or partial.shape[1] != size
         or scratch.shape[0] < n_threads or scratch.shape[1] < rowwise_scratch(chunk_rows, K, D, observation)
-        or tickets.shape[0] < n_threads + 2 or chunk_rows > 65536
+        or tickets.shape[0] < n_threads + 2 or chunk_rows > 65536 or (noise.shape[0] and noise.shape[0] < n)
     ):
         return EXTENT
     job = pass_over(X, noise, mixture, observation, K, chunk_rows)
@@ -162,7 +168,7 @@ cdef RowwisePass pass_over(
     job.X = &X[0, 0]
     job.weight = NULL
     job.noise = &noise[0, 0] if noise.shape[0] else NULL
-    job.noise_stride = noise.shape[1] if noise.shape[0] > 1 else 0
+    job.noise_stride = noise.strides[0] // <Py_ssize_t> sizeof(real) if noise.shape[0] else 0
     job.variances = noise.shape[1] == D
     job.n_samples = X.shape[0]
     job.chunk_rows = chunk_rows
@@ -200,7 +206,7 @@ def rowwise_finish(
 
 def rowwise_evaluate(
     const real[:, ::1] X,               # IN  (n, D), NaN where a value is missing
-    const real[:, ::1] noise,           # IN  (n or 1, D or D D) variances or covariances, or empty
+    const real[:, ::1] noise,           # IN  (n, D or D D) variances or covariances, or empty; the stride may be 0
     real[::1] mixture,                  # IN  from rowwise_prepare
     real[::1] log_likelihood,           # OUT (n,); this and the other outputs may be empty
     real[:, ::1] responsibilities,      # OUT (n, K)
@@ -225,6 +231,7 @@ def rowwise_evaluate(
     if CHECKS and (
         mixture.shape[0] < mixture_size(K, D, observation) or status.shape[0] < n_threads or chunk_rows > 65536
         or scratch.shape[0] < n_threads or scratch.shape[1] < rowwise_scratch(chunk_rows, K, D, observation)
+        or (noise.shape[0] and noise.shape[0] < n)
         or (log_likelihood.shape[0] and log_likelihood.shape[0] < n)
         or (responsibilities.shape[0] and (responsibilities.shape[0] < n or responsibilities.shape[1] < K))
         or (labels.shape[0] and labels.shape[0] < n)
@@ -267,3 +274,58 @@ cdef Py_ssize_t evaluate_chunks(
         bad += found
         chunk += 1
     return bad
+
+
+def first_indefinite(
+    const double[:, ::1] noise,         # IN  (n, D D) symmetric matrices
+    Py_ssize_t D,
+    double tolerance,                   # of a squared pivot, relative to the variance of its feature
+):
+    """Return 0, or 1 + the first matrix that is not positive semi-definite"""
+    cdef Py_ssize_t n = noise.shape[0], i
+    cdef double L[ON_STACK]
+    cdef double* memory = L
+    if CHECKS and noise.shape[1] < D * D:
+        return EXTENT
+    if D * D > ON_STACK:
+        memory = <double*> malloc(D * D * sizeof(double))
+        if memory == NULL:
+            raise MemoryError
+    with nogil:
+        for i in range(n):
+            if not is_semidefinite(&noise[i, 0], memory, D, tolerance):
+                break
+        else:
+            i = -1
+    if D * D > ON_STACK:
+        free(memory)
+    return i + 1
+
+
+cdef bint is_semidefinite(const double* A, double* L, Py_ssize_t D, double tolerance) noexcept nogil:
+    """Tell whether a Cholesky factor exists, up to the tolerance"""
+    # The matrix is scaled to a diagonal of 1. Where a pivot is 0, all of its column has to be.
+    cdef Py_ssize_t i, j, p
+    cdef double s, pivot, a
+    for j in range(D):
+        a = A[j * D + j]
+        pivot = 1 if a > 0 else 0
+        for p in range(j):
+            pivot -= L[j * D + p] * L[j * D + p]
+        if pivot < -tolerance:
+            return False
+        for i in range(j + 1, D):
+            s = A[i * D + j]
+            if s != 0:
+                if not (a > 0 and A[i * D + i] > 0):
+                    return False
+                s = s / sqrt(a) / sqrt(A[i * D + i])
+            for p in range(j):
+                s -= L[i * D + p] * L[j * D + p]
+            if pivot > tolerance:
+                L[i * D + j] = s / sqrt(pivot)
+            else:
+                L[i * D + j] = 0
+                if s * s > 2 * tolerance:
+                    return False
+    return True

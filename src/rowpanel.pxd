@@ -21,6 +21,7 @@ cdef struct RowMixture:
     Py_ssize_t D
     Observation observation
     double common_constant
+    double log_total            # logarithm of the sum of the weights, which is 0 for a mixture
     const real* log_constant    # (K,)   of a row whose values are all known
     const real* log_weight      # (K,)   of a row without a value
     const real* mean            # (K, D)

@@ -167,6 +167,18 @@ cdef inline void panel_log_prob(
                     b.tile.r[k * WIDTH + i] = m.log_weight[k]
 
 
+cdef inline void settle_empty(Buffers* b, const RowMixture* m) noexcept nogil:
+    """After `normalize`, give the samples without a value their log-likelihood, without rounding"""
+    cdef Py_ssize_t i, d, lacking
+    for i in range(WIDTH):
+        lacking = 0
+        for d in range(m.D):
+            lacking += b.panel.known[d * WIDTH + i] == 0
+        if lacking == m.D:
+            b.tile.peak[i] = m.log_total - m.common_constant
+            b.tile.total[i] = 1
+
+
 cdef inline Py_ssize_t accumulate_rowwise(
     const RowwisePass* job, Py_ssize_t start, Py_ssize_t stop, double* statistics, real* scratch,
 ) noexcept nogil:
@@ -191,6 +203,8 @@ cdef inline Py_ssize_t accumulate_rowwise(
         bad = normalize(&b.tile, -INFINITY, K)
         if bad != OK:
             return bad if bad < 0 else start + b.index[at + bad - 1] + 1
+        if b.panel.empty:
+            settle_empty(&b, m)
         statistics[0] += tile_log_likelihood(&b.tile, m.common_constant)
         for i in range(n):
             statistics[1] += b.tile.weight[i]
@@ -295,6 +309,8 @@ cdef inline Py_ssize_t evaluate_rowwise(
             found = normalize(&b.tile, -INFINITY, K)
             if found < 0:
                 return found
+            if b.panel.empty:
+                settle_empty(&b, m)
             for i in range(n):
                 row = start + b.index[at + i]
                 bad += found != OK and not b.tile.peak[i] > -INFINITY

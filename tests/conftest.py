@@ -15,7 +15,7 @@ from hypothesis import settings
 
 from gmm_core import _build_config, _cpu, reference
 from gmm_core.core import dispatch
-from gmm_core.data import passes
+from gmm_core.data import measurement, passes, rowwise
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.fit import maximization
 from gmm_core.model import parameters
@@ -55,6 +55,8 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     }
     monkeypatch.setattr(dispatch, "_STEPWISE", steps)
     monkeypatch.setattr(dispatch, "hierarchy", import_module(f"gmm_core._hierarchy_{level}"))
+    for module in (dispatch, measurement, rowwise):
+        monkeypatch.setattr(module, "rowwise", import_module(f"gmm_core._rowwise_{level}"))
     for module in (dispatch, matrices, variances):
         monkeypatch.setattr(module, "sampling", import_module(f"gmm_core._sampling_{level}"))
     return level

@@ -17,6 +17,7 @@ from gmm_core.core.signatures import (
     KMeansKernels,
     MaximizationKernels,
     RegionKernels,
+    RowwiseKernels,
     SamplingKernels,
     StepwiseKernels,
 )
@@ -63,6 +64,7 @@ _BY_TYPE: dict[np.dtype[Any], tuple[ExpectationKernels, KMeansKernels, RegionKer
 }
 maximization: MaximizationKernels = _load(f"_maximization_{LEVEL}")
 hierarchy: HierarchyKernels = _load(f"_hierarchy_{LEVEL}")
+rowwise: RowwiseKernels = _load(f"_rowwise_{LEVEL}")
 sampling: SamplingKernels = _load(f"_sampling_{LEVEL}")
 
 # The kernel of stepwise EM, and the functions of other modules that it is given.

@@ -98,6 +98,38 @@ class KMeansKernels(Protocol):
     ) -> int: ...
 
 
+class RowwiseKernels(Protocol):
+    """The functions of src/_rowwise.pyx, the E-step for rows with covariances of their own."""
+
+    def rowwise_sizes(
+        self, observation: int, chunk_rows: int, K: int, D: int
+    ) -> tuple[int, int, int]: ...
+
+    def rowwise_prepare(
+        self, log_constant: Double, means: Double, factors: Double, mixture: Double,
+        scratch: Double, log_total: float, observation: int,
+    ) -> int: ...
+
+    def rowwise_accumulate(
+        self, X: Double, sample_weight: Double, noise: Double, mixture: Double, statistics: Double,
+        partial: Double, scratch: Double, tickets: Status, observation: int, K: int,
+        chunk_rows: int, n_threads: int,
+    ) -> int: ...
+
+    def rowwise_finish(
+        self, statistics: Double, mixture: Double, scratch: Double, observation: int, K: int,
+        D: int,
+    ) -> int: ...
+
+    def rowwise_evaluate(
+        self, X: Double, noise: Double, mixture: Double, log_likelihood: Double,
+        responsibilities: Double, labels: Labels, mean: Double, covariance: Double,
+        scratch: Double, status: Status, observation: int, K: int, chunk_rows: int, n_threads: int,
+    ) -> int: ...
+
+    def first_indefinite(self, noise: Double, D: int, tolerance: float) -> int: ...
+
+
 class HierarchyKernels(Protocol):
     """The functions of src/_hierarchy.pyx, the kernel of hierarchical clusters."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gmm_core.core.dispatch import check_status
 from gmm_core.core.types import Float64Array, FloatArray, Labels
-from gmm_core.data.blocks import Block
+from gmm_core.data.blocks import NO_NOISE, Block
 from gmm_core.data.foreign import ForeignRows
 from gmm_core.data.passes import KernelPass
 from gmm_core.data.skipping import HISTORY_BYTES
@@ -29,6 +29,10 @@ class ArrayPass(KernelPass):
     n_components : int
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     n_threads : int
+    incomplete : bool, default=False
+        Whether NaN is a missing value.
+    noise : ndarray of shape (n_samples, n_features or n_features²), float64, optional
+        The measurement noise of the rows; see `Block`.
     """
 
     def __init__(
@@ -38,18 +42,24 @@ class ArrayPass(KernelPass):
         n_components: int,
         covariance_type: str,
         n_threads: int,
+        incomplete: bool = False,
+        noise: Float64Array = NO_NOISE,
     ) -> None:
         n_samples, n_features = X.shape
         super().__init__(
-            n_samples, n_features, X.dtype, n_components, covariance_type, n_threads
-        )
-        self.X = X
+            n_samples, n_features, X.dtype, n_components, covariance_type, n_threads, incomplete,
+            noise.shape[1],
+        )  # fmt: skip
+        self.X, self.noise = X, noise
         self.sample_weight = self._none.weight if sample_weight is None else sample_weight
 
     def resized(self, n_components: int, covariance_type: str) -> ArrayPass:
         """Return a pass for other mixtures; see `KernelPass.resized`."""
         weight = self.sample_weight if len(self.sample_weight) else None
-        return ArrayPass(self.X, weight, n_components, covariance_type, self.n_threads)
+        return ArrayPass(
+            self.X, weight, n_components, covariance_type, self.n_threads, self.incomplete,
+            self.noise,
+        )  # fmt: skip
 
     @property
     def history_bytes(self) -> int:
@@ -65,14 +75,14 @@ class ArrayPass(KernelPass):
     def blocks(self) -> Iterator[Block]:
         """Yield the slices with their rows; see `KernelPass.blocks`."""
         if len(self.X) <= self.slice_rows:
-            yield Block(slice(0, len(self.X)), self.X, self.sample_weight)
+            yield Block(slice(0, len(self.X)), self.X, self.sample_weight, self.noise)
             return
         for rows in self.slices():
-            yield Block(rows, self.X[rows], self.sample_weight[rows])
+            yield Block(rows, self.X[rows], self.sample_weight[rows], self.noise[rows])
 
     def rows_for_start(self, totals: Totals, size: int, seed: int | None) -> StartRows:
         """Return the rows that starts are found from, without a copy if these are all rows."""
-        if totals.n_samples <= size:
+        if totals.n_samples <= size and self.rowwise is None:
             return StartRows(self.X, self.sample_weight if len(self.sample_weight) else None)
         return super().rows_for_start(totals, size, seed)
 
@@ -107,9 +117,20 @@ class ArrayPass(KernelPass):
             `labels`, or with `log_likelihood` or `responsibilities`, but not with both, or such a
             row counts twice. With `log_prob` alone the result is 0.
         """
+        count = 0
+        if self.rowwise is not None:
+            self.rowwise.prepare(prepared)
+            for block in self.blocks():
+                rows = block.rows
+                count += self.rowwise.evaluate(
+                    block,
+                    log_likelihood=None if log_likelihood is None else log_likelihood[rows],
+                    responsibilities=None if responsibilities is None else responsibilities[rows],
+                    labels=None if labels is None else labels[rows],
+                )
+            return count
         self.prepare(prepared)
         none = self._none
-        count = 0
         for rows in self.slices():
             status = self._kernels.evaluate(
                 self.X[rows],
@@ -124,6 +145,35 @@ class ArrayPass(KernelPass):
             check_status(status)
             count += status
         return count
+
+
+    def posterior(
+        self, prepared: Prepared, mean: FloatArray, covariance: FloatArray | None = None
+    ) -> int:
+        """Fill `mean` with the rows as they are expected with all values and without noise.
+
+        Parameters
+        ----------
+        prepared : Prepared
+        mean : ndarray of shape (n_samples, n_features)
+        covariance : ndarray of shape (n_samples, n_features, n_features), optional
+            For the covariances of these rows, given what is known of them.
+
+        Returns
+        -------
+        int
+            The number of rows whose density is 0 under every component.
+        """
+        assert self.rowwise is not None
+        self.rowwise.prepare(prepared)
+        return sum(
+            self.rowwise.evaluate(
+                block,
+                mean=mean[block.rows],
+                covariance=None if covariance is None else covariance[block.rows],
+            )
+            for block in self.blocks()
+        )
 
 
 def _is_mapped(X: Any) -> bool:
@@ -147,6 +197,8 @@ class ConvertingPass(KernelPass):
     n_components : int
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     n_threads : int
+    incomplete : bool, default=False
+        Whether NaN is a missing value.
     """
 
     def __init__(
@@ -156,15 +208,20 @@ class ConvertingPass(KernelPass):
         n_components: int,
         covariance_type: str,
         n_threads: int,
+        incomplete: bool = False,
     ) -> None:
-        super().__init__(*X.shape, X.dtype, n_components, covariance_type, n_threads)
+        super().__init__(
+            *X.shape, X.dtype, n_components, covariance_type, n_threads, incomplete
+        )
         self._X = X
         self._sample_weight = self._none.weight if sample_weight is None else sample_weight
 
     def resized(self, n_components: int, covariance_type: str) -> ConvertingPass:
         """Return a pass for other mixtures; see `KernelPass.resized`."""
         weight = self._sample_weight if len(self._sample_weight) else None
-        return ConvertingPass(self._X, weight, n_components, covariance_type, self.n_threads)
+        return ConvertingPass(
+            self._X, weight, n_components, covariance_type, self.n_threads, self.incomplete
+        )
 
     def blocks(self) -> Iterator[Block]:
         """Yield the rows in blocks of whole chunks; a block may reuse the memory of another."""

@@ -13,9 +13,11 @@ import numpy as np
 from gmm_core.core.errors import same_kind
 from gmm_core.core.types import Float64Array, FloatArray, Names
 from gmm_core.data.arrays import ArrayPass
-from gmm_core.data.blocks import Block
+from gmm_core.data.blocks import NO_NOISE, Block
 from gmm_core.data.conversion import refuse_dask_collection
+from gmm_core.data.measurement import NoisyRows, noisy_rows
 from gmm_core.data.passes import KernelPass
+from gmm_core.data.patterns import has_missing
 from gmm_core.data.subset import NO_ROWS, Totals
 from gmm_core.data.validation import check_sample_weight, check_X
 
@@ -23,14 +25,19 @@ _NONE = np.empty(0)  # the weights of a batch without weights
 _EXPECTED = (
     "batches should be an iterable that can be iterated over repeatedly (such as a list), a "
     "callable that returns an iterable of batches, or a dataset of pyarrow. A batch is an array of "
-    "shape (n_samples, n_features) or a tuple (array, sample_weight)."
+    "shape (n_samples, n_features), a tuple (array, sample_weight) or a tuple (array, "
+    "sample_weight, noise_covariance), in which sample_weight may be None."
 )
 _SOME_WEIGHTED = "some batches have a sample_weight, and others have none"
+_SOME_NOISY = (
+    "all batches should have a noise_covariance of the same kind (variances or covariances), or "
+    "none"
+)
 
 
 def checked_batches(
     batches: Any, check_rows: Callable[[Any], FloatArray]
-) -> Iterator[tuple[FloatArray, Float64Array | None]]:
+) -> Iterator[tuple[FloatArray | NoisyRows, Float64Array | None]]:
     """Yield the samples and the weights of the batches, each batch checked, without empty batches.
 
     Parameters
@@ -47,11 +54,14 @@ def checked_batches(
         samples, or if only some of the batches have weights.
     """
     n_samples, weighted = 0, False
+    array: FloatArray | NoisyRows
     for i, batch in enumerate(_opened(batches)):
-        X, sample_weight = _divided(batch)
+        X, sample_weight, noise = _divided(batch)
         try:
             array = check_rows(X)
             weight = check_sample_weight(sample_weight, len(array), may_be_zero=True)
+            if noise is not None:
+                array = noisy_rows(array, noise)
         except (ValueError, TypeError) as error:
             raise same_kind(error, f"batch {i}: {error}") from error
         if not len(array):
@@ -64,12 +74,17 @@ def checked_batches(
         raise ValueError("batches have 0 rows in all, at least 1 is needed")
 
 
-def refuse_weights_of_batches(sample_weight: object) -> None:
-    """Raise ValueError if weights are given apart from the batches that they belong to."""
+def refuse_weights_of_batches(sample_weight: object, noise_covariance: object = None) -> None:
+    """Raise ValueError if weights or noise are given apart from the batches they belong to."""
     if sample_weight is not None:
         raise ValueError(
             "sample_weight is given for X in batches, expected batches that are tuples "
             "(array, sample_weight)"
+        )
+    if noise_covariance is not None:
+        raise ValueError(
+            "noise_covariance is given for X in batches, expected batches that are tuples "
+            "(array, sample_weight, noise_covariance)"
         )
 
 
@@ -92,9 +107,11 @@ def _opened(batches: Any) -> Iterator[Any]:
     return iter(source)
 
 
-def _divided(batch: Any) -> tuple[Any, Any]:
-    """Return the samples and the weights of a batch."""
-    return batch if isinstance(batch, tuple) and len(batch) == 2 else (batch, None)
+def _divided(batch: Any) -> tuple[Any, Any, Any]:
+    """Return the samples, the weights and the noise of a batch."""
+    if isinstance(batch, tuple) and len(batch) in (2, 3):
+        return (*batch, None)[:3]
+    return batch, None, None
 
 
 @functools.lru_cache(maxsize=64)
@@ -112,6 +129,8 @@ class Batches:
         See `GaussianMixture.fit_batches`.
     verbose : int, default=0
         If it is 2 or more, the number of rows seen in a pass is printed every second.
+    allow_nan : bool, default=False
+        Whether NaN is allowed, as a missing value.
 
     Attributes
     ----------
@@ -122,6 +141,10 @@ class Batches:
         float32 if all batches are float32, else float64.
     names : ndarray of shape (n_features,), object, or None
         The names of the features, which the first batch has if it is a data frame.
+    incomplete : bool
+        Whether a value is NaN.
+    noise_width : int
+        The numbers that a row has for its measurement noise; see `KernelPass`.
 
     Raises
     ------
@@ -130,16 +153,24 @@ class Batches:
         than two rows in all. The message has the number of the batch.
     """
 
-    def __init__(self, batches: Any, verbose: int = 0) -> None:
+    def __init__(self, batches: Any, verbose: int = 0, allow_nan: bool = False) -> None:
         self._batches = batches
         self._verbose = verbose
+        self._allow_nan = allow_nan
+        self.incomplete = False
+        self.noise_width = 0
         self.n_features = 0  # it is not known before the first batch
         self.names: Names | None = None
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
         self.totals: Totals = NO_ROWS
         self._n_rows_by_dtype: Counter[str] = Counter()
-        for X, sample_weight, given in self._checked():
+        for X, sample_weight, noise, given in self._checked():
             self.n_features = X.shape[1]
+            if len(X) and self.totals.n_samples and self.noise_width != noise.shape[1]:
+                raise ValueError(_SOME_NOISY)
+            if len(X):
+                self.noise_width = noise.shape[1]
+            self.incomplete |= allow_nan and has_missing(X)
             if (
                 len(X)
                 and self.totals.n_samples
@@ -166,30 +197,44 @@ class Batches:
             raise ValueError(f"batches can be iterated over only once. {_EXPECTED}")
         return opened
 
-    def _checked(self) -> Iterator[tuple[FloatArray, Float64Array, str]]:
-        """Check the batches of a pass, and yield samples, weights and the dtype that was given."""
+    def _checked(self) -> Iterator[tuple[FloatArray, Float64Array, Float64Array, str]]:
+        """Check the batches of a pass.
+
+        Yields
+        ------
+        X, sample_weight, noise : ndarray
+            See `Block`.
+        dtype : str
+            The dtype that was given.
+        """
         n_rows, told = 0, time.monotonic()
         for i, batch in enumerate(self._open()):
-            X, sample_weight = _divided(batch)
+            X, sample_weight, noise_covariance = _divided(batch)
             try:
                 array, names = check_X(
-                    X, n_features=self.n_features or None, feature_names=self.names, min_samples=0
-                )
+                    X, n_features=self.n_features or None, feature_names=self.names,
+                    min_samples=0, allow_nan=self._allow_nan,
+                )  # fmt: skip
                 weight = check_sample_weight(sample_weight, len(array), may_be_zero=True)
+                noise = NO_NOISE
+                if noise_covariance is not None:
+                    noise = noisy_rows(array, noise_covariance).noise
             except (ValueError, TypeError) as error:
                 raise same_kind(error, f"batch {i}: {error}") from error
             if not self.n_features:
                 self.names = names
             dtype = getattr(X, "dtype", array.dtype)
             given = _name_of(dtype) if isinstance(dtype, np.dtype) else str(dtype)
-            yield array, _NONE if weight is None else weight, given
+            yield array, _NONE if weight is None else weight, noise, given
             n_rows += len(array)
             if self._verbose > 1 and time.monotonic() > told + 1:
                 print(f"  {n_rows} rows seen")
                 told = time.monotonic()
 
-    def arrays(self) -> Iterator[tuple[FloatArray, Float64Array]]:
-        """Yield the batches as the kernels take them, without empty batches.
+    def arrays(self) -> Iterator[tuple[FloatArray, Float64Array, Float64Array]]:
+        """Yield samples, weights and noise of the batches as the kernels take them.
+
+        Empty batches are left out.
 
         All arrays have one dtype. The weights are scaled so that the largest is at most 1, or are
         an empty array.
@@ -202,9 +247,16 @@ class Batches:
         seen, expected = NO_ROWS, self.totals
         at_least, exponent = "", -expected.exponent
         n_rows_by_dtype: Counter[str] = Counter()
-        for X, sample_weight, given in self._checked():
+        for X, sample_weight, noise, given in self._checked():
             if not len(X):
                 continue
+            if noise.shape[1] != self.noise_width:
+                raise ValueError(_SOME_NOISY)
+            if self._allow_nan and not self.incomplete and has_missing(X):
+                raise ValueError(
+                    "a batch has missing values in this pass, but none had any in the first: "
+                    "batches must be the same in every pass"
+                )
             seen = seen.and_rows(len(X), sample_weight)
             if seen.n_samples > expected.n_samples or seen.weighted != expected.weighted:
                 at_least = "at least "
@@ -219,7 +271,7 @@ class Batches:
                 X = X.astype(self.dtype)
             if expected.weighted:
                 sample_weight = np.ldexp(sample_weight, exponent)
-            yield X, sample_weight
+            yield X, sample_weight, noise
         if seen != expected:
             raise ValueError(
                 f"batches must be the same in every pass: the first pass had {expected.n_samples} "
@@ -252,7 +304,7 @@ class BatchPass(KernelPass):
     ) -> None:
         super().__init__(
             batches.totals.n_samples, batches.n_features, batches.dtype, n_components,
-            covariance_type, n_threads,
+            covariance_type, n_threads, batches.incomplete, batches.noise_width,
         )  # fmt: skip
         self._batches = batches
 
@@ -263,11 +315,12 @@ class BatchPass(KernelPass):
     def passes(self) -> Iterator[tuple[int, ArrayPass]]:
         """Yield a pass over each batch alone, with the number of rows before it."""
         start = 0
-        for X, sample_weight in self._batches.arrays():
+        for X, sample_weight, noise in self._batches.arrays():
             weight = sample_weight if len(sample_weight) else None
             yield start, ArrayPass(
-                X, weight, self.n_components, self.covariance_type, self.n_threads
-            )
+                X, weight, self.n_components, self.covariance_type, self.n_threads,
+                self.incomplete, noise,
+            )  # fmt: skip
             start += len(X)
 
     def blocks(self) -> Iterator[Block]:
@@ -280,15 +333,20 @@ class BatchPass(KernelPass):
         weighted = self._batches.totals.weighted
         buffer = np.empty((n, self.n_features), self.dtype)
         buffer_weight = np.empty(n if weighted else 0)
+        width = self.noise_width
+        buffer_noise = np.empty((n, width)) if width else NO_NOISE
         start = filled = 0
-        for X, sample_weight in self._batches.arrays():
+        for X, sample_weight, noise in self._batches.arrays():
             at = 0
             while at < len(X):
                 left = len(X) - at
                 if not filled and left >= wave:
                     stop = at + min(left // wave * wave, self.slice_rows)
                     size = stop - at
-                    yield Block(slice(start, start + size), X[at:stop], sample_weight[at:stop])
+                    yield Block(
+                        slice(start, start + size), X[at:stop], sample_weight[at:stop],
+                        noise[at:stop],
+                    )  # fmt: skip
                     start += size
                 else:
                     stop = at + min(n - filled, left)
@@ -296,10 +354,15 @@ class BatchPass(KernelPass):
                     buffer[filled : filled + size] = X[at:stop]
                     if weighted:
                         buffer_weight[filled : filled + size] = sample_weight[at:stop]
+                    if width:
+                        buffer_noise[filled : filled + size] = noise[at:stop]
                     filled += size
                     if filled == n:
-                        yield Block(slice(start, start + n), buffer, buffer_weight)
+                        yield Block(slice(start, start + n), buffer, buffer_weight, buffer_noise)
                         start, filled = start + n, 0
                 at = stop
         if filled:
-            yield Block(slice(start, start + filled), buffer[:filled], buffer_weight[:filled])
+            yield Block(
+                slice(start, start + filled), buffer[:filled], buffer_weight[:filled],
+                buffer_noise[:filled],
+            )  # fmt: skip

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from gmm_core.core.types import Float64Array, FloatArray
+
+NO_NOISE = np.empty((0, 0))  # the noise of rows that have none
 
 
 class Block(NamedTuple):
@@ -17,8 +21,12 @@ class Block(NamedTuple):
     X : ndarray of shape (n_rows, n_features), float32 or float64
     sample_weight : ndarray of shape (n_rows,), float64
         An empty array if the samples have no weights.
+    noise : ndarray of shape (n_rows, D or D²), float64
+        The variances or the covariances of the measurement noise of the rows. An empty array if
+        there is none. If all rows share one covariance, the stride of the rows is 0.
     """
 
     rows: slice
     X: FloatArray
     sample_weight: Float64Array
+    noise: Float64Array = NO_NOISE

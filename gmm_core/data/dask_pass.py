@@ -323,6 +323,11 @@ class DaskPass:
         self._mean_weight = mean_weight
 
     @property
+    def is_rowwise(self) -> bool:
+        """Whether rows have covariances of their own; see `Pass`."""
+        return False
+
+    @property
     def order(self) -> Order:
         """The state of the fit that decides in which order the samples are summed."""
         return self._order
@@ -548,9 +553,9 @@ class _ChunkPass(ArrayPass):
 
     def blocks(self) -> Iterator[Block]:
         """Yield the slices of the chunk; their row numbers are those in X."""
-        for rows, X, sample_weight in super().blocks():
+        for rows, X, sample_weight, noise in super().blocks():
             start, stop = rows.start + self.first_row, rows.stop + self.first_row
-            yield Block(slice(start, stop), X, sample_weight)
+            yield Block(slice(start, stop), X, sample_weight, noise)
 
 
 def _expectation(
@@ -665,7 +670,7 @@ def _rows(
     """Return the rows of a chunk that belong to the subset for starts, and their weights."""
     X, weight = _for_kernels(chunk, sample_weight, totals.exponent, dtype)
     if seed is None:
-        return present_rows(X, weight, totals, size)
+        return present_rows(Block(slice(0, len(X)), X, weight), totals, size)[:2]
     positions = draw_positions(size, np.random.RandomState(seed))
     return X[Cursor(positions, totals, before).advance(len(X), weight)], _NONE
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from gmm_core.core.types import Float64Array, FloatArray
-from gmm_core.data.blocks import Block
+from gmm_core.data.blocks import NO_NOISE, Block
 
 _PIECE = 1 << 16  # bytes that are hashed at once
 
@@ -58,27 +58,36 @@ class Digest(NamedTuple):
 
 
 class DataDigest(NamedTuple):
-    """The digests of the samples and of their weights.
+    """The digests of the samples, of their weights and of their noise.
 
-    Samples and weights have separate digests. They arrive alternately, block by block, so a single
-    digest would depend on the block boundaries.
+    These have separate digests. They arrive alternately, block by block, so a single digest would
+    depend on the block boundaries.
     """
 
     samples: Digest = Digest()
     weights: Digest = Digest()
+    noise: Digest = Digest()
 
-    def and_rows(self, X: FloatArray, sample_weight: Float64Array) -> DataDigest:
+    def and_rows(
+        self, X: FloatArray, sample_weight: Float64Array, noise: Float64Array = NO_NOISE
+    ) -> DataDigest:
         """Return the digests of the rows so far and of further rows."""
-        return DataDigest(self.samples.and_array(X), self.weights.and_array(sample_weight))
+        return DataDigest(
+            self.samples.and_array(X), self.weights.and_array(sample_weight),
+            self.noise.and_array(noise),
+        )  # fmt: skip
 
     def end(self) -> str:
-        """Return both digests as one number in hexadecimal digits."""
-        return _hash(self.samples.end(), self.weights.end()).hex()
+        """Return the digests as one number in hexadecimal digits."""
+        of_rows = _hash(self.samples.end(), self.weights.end())
+        if self.noise == Digest():
+            return of_rows.hex()
+        return _hash(of_rows, self.noise.end()).hex()
 
 
 def digest_of(blocks: Iterable[Block]) -> str:
     """Return the digest of all rows of the blocks and of their weights."""
     digest = DataDigest()
-    for _, X, sample_weight in blocks:
-        digest = digest.and_rows(X, sample_weight)
+    for _, X, sample_weight, noise in blocks:
+        digest = digest.and_rows(X, sample_weight, noise)
     return digest.end()

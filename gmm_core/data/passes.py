@@ -20,6 +20,8 @@ from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Labels
 from gmm_core.data.blocks import Block
 from gmm_core.data.digest import digest_of
 from gmm_core.data.skipping import HISTORY_BYTES, Collect, Order, Skipping, may_skip, region_rows
+from gmm_core.data.missing import completed
+from gmm_core.data.rowwise import Rowwise
 from gmm_core.data.subset import StartRows, Totals, rows_for_start
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.noise import ROWS, coordinates
@@ -39,6 +41,9 @@ class Pass(Protocol):
         Number of threads for the work between passes, such as M-steps.
     order : Order
         The state of the fit that decides in which order the samples are summed.
+    is_rowwise : bool
+        Whether values are missing, or samples were measured with noise, so that rows have
+        covariances of their own.
     """
 
     n_samples: int
@@ -46,6 +51,9 @@ class Pass(Protocol):
     dtype: np.dtype[Any]
     n_threads: int
     order: Order
+
+    @property
+    def is_rowwise(self) -> bool: ...  # noqa: D102
 
     def skip(self, mean_weight: float) -> None:
         """Allow the E-steps to skip pairs of samples and components which do not count.
@@ -169,6 +177,11 @@ class KernelPass:
     n_components : int
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     n_threads : int
+    incomplete : bool, default=False
+        Whether values are missing, which are NaN.
+    noise_width : int, default=0
+        The numbers that a row has for its measurement noise: 0, D for variances or D² for a
+        covariance.
     """
 
     def __init__(
@@ -179,6 +192,8 @@ class KernelPass:
         n_components: int,
         covariance_type: str,
         n_threads: int,
+        incomplete: bool = False,
+        noise_width: int = 0,
     ) -> None:
         self.n_samples = n_samples
         self.n_features = n_features
@@ -186,23 +201,30 @@ class KernelPass:
         self.n_components = n_components
         self.covariance_type = covariance_type
         self._kernels = expectation_kernels(dtype)
+        self._none = _absent(dtype)
         self.code = COVARIANCE_TYPES[covariance_type].code
+        self.incomplete, self.noise_width = incomplete, noise_width
+        self.skipping: Skipping | None = None
+        self.rowwise: Rowwise | None = None
+        self.first_row = 0
+        # The component that each row belongs to in an E-step, or -1 where it is unknown.
+        self.known_labels: Labels | None = None
         K, D = n_components, n_features
+        if incomplete or noise_width:
+            self.rowwise = Rowwise(K, D, covariance_type, n_threads, n_samples, noise_width)
+            self.chunk_rows = self.unit_rows = self.rowwise.chunk_rows
+            self.n_threads = self.rowwise.n_threads
+            return
         sizes = self._kernels.sizes(self.code, K, D)
         self.n_statistics, n_mixture, n_scratch, self.tile_rows = sizes
         rows = max(MIN_CHUNK_ROWS, int(_CHUNK_TIME / _cost(K, D)))
         self.chunk_rows = -(-rows // self.tile_rows) * self.tile_rows
         self.n_threads = max(1, min(n_threads, -(-n_samples // self.chunk_rows)))
         self.unit_rows = self.chunk_rows  # blocks consist of whole units
-        self.skipping: Skipping | None = None
-        self.first_row = 0
         self.mixture_buffer = aligned_empty((1, n_mixture), dtype)[0]
         self._scratch = aligned_empty((self.n_threads, n_scratch + 2 * K * D), dtype)
         self._partial = np.empty((self.n_threads, self.n_statistics))
         self.tickets = np.empty(self.n_threads + 2, np.intp)
-        self._none = _absent(dtype)
-        # The component that each row belongs to in an E-step, or -1 where it is unknown.
-        self.known_labels: Labels | None = None
 
     @property
     def history_bytes(self) -> int:
@@ -211,11 +233,18 @@ class KernelPass:
 
     def skip(self, mean_weight: float) -> None:
         """Skip pairs of samples and components which do not count; see `Pass.skip`."""
+        if self.rowwise is not None:    # all pairs are evaluated
+            return
         n, K, D = self.n_samples, self.n_components, self.n_features
         kind = COVARIANCE_TYPES[self.covariance_type]
         if 2 * n <= self.history_bytes and may_skip(n, K, D, kind, self.chunk_rows):
             self.unit_rows = region_rows(n, K, self.chunk_rows)
             self.skipping = Skipping(self, mean_weight, self.history_bytes)
+
+    @property
+    def is_rowwise(self) -> bool:
+        """Whether rows have covariances of their own; see `Pass`."""
+        return self.rowwise is not None
 
     @property
     def order(self) -> Order:
@@ -237,6 +266,8 @@ class KernelPass:
         """The number of rows that a kernel is given at once, which takes it a bounded time."""
         at_once = min(self.n_threads, available()) if self.n_threads > 1 else 1
         row_time = _cost(self.n_components, self.n_features)
+        if self.rowwise is not None:
+            row_time = self.rowwise.row_time
         return max(1, int(_SLICE_TIME * at_once / row_time / self._wave)) * self._wave
 
     @property
@@ -278,7 +309,7 @@ class KernelPass:
             labels = self.known_labels
         partial = self._partial if len(values) > 2 else np.empty((self.n_threads, 2))
         for block in self.blocks():
-            rows, X, sample_weight = block
+            rows, X, sample_weight, _ = block
             see(block)
             status = self._kernels.accumulate(
                 X,
@@ -322,7 +353,9 @@ class KernelPass:
 
     def accumulate(self, prepared: Prepared, shift: Float64Array | None = None) -> Statistics:
         """Run the E-step; see `Pass.expectation`."""
-        if self.skipping is None:
+        if self.rowwise is not None:
+            values = self.rowwise.accumulate(self.blocks, prepared, shift)
+        elif self.skipping is None:
             values = self.dense(prepared, shift)
         else:
             values, _ = self.skipping.accumulate(prepared, shift)
@@ -335,6 +368,8 @@ class KernelPass:
 
     def log_likelihood(self, prepared: Prepared) -> Float64Array:
         """Return the weighted log-likelihood, summed over the samples, and their total weight."""
+        if self.rowwise is not None:
+            return self.rowwise.accumulate(self.blocks, prepared, None, size=2)
         if self.skipping is None:
             return self.dense(prepared, None, size=2)
         return self.skipping.log_likelihood(prepared)
@@ -367,8 +402,12 @@ class KernelPass:
         return Statistics(values, shift, self.covariance_type)
 
     def rows_for_start(self, totals: Totals, size: int, seed: int | None) -> StartRows:
-        """Return the rows that starts are found from; see `Pass.rows_for_start`."""
-        return rows_for_start(self.blocks(), totals, size, seed)
+        """Return the rows that starts are found from; see `Pass.rows_for_start`.
+
+        Missing values are replaced by the means of the features.
+        """
+        rows = rows_for_start(self.blocks(), totals, size, seed)
+        return rows if self.rowwise is None else completed(rows)
 
     def checksum(self) -> str:
         """Return the digest of all samples and weights; see `Pass.checksum`."""
@@ -385,7 +424,7 @@ class KernelPass:
     def ranges(self, origin: Float64Array, axes: Float64Array) -> Float64Array:
         """Return the smallest and the largest coordinates; see `Pass.ranges`."""
         found = np.array([np.full(self.n_features, np.inf), np.full(self.n_features, -np.inf)])
-        for _, X, weight in self.blocks():
+        for _, X, weight, _ in self.blocks():
             for start in range(0, len(X), ROWS):
                 rows = slice(start, start + ROWS)
                 part = X[rows][weight[rows] > 0] if len(weight) else X[rows]

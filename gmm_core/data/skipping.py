@@ -324,7 +324,7 @@ class Skipping:
         partial = np.empty((data.n_threads, len(values)))
         tallies = np.empty((-(-data.n_samples // self._rows), 2), np.intp)
         no_shift = np.empty((0, 0))
-        for rows, X, sample_weight in data.blocks():
+        for rows, X, sample_weight, _ in data.blocks():
             first = rows.start - data.first_row
             region = first // self._rows
             groups = slice(first // self._group, -(-(first + len(X)) // self._group))

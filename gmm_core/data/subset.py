@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gmm_core.core.types import Float64Array, FloatArray, Indices
-from gmm_core.data.blocks import Block
+from gmm_core.data.blocks import NO_NOISE, Block
 
 _CUMULATED_ROWS = 1 << 16  # rows whose weights are summed at once
 
@@ -160,7 +160,7 @@ class Cursor:
 
 def draw_subset(
     blocks: Iterable[Block], totals: Totals, size: int, random_state: np.random.RandomState
-) -> FloatArray:
+) -> tuple[FloatArray, Float64Array]:
     """Draw a subset of the rows, one from each of `size` equal parts of the cumulative weight.
 
     Parameters
@@ -175,11 +175,18 @@ def draw_subset(
 
     Returns
     -------
-    ndarray of shape (size, n_features)
+    X : ndarray of shape (size, n_features)
         The drawn rows, in order. A row of large weight may be drawn several times.
+    noise : ndarray of shape (size, n_features or n_features²)
+        Their measurement noise; an empty array if there is none.
     """
     cursor = Cursor(draw_positions(size, random_state), totals)
-    return np.concatenate([X[cursor.advance(len(X), weight)] for _, X, weight in blocks])
+    drawn = []
+    for _, X, weight, noise in blocks:
+        rows = cursor.advance(len(X), weight)
+        drawn.append((X[rows], noise[rows] if len(noise) else noise))
+    X, noise = (np.concatenate(part) for part in zip(*drawn, strict=True))
+    return X, noise
 
 
 class StartRows(NamedTuple):
@@ -190,13 +197,16 @@ class StartRows(NamedTuple):
     X : ndarray of shape (n_rows, n_features)
     sample_weight : ndarray of shape (n_rows,), or None
     lacking : float or ndarray of shape (n_features,), default=0.0
-        The variance that each feature loses when its missing values are replaced by their mean. It
-        is added to the variances of the start, and it is 0 if no values are missing.
+        What is to be added to the variances of the start: the variance that each feature loses when
+        its missing values are replaced by their mean, less the mean variance of its noise.
+    noise : ndarray of shape (n_rows, n_features or n_features²)
+        The measurement noise of the rows; an empty array if there is none.
     """
 
     X: FloatArray
     sample_weight: Float64Array | None
     lacking: float | Float64Array = 0.0
+    noise: Float64Array = NO_NOISE
 
 
 def rows_for_start(
@@ -223,22 +233,24 @@ def rows_for_start(
         Copies of the rows. The rows of a drawn subset have no weights.
     """
     if seed is not None:
-        return StartRows(draw_subset(blocks, totals, size, np.random.RandomState(seed)), None)
+        X, noise = draw_subset(blocks, totals, size, np.random.RandomState(seed))
+        return StartRows(X, None, noise=noise)
     parts: Iterator[Any] = zip(
-        *(present_rows(X, weight, totals, size) for _, X, weight in blocks), strict=True
+        *(present_rows(block, totals, size) for block in blocks), strict=True
     )
-    X, weight = (np.concatenate(part) for part in parts)
-    return StartRows(X, weight if len(weight) else None)
+    X, weight, noise = (np.concatenate(part) for part in parts)
+    return StartRows(X, weight if len(weight) else None, noise=noise)
 
 
 def present_rows(
-    X: FloatArray, sample_weight: Float64Array, totals: Totals, size: int
-) -> tuple[FloatArray, Float64Array]:
-    """Return copies of the rows and weights of a block.
+    block: Block, totals: Totals, size: int
+) -> tuple[FloatArray, Float64Array, Float64Array]:
+    """Return copies of the rows, the weights and the noise of a block.
 
     If the whole data have more than `size` rows, rows of weight 0 are left out.
     """
+    _, X, weight, noise = block
     if totals.n_samples <= size:
-        return X.copy(), sample_weight.copy()
-    rows = np.flatnonzero(sample_weight)
-    return X[rows], sample_weight[rows]
+        return X.copy(), weight.copy(), noise.copy()
+    rows = np.flatnonzero(weight)
+    return X[rows], weight[rows], noise[rows] if len(noise) else noise

@@ -219,13 +219,13 @@ def is_batches(X: Any) -> bool:
     Batches are
 
     - a list or a tuple whose first element has two dimensions, or is a tuple (array, sample_weight)
-      of an array with two dimensions,
+      or (array, sample_weight, noise_covariance) of an array with two dimensions,
     - an object with a method `to_batches` or `iter_batches`, or a callable,
     - an iterable that is no sequence, such as a generator.
     """
     if isinstance(X, (list, tuple)):
         first = X[0] if len(X) else None
-        if isinstance(first, tuple) and len(first) == 2:
+        if isinstance(first, tuple) and len(first) in (2, 3):
             first = first[0]
         return _n_dimensions(first) == 2
     if is_frame(X) or hasattr(X, "shape") or hasattr(X, "__array__"):

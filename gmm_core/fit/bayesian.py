@@ -16,7 +16,6 @@ from gmm_core.core.warn import warn
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.batches import BatchPass
 from gmm_core.data.conversion import as_float_array
-from gmm_core.data.missing import MissingPass
 from gmm_core.data.parameter_validation import check_reg_covar
 from gmm_core.data.passes import Pass
 from gmm_core.data.skipping import Order, mean_weight_of
@@ -129,7 +128,7 @@ def fit_bayesian(
 
     @functools.cache
     def rows_for_start() -> tuple[ArrayPass, float | Float64Array]:
-        X, weight, lacking = data.rows_for_start(totals, size, subset_seed)
+        X, weight, lacking, _ = data.rows_for_start(totals, size, subset_seed)
         return ArrayPass(X, weight, K, options.covariance_type, data.n_threads), lacking
 
     prior = _prior(options, data, totals, unit, rows_for_start)
@@ -311,7 +310,7 @@ def precision_prior(
 def _moments_of_all(data: Pass, unit: float, rows_for_start: Any) -> Moments:
     """Return count, mean and covariance of all samples, whatever the covariance type is."""
     lacking: float | Float64Array = 0.0
-    if isinstance(data, MissingPass):  # missing values count as the means of their features
+    if data.is_rowwise:  # missing values count as the means of their features
         data, lacking = rows_for_start()
     origin = np.zeros((1, data.n_features))
     first: Statistics = data.scatter(origin)

@@ -27,7 +27,7 @@ from gmm_core.core.warn import warn
 from gmm_core.data.arrays import ArrayPass, ConvertingPass
 from gmm_core.data.batches import Batches, BatchPass
 from gmm_core.data.foreign import ForeignRows, check_rows
-from gmm_core.data.missing import MissingPass
+from gmm_core.data.measurement import NoisyRows, noisy_rows
 from gmm_core.data.parameter_validation import (
     check_labels,
     check_matrices,
@@ -80,7 +80,8 @@ def fit_array(
     watch: Watch | None = None,
     clusters: Clusters | None = None,
     quiet: bool = False,
-) -> tuple[Result, FloatArray | ForeignRows]:
+    noise_covariance: Any = None,
+) -> tuple[Result, FloatArray | ForeignRows | NoisyRows]:
     """Fit a mixture to an array or a data frame.
 
     Parameters
@@ -97,11 +98,13 @@ def fit_array(
         Clusters that this fit shares with others.
     quiet : bool, default=False
         Whether no warning is issued about the outcome of the fit.
+    noise_covariance : array-like, default=None
+        The measurement noise of the samples; see `data.measurement.noisy_rows`.
 
     Returns
     -------
     result : Result
-    rows : ndarray or ForeignRows of shape (n_samples, n_features)
+    rows : ndarray, ForeignRows or NoisyRows of shape (n_samples, n_features)
         The checked samples.
 
     Raises
@@ -109,7 +112,9 @@ def fit_array(
     ValueError, TypeError
         For bad input, and if all starts fail.
     """
-    data, totals, names, rows = pass_over_array(options, X, sample_weight)
+    data, totals, names, rows = pass_over_array(
+        options, X, sample_weight, noise_covariance=noise_covariance
+    )
     return fit_pass(options, before, data, totals, names, watch, clusters, quiet), rows
 
 
@@ -127,8 +132,9 @@ class FitSize(Protocol):
 
 
 def pass_over_array(
-    options: FitSize, X: Any, sample_weight: Any, estimator_name: str = "GaussianMixture"
-) -> tuple[Pass, Totals, Names | None, FloatArray | ForeignRows]:
+    options: FitSize, X: Any, sample_weight: Any, estimator_name: str = "GaussianMixture",
+    noise_covariance: Any = None,
+) -> tuple[Pass, Totals, Names | None, FloatArray | ForeignRows | NoisyRows]:
     """Check an array and its weights, and return a pass over it; see `fit_array`.
 
     Returns
@@ -139,7 +145,7 @@ def pass_over_array(
         is the exponent of the totals.
     names : ndarray of object, or None
         Names of the features.
-    rows : ndarray or ForeignRows of shape (n_samples, n_features)
+    rows : ndarray, ForeignRows or NoisyRows of shape (n_samples, n_features)
         The checked samples.
     """
     allow_nan = options.missing == "marginalize"
@@ -153,14 +159,13 @@ def pass_over_array(
         weight = np.ldexp(weight, -totals.exponent)
     n_threads = effective_n_threads(options.n_threads)
     what = weight, options.n_components, options.covariance_type, n_threads
-    data: Pass
-    if allow_nan and has_missing(rows):
-        data = MissingPass(rows, *what)
-    elif isinstance(rows, ForeignRows):
-        data = ConvertingPass(rows, *what)
-    else:
-        data = ArrayPass(rows, *what)
-    return data, totals, names, rows
+    incomplete = allow_nan and has_missing(rows)
+    if noise_covariance is not None:
+        noisy = noisy_rows(rows, noise_covariance)
+        return ArrayPass(noisy.X, *what, incomplete, noisy.noise), totals, names, noisy
+    if isinstance(rows, ForeignRows):
+        return ConvertingPass(rows, *what, incomplete), totals, names, rows
+    return ArrayPass(rows, *what, incomplete), totals, names, rows
 
 
 def fit_batches(
@@ -180,7 +185,9 @@ def pass_over_batches(
     options: FitSize, batches: Any, verbose: int
 ) -> tuple[BatchPass, Totals, Names | None]:
     """Check batches, and return a pass over them; see `pass_over_array`."""
-    checked = batches if isinstance(batches, Batches) else Batches(batches, verbose)
+    checked = batches
+    if not isinstance(batches, Batches):
+        checked = Batches(batches, verbose, options.missing == "marginalize")
     check_enough_samples(checked.totals.n_present, options.n_components)
     n_threads = effective_n_threads(options.n_threads)
     data = BatchPass(checked, options.n_components, options.covariance_type, n_threads)
@@ -231,9 +238,10 @@ def fit_pass(
         random_state = np.random.RandomState(random_state.randint(2**31))
     size = rows_of_start(options.init_size, options.init_params, K, D)
     subset_seed = random_state.randint(2**31) if totals.n_present > size else None
-    if options.noise and isinstance(data, MissingPass):
+    if options.noise and data.is_rowwise:
         raise ValueError(
-            f"X has missing values, which a fit with noise={options.noise!r} does not take"
+            f"a fit with noise={options.noise!r} takes neither missing values in X nor a "
+            "noise_covariance"
         )
     log_density, box = noise_of(options.noise, data)
     if options.skip and (labels is None or (labels >= 0).all()):
@@ -262,8 +270,8 @@ def fit_pass(
 
     @functools.cache
     def rows_for_start() -> tuple[ArrayPass, RegCovar]:
-        X, weight, lacking = data.rows_for_start(totals, size, subset_seed)
-        if isinstance(data, ArrayPass) and X is data.X:  # which has its scratch memory already
+        X, weight, lacking, _ = data.rows_for_start(totals, size, subset_seed)
+        if isinstance(data, ArrayPass) and X is data.X and not data.is_rowwise:  # which has its scratch memory already
             return data, lacking
         return ArrayPass(X, weight, K, options.covariance_type, data.n_threads), lacking
 
@@ -339,8 +347,10 @@ def _labels(options: Options, data: Pass, given: GivenParameters) -> Labels | No
     if options.labels_init is None:
         return None
     labels = check_labels(options.labels_init, data.n_samples, options.n_components)
-    if not isinstance(data, KernelPass):
-        raise ValueError("labels_init takes neither missing values nor Dask collections")
+    if not isinstance(data, KernelPass) or data.is_rowwise:
+        raise ValueError(
+            "labels_init takes neither missing values, noise_covariance nor Dask collections"
+        )
     if (labels < 0).all():
         raise ValueError("labels_init has no sample whose component is known, only -1")
     if (labels < 0).any():

@@ -27,6 +27,7 @@ from gmm_core.model.statistics import Statistics
 # k-means stops when no label changes, when the squared moves of the centers sum to at most this
 # share of the mean variance of the features, as in scikit-learn, or after a number of iterations.
 _KMEANS_TOL = 1e-4
+_LEAST_SHARE = 0.1  # of a variance that remains when the variance of the noise is subtracted
 _NO_ROWS = np.empty(0, np.intp)
 
 
@@ -80,7 +81,9 @@ def start_from_data(
     data : ArrayPass
         A pass over the rows that the start is found from.
     lacking : float or ndarray of shape (n_features,)
-        The amount that has to be added to the variances of these rows; see `StartRows`.
+        The amount that has to be added to the variances of these rows; see `StartRows`. Where it is
+        negative, it is subtracted from the variances of each component, of which at least a tenth
+        remains. Correlations do not change.
     method : {'kmeans', 'k-means++', 'random', 'random_from_data', 'hierarchical'} or callable
         A callable ``f(X, n_components, random_state)`` returns responsibilities of shape
         (n_samples, n_components) or labels of shape (n_samples,).
@@ -106,7 +109,7 @@ def start_from_data(
         If a callable returns something that is neither responsibilities nor labels.
     """
     found = find(data, method, random_state, clusters, log_noise_density is not None)
-    regular = reg_covar + lacking
+    regular = reg_covar + np.maximum(lacking, 0)
     if found.statistics is None:
         made = _from_points(found.data, found.rows, regular)
     elif found.near:  # so that a second pass is seldom needed
@@ -117,7 +120,20 @@ def start_from_data(
         made = about_own_means(
             found.statistics, found.origins, regular, data.n_threads, log_noise_density
         )
+    if np.less(lacking, 0).any():
+        made = _with_less_variance(made, np.maximum(-np.asarray(lacking), 0))
     return with_given(made, given)
+
+
+def _with_less_variance(mixture: Mixture, excess: Float64Array) -> Mixture:
+    """Subtract the variances of noise (D,) from those of each component; see `start_from_data`."""
+    kind, (K, D) = mixture.kind, mixture.means.shape
+    variances = kind.variances(mixture.covariances, K, D).astype(np.float64)
+    scale = np.sqrt(np.maximum(variances - excess, _LEAST_SHARE * variances) / variances)
+    covariances, factor = kind.scale_features(
+        mixture.covariances, mixture.prepared.precisions_cholesky, scale
+    )
+    return mixture_of(prepare(mixture.weights, mixture.means, factor, kind.name), covariances)
 
 
 class Found(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 
 from gmm_core.core.types import Float64Array, FloatArray
 from gmm_core.data.patterns import groups, patterns_of
-from gmm_core.infer.score import FittedMixture, responsibilities
+from gmm_core.infer.score import FittedMixture, pass_over, responsibilities
 from gmm_core.model.parameters import mixture_of
 
 
@@ -27,17 +27,20 @@ def impute(
     -------
     ndarray of shape (n_samples, n_features), the dtype of X
     """
-    shares: Float64Array = responsibilities(X, model._replace(marginalize=True)).astype(np.float64)
+    model = model._replace(marginalize=True)
     filled = X.copy()
-    patterns = [pattern for pattern in patterns_of(X) if len(pattern.missing)]
-    if not patterns:
+    rows = np.flatnonzero(np.isnan(X).any(axis=1))
+    if not len(rows):
         return filled
+    if random_state is None and not pass_over(X, model).posterior(model.prepared, filled):
+        return filled
+    shares: Float64Array = responsibilities(X, model).astype(np.float64)
+    patterns = [pattern for pattern in patterns_of(X) if len(pattern.missing)]
     mixture = mixture_of(model.prepared)
     means, kind, K = mixture.means, mixture.kind, len(mixture.weights)
     noise = np.zeros((len(X), 0))
     if random_state is not None:
         # Numbers are drawn for the incomplete rows in their order, whatever their patterns are.
-        rows = np.flatnonzero(np.isnan(X).any(axis=1))
         below = shares[rows].cumsum(axis=1) <= random_state.uniform(size=len(rows))[:, None]
         labels = np.minimum(below.sum(axis=1), K - 1)
         shares[rows] = np.eye(K)[labels]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core.core.types import FloatArray, Indices
+from gmm_core.core.types import Float64Array, FloatArray, Indices
+from gmm_core.data.measurement import NoisyRows
 from gmm_core.data.patterns import groups, has_missing, patterns_of
-from gmm_core.model.parameters import Prepared, mixture_of
+from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.parameters import Mixture, Prepared, mixture_of, prepare
 
 
-def nearest_components(X: FloatArray, prepared: Prepared) -> Indices:
+def nearest_components(X: FloatArray | NoisyRows, prepared: Prepared) -> Indices:
     """Return the nearest component to each sample in the features that are not missing.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or NoisyRows of shape (n_samples, n_features)
         NaN is a missing value.
     prepared : Prepared
 
@@ -23,6 +25,8 @@ def nearest_components(X: FloatArray, prepared: Prepared) -> Indices:
     -------
     ndarray of shape (n_samples,), intp
     """
+    if isinstance(X, NoisyRows):
+        return np.array([_nearest_to(X.X[i], X.noise[i], prepared) for i in range(len(X))])
     if not has_missing(X):
         return _nearest(X, prepared)
     nearest = np.empty(len(X), np.intp)
@@ -30,6 +34,27 @@ def nearest_components(X: FloatArray, prepared: Prepared) -> Indices:
         for pattern, marginal in zip(patterns, mixtures, strict=True):
             nearest[pattern.rows] = _nearest(pattern.X, marginal)
     return nearest
+
+
+def _nearest_to(x: FloatArray, noise: Float64Array, prepared: Prepared) -> np.intp:
+    """Return the nearest component to one sample that was measured with noise."""
+    known = np.flatnonzero(~np.isnan(x))
+    if not len(known):
+        return np.argmax(prepared.weights)
+    total = covariances_with_noise(mixture_of(prepared), noise, known)
+    factor = COVARIANCE_TYPES["full"].factor_covariances(total, len(known))
+    means = np.ascontiguousarray(prepared.means[:, known])
+    return _nearest(x[None, known], prepare(prepared.weights, means, factor, "full"))[0]
+
+
+def covariances_with_noise(
+    mixture: Mixture, noise: FloatArray, known: Indices
+) -> Float64Array:
+    """Return Σ_k + S of the known features for a sample with the noise S, of shape (K, q, q)."""
+    K, D = mixture.means.shape
+    S = np.diag(noise) if len(noise) == D else noise.reshape(D, D)
+    total = np.stack([mixture.kind.matrix(mixture.covariances, k, D) + S for k in range(K)])
+    return total[:, known[:, None], known]
 
 
 def _nearest(X: npt.NDArray[np.floating], prepared: Prepared) -> Indices:

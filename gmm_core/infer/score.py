@@ -11,15 +11,16 @@ import numpy as np
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Indices, Labels
 from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.blocks import NO_NOISE
 from gmm_core.data.foreign import ForeignRows
-from gmm_core.data.missing import MissingPass
+from gmm_core.data.measurement import NoisyRows
 from gmm_core.data.passes import MIN_CHUNK_ROWS
 from gmm_core.data.patterns import has_missing
 from gmm_core.data.scoring import Scoring, may_skip
 from gmm_core.data.validation import check_sample_weight
 from gmm_core.infer.nearest import nearest_components
 from gmm_core.model.noise import Box
-from gmm_core.model.parameters import Prepared, mixture_of
+from gmm_core.model.parameters import Prepared
 
 # `score` computes the log-likelihoods of this many samples, and this many responsibilities, at a
 # time, to bound its memory.
@@ -53,37 +54,51 @@ class FittedMixture(NamedTuple):
     skip: bool = True
 
 
-def _evaluate(X: FloatArray, model: FittedMixture, **outputs: AnyArray) -> int:
-    """Fill the output arrays; see `ArrayPass.evaluate`.
+# Samples as the functions here take them, which check nothing.
+Rows = FloatArray | ForeignRows | NoisyRows
 
-    The return value is the number of samples whose density is 0 under every component.
-    """
+
+def pass_over(X: FloatArray | NoisyRows, model: FittedMixture) -> ArrayPass:
+    """Return a pass over samples for this mixture."""
     prepared = model.prepared
     K, D = prepared.means.shape
     if X.shape[1] != D:
         raise ValueError(f"X has {X.shape[1]} features, but means_ has {D}")
     n_threads = effective_n_threads(model.n_threads) if len(X) > MIN_CHUNK_ROWS else 1
-    what = X, None, K, prepared.covariance_type, n_threads
-    if model.marginalize and has_missing(X):
-        if prepared.noise is not None:
-            raise ValueError("X has missing values, which a mixture with noise does not take")
-        return MissingPass(*what).evaluate(mixture_of(prepared, n_threads=n_threads), **outputs)
-    data = ArrayPass(*what)
-    if model.skip and "responsibilities" not in outputs and may_skip(len(X), K, D, prepared.kind):
+    what = None, K, prepared.covariance_type, n_threads
+    noisy = isinstance(X, NoisyRows)
+    rows = X.X if noisy else X
+    incomplete = model.marginalize and has_missing(rows)
+    if (noisy or incomplete) and prepared.noise is not None:
+        raise ValueError(
+            "a mixture with a noise component takes neither missing values in X nor a "
+            "noise_covariance"
+        )
+    return ArrayPass(rows, *what, incomplete, X.noise if noisy else NO_NOISE)
+
+
+def _evaluate(X: FloatArray | NoisyRows, model: FittedMixture, **outputs: AnyArray) -> int:
+    """Fill the output arrays; see `ArrayPass.evaluate`.
+
+    The return value is the number of samples whose density is 0 under every component.
+    """
+    data, prepared = pass_over(X, model), model.prepared
+    skips = model.skip and "responsibilities" not in outputs and not data.is_rowwise
+    if skips and may_skip(len(X), *prepared.means.shape, prepared.kind):
         count = Scoring(data, prepared).evaluate(**outputs)
         if count is not None:
             return count
     return data.evaluate(prepared, **outputs)
 
 
-def _rows_without_density(X: FloatArray, model: FittedMixture) -> Indices:
+def _rows_without_density(X: FloatArray | NoisyRows, model: FittedMixture) -> Indices:
     """Return the rows of the samples whose density is 0 under every component."""
     log_likelihood = np.empty(len(X), X.dtype)
     _evaluate(X, model, log_likelihood=log_likelihood)
     return np.flatnonzero(~(log_likelihood > -np.inf))
 
 
-def labels(X: FloatArray | ForeignRows, model: FittedMixture) -> Labels:
+def labels(X: Rows, model: FittedMixture) -> Labels:
     """Return the component with the largest responsibility for each sample, or −1 for the noise.
 
     See `responsibilities` for samples whose density is 0 under every component.
@@ -97,7 +112,7 @@ def labels(X: FloatArray | ForeignRows, model: FittedMixture) -> Labels:
     return out
 
 
-def responsibilities(X: FloatArray | ForeignRows, model: FittedMixture) -> FloatArray:
+def responsibilities(X: Rows, model: FittedMixture) -> FloatArray:
     """Return the responsibilities, of shape (n_samples, K).
 
     A sample whose density is 0 under every component belongs to the nearest component, as this is
@@ -113,7 +128,7 @@ def responsibilities(X: FloatArray | ForeignRows, model: FittedMixture) -> Float
     return out
 
 
-def log_likelihood(X: FloatArray | ForeignRows, model: FittedMixture) -> FloatArray:
+def log_likelihood(X: Rows, model: FittedMixture) -> FloatArray:
     """Return log p(x) of each sample, or −inf if its density is 0 under every component.
 
     Outside its box, the noise has the density 0.
@@ -126,9 +141,11 @@ def log_likelihood(X: FloatArray | ForeignRows, model: FittedMixture) -> FloatAr
     return out
 
 
-def _remove_noise_outside(X: FloatArray, model: FittedMixture, out: FloatArray) -> None:
+def _remove_noise_outside(
+    X: FloatArray | NoisyRows, model: FittedMixture, out: FloatArray
+) -> None:
     """Replace the log-likelihoods of samples outside the box of the noise by those without it."""
-    if model.box is None:
+    if model.box is None or isinstance(X, NoisyRows):
         return
     outside = np.flatnonzero(~model.box.contains(X))
     if len(outside):
@@ -183,7 +200,7 @@ class Score(NamedTuple):
 
 
 def score(
-    X: FloatArray | ForeignRows,
+    X: Rows,
     model: FittedMixture,
     sample_weight: Any = None,
     certainty: Certainty | None = None,
@@ -194,7 +211,7 @@ def score(
 
     Parameters
     ----------
-    X : ndarray or ForeignRows of shape (n_samples, n_features)
+    X : ndarray, ForeignRows or NoisyRows of shape (n_samples, n_features)
     model : FittedMixture
     sample_weight : array-like of shape (n_samples,), default=None
     certainty : {'map', 'entropy'} or None, default=None
@@ -215,7 +232,7 @@ def score(
 
 
 def score_of_batches(
-    batches: Iterable[tuple[FloatArray, Float64Array | None]],
+    batches: Iterable[tuple[FloatArray | NoisyRows, Float64Array | None]],
     model: FittedMixture,
     certainty: Certainty | None = None,
 ) -> Score:
@@ -245,7 +262,7 @@ class _Part(NamedTuple):
 
 
 def _values(
-    X: FloatArray | ForeignRows, model: FittedMixture, certainty: Certainty | None
+    X: Rows, model: FittedMixture, certainty: Certainty | None
 ) -> tuple[FloatArray, Float64Array | None]:
     """Return the log-likelihoods, and the terms of the uncertainty if that is asked for."""
     if certainty is None:
@@ -254,7 +271,7 @@ def _values(
 
 
 def _joined(
-    batches: Iterable[tuple[FloatArray, Float64Array | None]],
+    batches: Iterable[tuple[FloatArray | NoisyRows, Float64Array | None]],
     model: FittedMixture,
     certainty: Certainty | None,
 ) -> Iterator[_Part]:
@@ -306,7 +323,7 @@ def _score_of_parts(parts: Iterable[_Part], total: float | None = None) -> Score
 
 
 def with_certainty(
-    X: FloatArray | ForeignRows, model: FittedMixture, certainty: Certainty
+    X: Rows, model: FittedMixture, certainty: Certainty
 ) -> tuple[Float64Array, Float64Array]:
     """Return the log-likelihoods of the samples, and their terms of `log_certainties`."""
     out: AnyArray = np.empty((2, len(X)))

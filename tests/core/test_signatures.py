@@ -16,6 +16,7 @@ BUILDS = [
         (signatures.KMeansKernels, "_kmeans", ("_f32", "_f64")),
         (signatures.MaximizationKernels, "_maximization", ("",)),
         (signatures.HierarchyKernels, "_hierarchy", ("",)),
+        (signatures.RowwiseKernels, "_rowwise", ("",)),
         (signatures.SamplingKernels, "_sampling", ("",)),
     )
     for level in LEVELS

@@ -471,41 +471,43 @@ class CovarianceType(ABC):
             Matrices R: the covariance of the missing features given the others is R Rᵀ.
         """
 
-    @abstractmethod
-    def add_incomplete(
-        self,
-        first: Float64Array,
-        moments: Float64Array,
-        parts: tuple[Float64Array, Float64Array, Float64Array],
-        means: Float64Array,
-        factor: Float64Array,
-        ordered: Float64Array,
-        origin: Float64Array,
-        order: Indices,
-    ) -> None:
-        """Add the expected first and second moments of incomplete samples, in place.
+    # --- rows with covariances of their own ---------------------------------------------------
 
-        Let x̂_k be the mean of x given x_o and component k, and c_k the origin. The observed and
-        the missing part of x̂_k − c_k are
-            z_o = x_o − c_ko  and  B_k z_o + b_k,  b_k = B_k (c_ko − μ_ko) + μ_km − c_km,
-        where the slopes B_k are 0 without covariances between features. The covariance given x_o
-        is added to the part of the second moments that belongs to the missing features.
+    @abstractmethod
+    def factor_of_each(
+        self, factor: Float64Array, n_components: int, n_features: int
+    ) -> Float64Array:
+        """Return the factor of each component.
+
+        Returns
+        -------
+        ndarray of shape (K, D, D), or (K, D) for types without covariances between features
+        """
+
+    @abstractmethod
+    def moments_of_each(self, moments: Float64Array, n_features: int) -> Float64Array:
+        """Pack the second moments of each component.
 
         Parameters
         ----------
-        first : ndarray of shape (K, D)
-            First moments, which are changed.
-        moments : ndarray of shape (n_moments,)
-            Second moments, which are changed.
-        parts : tuple of ndarray
-            Statistics of the observed features of each pattern: counts (P, K), first moments
-            (P, K, q), second moments (P, n_moments of q features).
-        means : ndarray of shape (K, D)
-        factor : ndarray
-        ordered : ndarray
-        origin : ndarray of shape (K, D)
-            The origins c_k.
-        order : ndarray of shape (P, D)
+        moments : ndarray of shape (K, D (D + 1) / 2) or (K, D)
+            The lower triangles, by rows, or the diagonals for types without covariances between
+            features.
+        n_features : int
+        """
+
+    @abstractmethod
+    def scale_features(
+        self, covariances: Float64Array, factor: Float64Array, scale: Float64Array
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return covariances and factors for features multiplied by `scale`.
+
+        Parameters
+        ----------
+        covariances, factor : ndarray
+        scale : ndarray of shape (K, D)
+            Components that share a covariance have one scale. A type with one variance for all
+            features takes the mean of the squares.
         """
 
     # --- collapsed components ---------------------------------------------------------------

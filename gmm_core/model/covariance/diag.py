@@ -49,13 +49,13 @@ class Diag(VarianceType):
         part: Float64Array = factor[:, observed]
         return part
 
-    def add_observed(
-        self, moments: Float64Array, part: Float64Array, observed: Indices, n_components: int
-    ) -> None:
-        moments.reshape(n_components, -1)[:, observed] += part.reshape(n_components, -1)
-
     def moments_of_features(self, squares: Float64Array) -> Float64Array:
         return squares.ravel()
+
+    def scale_features(
+        self, covariances: Float64Array, factor: Float64Array, scale: Float64Array
+    ) -> tuple[Float64Array, Float64Array]:
+        return covariances * scale * scale, factor / scale
 
     def is_regularised(
         self, covariances: Float64Array, k: int, reg_covar: Float64Array, share: float

@@ -7,7 +7,7 @@ import numpy as np
 from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.model.covariance.base import moves
 from gmm_core.model.covariance.conjugate import Wisharts
-from gmm_core.model.covariance.matrices import MatrixType, packed_index
+from gmm_core.model.covariance.matrices import MatrixType
 
 
 class Full(MatrixType):
@@ -69,14 +69,10 @@ class Full(MatrixType):
         q = len(observed)
         return ordered[:, :q, :q]
 
-    def scatter(self, moments: Float64Array, origin: Float64Array) -> Float64Array:
-        P, K, q = origin.shape
-        scatter: Float64Array = moments.reshape(P, K, -1)[..., packed_index(q)]
-        return scatter
+    def moments_of_each(self, moments: Float64Array, n_features: int) -> Float64Array:
+        return moments.ravel()
 
-    def sum_outer(self, a: Float64Array, b: Float64Array) -> Float64Array:
-        outer: Float64Array = np.einsum("pkm,pko->pkmo", a, b)
-        return outer
-
-    def sum_counts(self, counts: Float64Array) -> Float64Array:
-        return counts
+    def scale_features(
+        self, covariances: Float64Array, factor: Float64Array, scale: Float64Array
+    ) -> tuple[Float64Array, Float64Array]:
+        return covariances * scale[:, :, None] * scale[:, None], factor / scale[:, :, None]

@@ -216,77 +216,12 @@ class MatrixType(CovarianceType):
             np.broadcast_to(roots, (P, n_components, D - q, D - q)),
         )
 
-    @abstractmethod
-    def scatter(self, moments: Float64Array, origin: Float64Array) -> Float64Array:
-        """Unpack second moments of q features into matrices.
+    # --- rows with covariances of their own ---------------------------------------------------
 
-        Parameters
-        ----------
-        moments : ndarray of shape (P, n_moments of q features)
-        origin : ndarray of shape (P, K, q)
-
-        Returns
-        -------
-        ndarray of shape (P, K or 1, q, q)
-        """
-
-    @abstractmethod
-    def sum_outer(self, a: Float64Array, b: Float64Array) -> Float64Array:
-        """Return a_k b_kᵀ, summed over the components that share a covariance.
-
-        Parameters
-        ----------
-        a : ndarray of shape (P, K, m)
-        b : ndarray of shape (P, K, n)
-
-        Returns
-        -------
-        ndarray of shape (P, K or 1, m, n)
-        """
-
-    @abstractmethod
-    def sum_counts(self, counts: Float64Array) -> Float64Array:
-        """Sum the counts (P, K) over the components that share a covariance."""
-
-    def add_incomplete(
-        self,
-        first: Float64Array,
-        moments: Float64Array,
-        parts: tuple[Float64Array, Float64Array, Float64Array],
-        means: Float64Array,
-        factor: Float64Array,
-        ordered: Float64Array,
-        origin: Float64Array,
-        order: Indices,
-    ) -> None:
-        counts, s_o, packed = parts
-        (K, D), q = means.shape, s_o.shape[-1]
-        P, G = ordered.shape[:2]
-        slope, root = regression(ordered, q)
-        slopes = np.broadcast_to(slope, (P, K, *slope.shape[2:]))
-        mu, c = _reordered(means, order), _reordered(origin, order)
-        b = np.einsum("pkmo,pko->pkm", slopes, (c - mu)[..., :q]) + (mu - c)[..., q:]
-
-        s_m = np.einsum("pkmo,pko->pkm", slopes, s_o) + counts[..., None] * b
-        S_oo = self.scatter(packed, c[..., :q])
-        S_mo = np.einsum("pgmo,pgoi->pgmi", slope, S_oo)
-        S_mo += self.sum_outer(b, s_o)
-        S_mm = np.einsum("pgmo,pgio->pgmi", S_mo, slope)
-        S_mm += self.sum_outer(s_m, b)
-        N = self.sum_counts(counts)
-        S_mm += N[..., None, None] * np.einsum("pgmi,pgji->pgmj", root, root)
-
-        # Return to the original order of the features, and pack the lower triangles by rows.
-        S = np.empty((P, G, D, D))
-        S[..., :q, :q], S[..., q:, :q], S[..., q:, q:] = S_oo, S_mo, S_mm
-        place = np.argsort(order, axis=1)
-        rows, columns = np.tril_indices(D)
-        i, j = place[:, rows], place[:, columns]
-        index = np.maximum(i, j) * D + np.minimum(i, j)
-        lower = np.take_along_axis(S.reshape(P, G, D * D), index[:, None], axis=2)
-        s = np.take_along_axis(np.concatenate([s_o, s_m], axis=2), place[:, None], axis=2)
-        first += s.sum(axis=0)
-        moments[: lower[0].size] += lower.sum(axis=0).ravel()
+    def factor_of_each(
+        self, factor: Float64Array, n_components: int, n_features: int
+    ) -> Float64Array:
+        return np.broadcast_to(factor, (n_components, n_features, n_features))
 
     # --- collapsed components ---------------------------------------------------------------
 
@@ -332,14 +267,6 @@ def _is_definite(matrix: Float64Array) -> bool:
     return True
 
 
-def packed_index(n: int) -> Indices:
-    """Return the index of each entry of an n × n symmetric matrix in its packed lower triangle."""
-    i = np.arange(n)
-    high, low = np.maximum(i[:, None], i), np.minimum(i[:, None], i)
-    index: Indices = high * (high + 1) // 2 + low
-    return index
-
-
 def regression(factors: Float64Array, q: int) -> tuple[Float64Array, Float64Array]:
     """Return the regression of the last features on the first q features.
 
@@ -371,11 +298,6 @@ def regression(factors: Float64Array, q: int) -> tuple[Float64Array, Float64Arra
             )
         solution[..., i, :] /= U_mm[..., i, i, None]
     return solution[..., :q], solution[..., q:]
-
-
-def _reordered(array: Float64Array, order: Indices) -> Float64Array:
-    """Return an array (K, D) with its features in the order of each pattern, as (P, K, D)."""
-    return array[np.arange(len(array))[:, None], order[:, None]]
 
 
 def _conditional_variances(factors: Float64Array) -> Float64Array:

@@ -54,14 +54,15 @@ class Spherical(VarianceType):
     ) -> Float64Array:
         return factor
 
-    def add_observed(
-        self, moments: Float64Array, part: Float64Array, observed: Indices, n_components: int
-    ) -> None:
-        moments += part
-
     def moments_of_features(self, squares: Float64Array) -> Float64Array:
         sums: Float64Array = squares.sum(axis=1)
         return sums
+
+    def scale_features(
+        self, covariances: Float64Array, factor: Float64Array, scale: Float64Array
+    ) -> tuple[Float64Array, Float64Array]:
+        of_all = np.sqrt((scale * scale).mean(axis=1))
+        return covariances * of_all * of_all, factor / of_all
 
     def is_regularised(
         self, covariances: Float64Array, k: int, reg_covar: Float64Array, share: float

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.model.covariance.base import moves
 from gmm_core.model.covariance.conjugate import OneWishart
-from gmm_core.model.covariance.matrices import MatrixType, packed_index
+from gmm_core.model.covariance.matrices import MatrixType
 
 
 class Tied(MatrixType):
@@ -81,22 +81,14 @@ class Tied(MatrixType):
         q = len(observed)
         return ordered[0, :q, :q]
 
-    def scatter(self, moments: Float64Array, origin: Float64Array) -> Float64Array:
-        K, q = origin.shape[1:]
-        k, j = np.tril_indices(K, -1)
-        between = moments[:, q * (q + 1) // 2 :][:, k * (k + 1) // 2 + j, None]
-        gaps = origin[:, k] - origin[:, j]
-        scatter: Float64Array = moments[:, packed_index(q)]
-        scatter += np.einsum("pri,prj->pij", between * gaps, gaps)
-        return scatter[:, None]
+    def moments_of_each(self, moments: Float64Array, n_features: int) -> Float64Array:
+        K = len(moments)
+        return np.concatenate([moments.sum(axis=0), np.zeros(K * (K + 1) // 2)])
 
-    def sum_outer(self, a: Float64Array, b: Float64Array) -> Float64Array:
-        total: Float64Array = np.einsum("pkm,pko->pmo", a, b)[:, None]
-        return total
-
-    def sum_counts(self, counts: Float64Array) -> Float64Array:
-        total: Float64Array = counts.sum(axis=1, keepdims=True)
-        return total
+    def scale_features(
+        self, covariances: Float64Array, factor: Float64Array, scale: Float64Array
+    ) -> tuple[Float64Array, Float64Array]:
+        return covariances * scale[0][:, None] * scale[0], factor / scale[0][:, None]
 
     def n_samples_behind(self, weights: Float64Array, n_samples: int) -> Float64Array:
         # All samples estimate the covariance, less K − 1 degrees of freedom for the means of the

@@ -139,39 +139,21 @@ class VarianceType(CovarianceType):
         slopes = np.broadcast_to(np.zeros((1, 1, 1, 1)), (P, K, D - q, q))
         return slopes, missing[..., None] * np.eye(D - q)
 
-    @abstractmethod
-    def add_observed(
-        self, moments: Float64Array, part: Float64Array, observed: Indices, n_components: int
-    ) -> None:
-        """Add the second moments of a pattern's observed features to those of all features."""
+    # --- rows with covariances of their own ---------------------------------------------------
+
+    def factor_of_each(
+        self, factor: Float64Array, n_components: int, n_features: int
+    ) -> Float64Array:
+        return np.broadcast_to(factor.reshape(n_components, -1), (n_components, n_features))
+
+    def moments_of_each(self, moments: Float64Array, n_features: int) -> Float64Array:
+        if moments.shape[1] != n_features:
+            moments = moments[:, np.arange(1, n_features + 1).cumsum() - 1]
+        return self.moments_of_features(moments)
 
     @abstractmethod
     def moments_of_features(self, squares: Float64Array) -> Float64Array:
         """Pack the second moments of each component and feature, of shape (K, D)."""
-
-    def add_incomplete(
-        self,
-        first: Float64Array,
-        moments: Float64Array,
-        parts: tuple[Float64Array, Float64Array, Float64Array],
-        means: Float64Array,
-        factor: Float64Array,
-        ordered: Float64Array,
-        origin: Float64Array,
-        order: Indices,
-    ) -> None:
-        K = len(means)
-        q = parts[1].shape[-1]
-        lacking = np.zeros(means.shape)  # Σ w r_k over the samples in which the feature is missing
-        for features, counts, s_o, packed in zip(order, *parts, strict=True):
-            observed = features[:q]
-            lacking[:, features[q:]] += counts[:, None]
-            first[:, observed] += s_o
-            self.add_observed(moments, packed, observed, K)
-        move = means - origin
-        variance = 1 / factor.reshape(K, -1) ** 2
-        first += lacking * move
-        moments += self.moments_of_features(lacking * (move * move + variance))
 
     # --- collapsed components ---------------------------------------------------------------
 

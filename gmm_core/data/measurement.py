@@ -1,0 +1,149 @@
+"""Measurement noise: the known covariances of the errors of the values in each row.
+
+Users give it as `noise_covariance`. The kernels take a row of D variances or of D² covariances for
+each row of X. If all rows share one covariance, these are views of it, with a stride of 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gmm_core.core.dispatch import rowwise
+from gmm_core.core.types import AnyArray, Float64Array, FloatArray
+from gmm_core.data.conversion import as_float_array, for_kernels, refuse_dask_collection
+from gmm_core.data.foreign import ForeignRows, whole
+
+_CHECKED_ROWS = 1 << 14  # rows that are checked at once
+
+
+@dataclass(frozen=True, slots=True)
+class NoisyRows:
+    """Rows that were measured with noise.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    noise : ndarray of shape (n_samples, n_features or n_features²), float64
+        Variances or covariances.
+    """
+
+    X: FloatArray
+    noise: Float64Array
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the rows."""
+        return self.X.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the rows."""
+        return self.X.shape
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, rows: Any) -> NoisyRows:
+        """Select some of the rows."""
+        return NoisyRows(self.X[rows], self.noise[rows])
+
+
+def noisy_rows(X: FloatArray | ForeignRows, noise_covariance: object) -> NoisyRows:
+    """Check the noise of checked samples, and return both.
+
+    Parameters
+    ----------
+    X : ndarray or ForeignRows of shape (n_samples, n_features)
+        NaN is a missing value, whose noise is not read.
+    noise_covariance : array-like
+        Variances of shape (n_samples, n_features), covariances of shape (n_samples, n_features,
+        n_features), or one covariance of shape (n_features, n_features) for all rows.
+
+    Returns
+    -------
+    NoisyRows
+
+    Raises
+    ------
+    ValueError
+        If the shape is none of these, or is one for variances as well as for a single covariance;
+        if the noise of a value that is not missing is NaN, infinite or negative, or a covariance is
+        not symmetric or not positive semi-definite. The message has the number of the row.
+    TypeError
+        If the noise is not an array of real numbers.
+    """
+    rows = whole(X)
+    refuse_dask_collection(noise_covariance, "noise_covariance")
+    given: AnyArray = as_float_array(noise_covariance, "noise_covariance")
+    n, D = rows.shape
+    noise = for_kernels(np.asarray(_shaped(given, n, D), np.float64))
+    shared = len(noise) < n
+    exact = float(np.finfo(given.dtype).eps) if given.dtype.kind == "f" else 2.0**-52
+    for start in range(0, len(noise), _CHECKED_ROWS):
+        part = slice(start, start + _CHECKED_ROWS)
+        missing = np.zeros((1, D), bool) if shared else np.isnan(rows[part])
+        _check(noise[part], missing, start, D, exact**0.5, shared)
+    return NoisyRows(rows, np.broadcast_to(noise, (n, noise.shape[1])))
+
+
+def _shaped(given: AnyArray, n: int, D: int) -> AnyArray:
+    """Return the noise as rows of D or D² numbers."""
+    shape = given.shape
+    if shape == (D, D) and n == D > 1:
+        raise ValueError(
+            f"noise_covariance has shape {shape}, which may be the variances of {n} samples or one "
+            f"covariance for all of them. Give covariances of shape {(n, D, D)}: "
+            "S[:, :, None] * np.eye(D) for variances S, or np.broadcast_to(S, (len(X), D, D)) for "
+            "one covariance S"
+        )
+    if shape == (n, D):
+        return given
+    if shape == (D, D):
+        return given.reshape(1, D * D)
+    if shape == (n, D, D):
+        if n > 1 and given.strides[0] == 0:     # one covariance, repeated by np.broadcast_to
+            return given[0].reshape(1, D * D)
+        return given.reshape(n, D * D)
+    raise ValueError(
+        f"noise_covariance has shape {shape}, expected variances of shape {(n, D)} or covariances "
+        f"of shape {(n, D, D)} or {(D, D)} for X of shape {(n, D)}"
+    )
+
+
+def _check(
+    noise: Float64Array, missing: np.ndarray, first_row: int, D: int, tolerance: float, shared: bool
+) -> None:
+    """Raise ValueError if the noise of a row is not that of real numbers; see `noisy_rows`."""
+
+    def refuse(i: int, what: str) -> None:
+        row = "" if shared else f"[{first_row + i}]"
+        raise ValueError(f"noise_covariance{row} {what}")
+
+    pairs = missing
+    if noise.shape[1] != D or D == 1:
+        pairs = (missing[:, :, None] | missing[:, None]).reshape(len(missing), -1)
+    known = np.where(pairs, 0.0, noise)
+    bad = ~np.isfinite(known).all(axis=1)
+    if bad.any():
+        i = int(bad.argmax())
+        at = int((~np.isfinite(known[i])).argmax())
+        refuse(i, f"contains {known[i, at]}, expected finite numbers where X is not missing")
+    variances = known if noise.shape[1] == D else known[:, :: D + 1]
+    bad = (variances < 0).any(axis=1)
+    if bad.any():
+        i = int(bad.argmax())
+        refuse(i, f"has a negative variance, {variances[i].min():.5g}")
+    if noise.shape[1] == D:
+        return
+    matrices = known.reshape(-1, D, D)
+    size = np.sqrt(variances)
+    limit = tolerance * size[:, :, None] * size[:, None]
+    bad = (abs(matrices - matrices.transpose(0, 2, 1)) > limit).any(axis=(1, 2))
+    if bad.any():
+        refuse(int(bad.argmax()), "is not symmetric")
+    found = rowwise.first_indefinite(known, D, tolerance)
+    if found:
+        refuse(found - 1, "is not positive semi-definite")
