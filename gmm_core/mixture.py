@@ -99,7 +99,11 @@ default='full'
         Regularisation that is added to the diagonal of every covariance, in squared units of the
         data, before covariances are made equal in volume, shape or orientation. An array has a
         number for each feature; its mean is added to the variance of a spherical type. With
-        ``1e-6 * X.var(axis=0)``, the regularisation is relative to the scale of each feature.
+        ``1e-6 * X.var(axis=0)``, the regularisation is relative to the scale of each feature. With
+        a `noise_covariance` it acts more strongly, because an iteration then takes a small variance
+        v only a part of the way, v² / s where s is the variance of the noise: a component that
+        measures less than its noise keeps at least about ∛(reg_covar · s²). With noise in all
+        directions of all samples, the likelihood is bounded, and 0 is a good choice.
     max_iter : int, default=100
         Largest number of iterations of EM. With 0, the fitted model is the start of EM.
     n_init : int, default=1
@@ -428,10 +432,10 @@ callable, default='kmeans'
         X : array-like or data frame of shape (n_samples, n_features)
             A fit to float32 computes in float32, with sums in float64; a fit to float64 or any
             other numbers computes in float64. C-ordered arrays of these two dtypes are not
-            copied, except for the observed values of data with NaN. Lists, arrays of objects, and
-            data frames with other than numeric columns are always copied. Other arrays and data
-            frames are copied if the copy takes at most 32 MB; larger ones are converted in parts
-            during every pass.
+            copied. Lists, arrays of objects, and data frames with other than numeric columns are
+            always copied. Other arrays and data frames are copied if the copy takes at most 32 MB,
+            or if there is a `noise_covariance`; larger ones are converted in parts during every
+            pass.
         y : object, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -505,7 +509,8 @@ callable, default='kmeans'
             returns an iterable or an iterator for each pass; or an object with a method
             `to_batches` or `iter_batches`, as datasets, tables and Parquet files of pyarrow have.
             A batch is an array-like of shape (n_samples, n_features), with any number of samples,
-            or a tuple (array, sample_weight). If all batches are float32, the computation is in
+            or a tuple (array, sample_weight) or (array, sample_weight, noise_covariance), in which
+            sample_weight may be None. If all batches are float32, the computation is in
             float32. The dtypes must be the same in every pass.
 
         Returns

@@ -27,6 +27,11 @@ def run(name, folder):
     [
         ("concentration_prior", ["dirichlet_distribution, 0.001: 3", "dirichlet_distribution, 1000: 10"]),
         ("number_of_components", ["BIC: 5 components", "Bayesian mixture: 5 of 10"]),
+        ("restore_image", ["their means: 12.9 dB", "the mixture: 31.3 dB"]),
+        (
+            "deconvolve_colours",
+            ["deconvolved: log-likelihood of the true colours 1.66", "denoised: distance from the true colours 0.071"],
+        ),
     ],
 )
 def test_picture(name, printed, tmp_path):

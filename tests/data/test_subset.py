@@ -23,7 +23,8 @@ def drawn(n, size, weight=None, cuts=(), seed=0):
     totals = NO_ROWS.and_rows(n, NONE if weight is None else weight)
     scaled = None if weight is None else np.ldexp(weight, -totals.exponent)
     blocks = rows(n, scaled, cuts)
-    return draw_subset(blocks, totals, size, np.random.RandomState(seed))[:, 0].astype(int)
+    X, _ = draw_subset(blocks, totals, size, np.random.RandomState(seed))
+    return X[:, 0].astype(int)
 
 
 def test_one_row_of_each_part():
@@ -42,6 +43,12 @@ def test_blocks_do_not_matter(weighted):
     expected = drawn(n, 500, weight)
     for cuts in ([1], [65_536, 65_537], range(999, n, 7_777), [0, 0, 5]):
         np.testing.assert_array_equal(drawn(n, 500, weight, cuts), expected)
+
+
+def test_drawn_rows_keep_their_noise():
+    blocks = [block._replace(noise=10 * block.X) for block in rows(1000, cuts=(300,))]
+    X, noise = draw_subset(blocks, NO_ROWS.and_rows(1000, NONE), 50, np.random.RandomState(0))
+    np.testing.assert_array_equal(noise, 10 * X)
 
 
 def test_a_weight_is_a_number_of_copies():
