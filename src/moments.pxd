@@ -3,7 +3,7 @@
 The lanes of a vector hold different samples. Accumulating statistics takes most of its time here.
 """
 from layout cimport (
-    LARGE, Active, Tile, prefetch, real, vec, vec_set, vec_sum, vec_sums, vec_transpose, LANES, ROWS, WIDTH,
+    LARGE, Active, Tile, prefetch, real, vec, vec_any_less, vec_set, vec_sum, vec_sums, vec_transpose, LANES, ROWS, WIDTH,
 )
 from panel cimport difference, sum_rows, sum_some_rows
 
@@ -168,6 +168,12 @@ cdef inline void scatter(
         _rectangles(x, weight, stride, hi, lo, NULL, second, i, 3, D, n_panels, panels, slots)
 
 
+# The most panels of a tile that `scatter_components` lists, and the fewest features for which it does.
+cdef enum:
+    MOST_PANELS = 128
+    SEARCHED = 16
+
+
 cdef inline void scatter_components(
     const Tile* t,
     const real* shift_hi,   # IN  (K, D)
@@ -181,13 +187,22 @@ cdef inline void scatter_components(
     const Active* a,        # IN  the pairs that count, or NULL for all
 ) noexcept nogil:
     """S_k += sum of w r_k (x - c_k)(x - c_k)T, with the counts and the first moments"""
-    cdef Py_ssize_t k, n = t.n_panels
+    # With all pairs, a panel in which no sample belongs to a component is left out, as under the labels of k-means. What
+    # it would add is 0. Looking for such panels takes as long as two of the D products of a sample.
+    cdef Py_ssize_t k, n
     cdef const unsigned short* panels = NULL
     cdef const unsigned int* slots = NULL
+    cdef unsigned short own_panels[MOST_PANELS]
+    cdef unsigned int own_slots[MOST_PANELS]
     cdef double count
     for k in range(K):
+        n = t.n_panels
         if a == NULL:
             count = sum_rows(t.r + k * WIDTH, K * WIDTH, n)
+            panels = NULL
+            if SEARCHED <= D <= LARGE and n <= MOST_PANELS:
+                n = panels_of_component(t, k, K, own_panels, own_slots)
+                panels, slots = own_panels, own_slots
         else:
             n = a.n_of_component[k]
             panels = a.panels + k * a.n_panels
@@ -197,10 +212,24 @@ cdef inline void scatter_components(
             continue
         counts[k] += count
         scatter(
-            t.x, t.r + k * WIDTH if a == NULL else t.r, K * WIDTH if a == NULL else WIDTH,
+            t.x, t.r + k * WIDTH if panels == NULL else t.r, K * WIDTH if panels == NULL else WIDTH,
             shift_hi + k * D, shift_lo + k * D, t.wz, first + k * D, second + k * size, D, n,
-            NULL if a == NULL else panels, NULL if a == NULL else slots,
+            panels, NULL if panels == NULL else slots,
         )
+
+
+cdef inline Py_ssize_t panels_of_component(
+    const Tile* t, Py_ssize_t k, Py_ssize_t K, unsigned short* panels, unsigned int* slots,
+) noexcept nogil:
+    """List the panels in which a sample belongs to component k, with their rows of t.r; return how many these are"""
+    cdef Py_ssize_t p, n = 0
+    cdef const vec* r
+    for p in range(t.n_panels):
+        r = <const vec*> (t.r + (p * K + k) * WIDTH)
+        panels[n] = <unsigned short> p
+        slots[n] = <unsigned int> (p * K + k)
+        n += vec_any_less(vec_set(0), r[0] + r[1])
+    return n
 
 
 cdef inline void scatter_large(
