@@ -35,7 +35,7 @@ def rowwise_sizes(int observation, Py_ssize_t chunk_rows, Py_ssize_t K, Py_ssize
 cdef Py_ssize_t mixture_size(Py_ssize_t K, Py_ssize_t D, int observation) noexcept nogil:
     cdef Py_ssize_t size = 2 * K + 3 * K * D
     if observation == MISSING:
-        size += K * (D + 1) + K * triangle(D) + K * D * D + K * (D + 1) * (D + 1)
+        size += K * (D + 1) + K * triangle(D) + K * D * D + K * padded(D)
     elif observation == NOISE:
         size += K * (D + 1) + K * padded(D) + 2 * K * triangle(D)
     return size + 2
@@ -60,7 +60,7 @@ cdef RowMixture mixture_at(real* at, Py_ssize_t K, Py_ssize_t D, int observation
     m.factor = m.least + K * (D + 1)
     m.factor_size = triangle(D) if observation == MISSING else padded(D)
     m.matrix = m.factor + K * m.factor_size
-    m.matrix_size = (D + 1) * (D + 1) if observation == MISSING else 2 * triangle(D)
+    m.matrix_size = padded(D) if observation == MISSING else 2 * triangle(D)
     m.upper = m.matrix + K * m.matrix_size
     return m
 

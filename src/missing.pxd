@@ -18,9 +18,8 @@ from whiten cimport pack_triangle, triangle, whiten
 cdef extern from "vec.h" nogil:
     vec vec_gather(const real* a, const Py_ssize_t* at)
 
-# The units are such that the diagonal of P is 1: z and the columns of UT are scaled by its square roots. The matrices of
-# a component, with D + 1 rows and columns, are P with a feature that does not exist, for the lanes that lack fewer
-# values than others.
+# The units are such that the diagonal of P is 1: z and the columns of UT are scaled by its square roots.
+# Lanes that lack fewer values than others have features that do not exist, with rows and columns of the unit matrix.
 
 
 # What the E-step keeps of a component for the moments.
@@ -50,7 +49,7 @@ cdef inline void prepare_missing(
     real* least,            # OUT (D + 1,)
     real* factor,           # OUT (triangle(D),)
     real* upper,            # OUT (D, D) U with rows of length 1
-    real* P,                # OUT (D + 1, D + 1)
+    real* P,                # OUT (padded(D),) without its diagonal of ones
     double* scratch,        # TMP (2, D, D)
     Py_ssize_t D,
 ) noexcept nogil:
@@ -72,12 +71,12 @@ cdef inline void prepare_missing(
             upper[d * D + i] = <real> (U[d * D + i] / size) if i >= d else 0
             lower[i * D + d] = upper[d * D + i]
     pack_triangle(upper, factor, D)
-    for i in range(D + 1):
-        for j in range(D + 1):
+    for i in range(D):
+        for j in range(i // 4 * 4 + 4):
             total = 0
-            for d in range(max(i, j), D):
-                total += upper[i * D + d] * upper[j * D + d] if i < D and j < D else 0
-            P[i * (D + 1) + j] = <real> (1 if i == j else total)
+            for d in range(i, D):
+                total += upper[i * D + d] * upper[j * D + d] if j < i else 0
+            P[padded(i) + j] = <real> total
     # A pivot of P_mm is at least the reciprocal of the variance of its feature.
     invert_lower(lower, inverse, D)
     least[D] = <real> 0.5
@@ -112,10 +111,11 @@ cdef inline void missing_log_prob(
         whiten(part.z, m.factor + k * m.factor_size, y, log_det, D)
         multiply_upper(m.upper + k * D * D, y, g, D)
         (<vec*> g)[2 * D] = (<vec*> g)[2 * D + 1] = vec_set(0)
-        for d in range(triangle(n)):
-            for i in range(2):
-                at = 2 * d + i
+        for d in range(n):
+            for at in range(2 * triangle(d), 2 * (triangle(d) + d)):
                 (<vec*> part.L)[at] = vec_gather(P, panel.pairs + at * LANES)
+            at = 2 * (triangle(d) + d)
+            (<vec*> part.L)[at] = (<vec*> part.L)[at + 1] = vec_set(1)
         for d in range(n):
             for i in range(WIDTH):
                 at = panel.places[d * WIDTH + i]
@@ -181,7 +181,8 @@ cdef inline void add_missing(
 
     The sums have LANES reals for each entry, those of z zT as a padded triangle. W is scratch of padded(D) rows.
     """
-    cdef Py_ssize_t D = m.D, n = panel.n_missing, d, e, i, j, p, row, column
+    cdef Py_ssize_t D = m.D, n = panel.n_missing, d, e, i, p
+    cdef const Py_ssize_t* pairs
     cdef vec* z = <vec*> part.z
     cdef vec* w = <vec*> W
     cdef vec* sums
@@ -211,8 +212,8 @@ cdef inline void add_missing(
                 s1 = s1 + w[2 * (padded(p) + d) + 1] * w[2 * (padded(p) + e) + 1]
             (<vec*> product)[0] = r0 * s0
             (<vec*> product)[1] = r1 * s1
-            for i in range(WIDTH):
-                row = panel.places[d * WIDTH + i]
-                column = panel.places[e * WIDTH + i]
-                if row < D:
-                    second[(padded(row) + column) * LANES + i % LANES] += product[i]
+            # What belongs to no feature goes to a sum that no one reads.
+            pairs = panel.pairs + (triangle(d) + e) * WIDTH
+            for i in range(LANES):
+                second[pairs[i] * LANES + i] += product[i]
+                second[pairs[LANES + i] * LANES + i] += product[LANES + i]

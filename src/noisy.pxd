@@ -11,10 +11,22 @@ from lanes cimport factor_lanes, multiply_transposed_lanes, padded, solve_lanes,
 from layout cimport real, vec, vec_set, LANES, WIDTH
 from linalg cimport invert_lower
 from rowpanel cimport RowMixture, RowPanel
+from vmath cimport log_positive
 from whiten cimport triangle
+
+cdef extern from "vec.h" nogil:
+    vec vec_max(vec a, vec b)
+    vec vec_sqrt(vec a)
+    vec vec_exponent(vec a)
+    vec vec_mantissa(vec a)
 
 # The units are the standard deviations of the component, so that Sigma is its matrix of correlations. `factor` of a
 # component holds R, padded; `matrix` holds the lower triangles of Sigma and of the products of the units.
+
+
+# Up to this many features, rows of the triangles have lengths that are known at compile time.
+cdef enum:
+    FEW = 8
 
 
 # What the E-step keeps of a component for the moments.
@@ -84,6 +96,9 @@ cdef inline void noisy_log_prob(
     const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, real* log_prob, Py_ssize_t D,
 ) noexcept nogil:
     """Write the weighted log-probabilities (WIDTH,) of component k"""
+    if D <= FEW and panel.n_missing == 0:
+        few_log_prob(m, panel, k, part, log_prob, D)
+        return
     cdef const real* correlation = m.matrix + k * m.matrix_size
     cdef const real* units = correlation + triangle(D)
     cdef const real* mean = m.mean + k * D
@@ -100,9 +115,11 @@ cdef inline void noisy_log_prob(
     for d in range(D):
         y[2 * d] = (x[2 * d] - mean[d]) * unit[d]
         y[2 * d + 1] = (x[2 * d + 1] - mean[d]) * unit[d]
-    for at in range(triangle(D)):
-        T[2 * at] = noise[2 * at] * units[at] + correlation[at]
-        T[2 * at + 1] = noise[2 * at + 1] * units[at] + correlation[at]
+    for d in range(D):
+        for e in range(d + 1):
+            at = triangle(d) + e
+            T[2 * at] = noise[2 * (d * D + e)] * units[at] + correlation[at]
+            T[2 * at + 1] = noise[2 * (d * D + e) + 1] * units[at] + correlation[at]
     if panel.n_missing > 0:
         for d in range(D):
             k0 = known[2 * d]
@@ -126,6 +143,76 @@ cdef inline void noisy_log_prob(
     (<vec*> log_prob)[1] = q1 - <real> 0.5 * k1
 
 
+cdef inline void few_log_prob(
+    const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, real* log_prob, Py_ssize_t D,
+) noexcept nogil:
+    """noisy_log_prob for at most FEW features and no missing values"""
+    cdef real product[WIDTH]
+    cdef vec exponent[2]
+    cdef vec distance[2]
+    cdef Py_ssize_t i
+    for i in range(2):
+        (<vec*> product)[i] = vec_set(1)
+        exponent[i] = distance[i] = vec_set(0)
+    factor_row(m, panel, k, part, <vec*> product, exponent, distance, 0, D)
+    if D > 1:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 1, D)
+    if D > 2:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 2, D)
+    if D > 3:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 3, D)
+    if D > 4:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 4, D)
+    if D > 5:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 5, D)
+    if D > 6:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 6, D)
+    if D > 7:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 7, D)
+    for i in range(WIDTH):
+        product[i] = <real> log_positive(<double> product[i])
+    for i in range(2):
+        distance[i] = distance[i] + (<vec*> product)[i] + exponent[i] * <real> 0.6931471805599453
+        (<vec*> log_prob)[i] = m.log_constant[k] - <real> 0.5 * distance[i]
+
+
+cdef inline void factor_row(
+    const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, vec* product, vec* exponent,
+    vec* distance, Py_ssize_t i, Py_ssize_t D,
+) noexcept nogil:
+    """Compute row i of L and of y"""
+    cdef const real* correlation = m.matrix + k * m.matrix_size
+    cdef const real* units = correlation + triangle(D)
+    cdef const vec* noise = <const vec*> panel.noise
+    cdef vec* L = <vec*> part.L
+    cdef vec* reciprocal = <vec*> part.reciprocal
+    cdef vec* y = <vec*> part.y
+    cdef vec row[FEW]
+    cdef vec s, t
+    cdef Py_ssize_t j, p, v, at
+    for v in range(2):
+        t = ((<vec*> panel.x)[2 * i + v] - m.mean[k * D + i]) * m.unit[k * D + i]
+        for j in range(i):
+            at = triangle(i) + j
+            s = noise[2 * (i * D + j) + v] * units[at] + correlation[at]
+            for p in range(j):
+                s = s - row[p] * L[2 * (triangle(j) + p) + v]
+            row[j] = s
+            t = t - s * y[2 * j + v]
+        at = triangle(i) + i
+        s = noise[2 * (i * D + i) + v] * units[at] + 1
+        for p in range(i):
+            L[2 * (triangle(i) + p) + v] = row[p] * reciprocal[2 * p + v]
+            s = s - row[p] * L[2 * (triangle(i) + p) + v]
+        s = vec_max(s, vec_set(m.least[k * (D + 1) + i]))
+        product[v] = product[v] * vec_mantissa(s)
+        exponent[v] = exponent[v] + vec_exponent(s)
+        s = 1 / s
+        reciprocal[2 * i + v] = s
+        y[2 * i + v] = t * s
+        distance[v] = distance[v] + t * (t * s)
+
+
 cdef inline void noisy_weights(
     const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, real* W, real* u, Py_ssize_t D,
 ) noexcept nogil:
@@ -134,6 +221,89 @@ cdef inline void noisy_weights(
         part.L, part.reciprocal, m.factor + k * m.factor_size, panel.known if panel.n_missing > 0 else NULL, W, D,
     )
     multiply_transposed_lanes(W, part.y, u, D)
+
+
+cdef inline void accumulate_noisy(
+    const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, const real* r, real* count, real* first,
+    real* second, real* W, real* u, Py_ssize_t D,
+) noexcept nogil:
+    if D <= FEW and panel.n_missing == 0:
+        few_add(m.factor + k * m.factor_size, part, r, count, first, second, <vec*> W, <vec*> u, D)
+    else:
+        noisy_weights(m, panel, k, part, W, u, D)
+        add_noisy(W, u, r, count, first, second, D)
+
+
+cdef inline void few_add(
+    const real* R, NoisyPart part, const real* r, real* count, real* first, real* second, vec* W, vec* u, Py_ssize_t D,
+) noexcept nogil:
+    """accumulate_noisy for few features"""
+    cdef const vec* weight = <const vec*> r
+    (<vec*> count)[0] = (<vec*> count)[0] + (weight[0] + weight[1])
+    weigh_row(R, part, weight, second, W, u, 0)
+    if D > 1:
+        weigh_row(R, part, weight, second, W, u, 1)
+    if D > 2:
+        weigh_row(R, part, weight, second, W, u, 2)
+    if D > 3:
+        weigh_row(R, part, weight, second, W, u, 3)
+    if D > 4:
+        weigh_row(R, part, weight, second, W, u, 4)
+    if D > 5:
+        weigh_row(R, part, weight, second, W, u, 5)
+    if D > 6:
+        weigh_row(R, part, weight, second, W, u, 6)
+    if D > 7:
+        weigh_row(R, part, weight, second, W, u, 7)
+    add_row(weight, first, second, u, 0)
+    if D > 1:
+        add_row(weight, first, second, u, 1)
+    if D > 2:
+        add_row(weight, first, second, u, 2)
+    if D > 3:
+        add_row(weight, first, second, u, 3)
+    if D > 4:
+        add_row(weight, first, second, u, 4)
+    if D > 5:
+        add_row(weight, first, second, u, 5)
+    if D > 6:
+        add_row(weight, first, second, u, 6)
+    if D > 7:
+        add_row(weight, first, second, u, 7)
+
+
+cdef inline void weigh_row(
+    const real* R, NoisyPart part, const vec* r, real* second, vec* W, vec* u, Py_ssize_t i,
+) noexcept nogil:
+    cdef const vec* L = <const vec*> part.L + 2 * triangle(i)
+    cdef vec row[2 * FEW]
+    cdef vec s, q0, q1, r0 = r[0] * (<vec*> part.reciprocal)[2 * i], r1 = r[1] * (<vec*> part.reciprocal)[2 * i + 1]
+    cdef vec* sums
+    cdef Py_ssize_t j, p, v
+    for v in range(2):
+        for j in range(i + 1):
+            s = vec_set(R[padded(i) + j])
+            for p in range(j, i):
+                s = s - L[2 * p + v] * W[2 * (triangle(p) + j) + v]
+            row[2 * j + v] = s
+            W[2 * (triangle(i) + j) + v] = s
+            s = s * (<const vec*> part.y)[2 * i + v]
+            u[2 * j + v] = s if j == i else u[2 * j + v] + s
+    for j in range(i + 1):
+        q0 = row[2 * j] * r0
+        q1 = row[2 * j + 1] * r1
+        sums = <vec*> second + padded(j)
+        for p in range(j + 1):
+            sums[p] = sums[p] - q0 * row[2 * p] - q1 * row[2 * p + 1]
+
+
+cdef inline void add_row(const vec* r, real* first, real* second, const vec* u, Py_ssize_t i) noexcept nogil:
+    cdef vec u0 = r[0] * u[2 * i], u1 = r[1] * u[2 * i + 1]
+    cdef vec* sums = <vec*> second + padded(i)
+    cdef Py_ssize_t j
+    (<vec*> first)[i] = (<vec*> first)[i] + (u0 + u1)
+    for j in range(i + 1):
+        sums[j] = sums[j] + u0 * u[2 * j] + u1 * u[2 * j + 1]
 
 
 cdef inline void add_noisy(

@@ -1,8 +1,11 @@
 """A panel of samples that have covariances of their own, because values are missing or were measured with noise."""
+from libc.math cimport INFINITY
 from libc.string cimport memset
 
-from layout cimport real, vec, vec_set, LANES, WIDTH
-from panel cimport load_some_rows
+from layout cimport (
+    real, vec, vec_if_less, vec_set, vec_transpose_half_some, vec_transpose_some, LANES, WIDTH,
+)
+from lanes cimport padded
 from whiten cimport triangle
 
 
@@ -35,6 +38,11 @@ cdef struct RowMixture:
     Py_ssize_t matrix_size
 
 
+# The place of an entry of a padded triangle that is beyond the diagonal.
+cdef enum:
+    BEYOND = 1
+
+
 # WIDTH samples side by side, feature-major. The lanes after n repeat a sample and have weight 0.
 cdef struct RowPanel:
     Py_ssize_t n
@@ -43,9 +51,9 @@ cdef struct RowPanel:
     real* x                     # (D, WIDTH) 0 where a value is missing
     real* known                 # (D, WIDTH) 1 where a value is known, else 0
     real* weight                # (WIDTH,)
-    real* noise                 # (triangle(D), WIDTH), or (D, WIDTH) for SEPARATE; 0 where a value is missing
+    real* noise                 # (D, D, WIDTH), or (D, WIDTH) for SEPARATE; 0 where a value is missing
     Py_ssize_t* places          # (D, WIDTH) the features that a sample lacks, then D
-    Py_ssize_t* pairs           # (triangle(D), WIDTH) for two of these, their place in a matrix of D + 1 columns
+    Py_ssize_t* pairs           # (triangle(D), WIDTH) for two of these, their place in a padded triangle, or BEYOND
 
 
 cdef inline void load_row_panel(
@@ -62,60 +70,98 @@ cdef inline void load_row_panel(
 ) noexcept nogil:
     """Load n rows, 1 to WIDTH of them"""
     cdef Py_ssize_t i, d, e, row, lacking
-    cdef real value
-    cdef real* at
-    cdef const real* source
-    load_some_rows(X, index, NULL, X + <Py_ssize_t> index[0] * D, panel.x, n, D)
+    cdef unsigned short rows[WIDTH]
+    cdef vec* x = <vec*> panel.x
+    cdef vec* known = <vec*> panel.known
+    cdef real n_known[WIDTH]
     panel.n = n
     panel.n_missing = 0
-    panel.empty = False
     for i in range(WIDTH):
+        rows[i] = index[i if i < n else 0]
         panel.weight[i] = 0 if i >= n else 1 if weight == NULL else <real> weight[index[i]]
+        n_known[i] = 0
+    load_columns(X, rows, D, panel.x, WIDTH, D)
     for d in range(D):
-        at = panel.x + d * WIDTH
-        for i in range(WIDTH):
-            panel.known[d * WIDTH + i] = <real> (at[i] == at[i])
-            at[i] = at[i] if at[i] == at[i] else 0
+        for i in range(2):
+            known[2 * d + i] = vec_if_less(x[2 * d + i], vec_set(INFINITY), vec_set(1), vec_set(0))
+            x[2 * d + i] = vec_if_less(x[2 * d + i], vec_set(INFINITY), x[2 * d + i], vec_set(0))
+            (<vec*> n_known)[i] = (<vec*> n_known)[i] + known[2 * d + i]
+    for i in range(WIDTH):
+        panel.n_missing = max(panel.n_missing, D - <Py_ssize_t> n_known[i])
+    panel.empty = panel.n_missing == D
+    if noise != NULL:
+        load_noise(panel, noise, noise_stride, variances, rows, D, observation)
+    if observation != MISSING:
+        return
     for i in range(WIDTH):
         lacking = 0
         for d in range(D):
             panel.places[lacking * WIDTH + i] = d
             lacking += panel.known[d * WIDTH + i] == 0
-        for d in range(lacking, D):
+        for d in range(lacking, panel.n_missing):
             panel.places[d * WIDTH + i] = D
-        panel.n_missing = max(panel.n_missing, lacking)
-        panel.empty |= lacking == D
-    if observation == MISSING:
-        # The place of two different features that do not exist is that of a 0 in the last row.
-        for d in range(panel.n_missing):
-            for e in range(d + 1):
-                for i in range(WIDTH):
-                    row = panel.places[d * WIDTH + i]
-                    panel.pairs[(triangle(d) + e) * WIDTH + i] = row * (D + 1) + (
-                        panel.places[e * WIDTH + i] if row < D or d == e else 0
-                    )
-    if noise == NULL:
+    for d in range(panel.n_missing):
+        for e in range(d + 1):
+            for i in range(WIDTH):
+                row = panel.places[d * WIDTH + i]
+                panel.pairs[(triangle(d) + e) * WIDTH + i] = (
+                    padded(row) + panel.places[e * WIDTH + i] if row < D else BEYOND
+                )
+
+
+cdef inline void load_noise(
+    RowPanel* panel, const real* noise, Py_ssize_t stride, bint variances, const unsigned short* rows, Py_ssize_t D,
+    Observation observation,
+) noexcept nogil:
+    """Load variances or covariances of the noise, with 0 where a value is missing"""
+    cdef Py_ssize_t d, e, i
+    cdef vec* known = <vec*> panel.known
+    cdef vec* target = <vec*> panel.noise
+    if observation == SEPARATE:
+        load_columns(noise, rows, stride, panel.noise, WIDTH, D)
+        if panel.n_missing > 0:
+            for d in range(2 * D):
+                target[d] = vec_if_less(vec_set(0), known[d], target[d], vec_set(0))
         return
-    if observation == NOISE and variances:
-        memset(panel.noise, 0, triangle(D) * WIDTH * sizeof(real))
-    for i in range(WIDTH):
-        source = noise + <Py_ssize_t> index[i if i < n else 0] * noise_stride
+    if variances:
+        memset(panel.noise, 0, D * D * WIDTH * sizeof(real))
+        load_columns(noise, rows, stride, panel.noise, (D + 1) * WIDTH, D)
+    else:
+        load_columns(noise, rows, stride, panel.noise, WIDTH, D * D)
+    if panel.n_missing > 0:
         for d in range(D):
-            if variances:
-                at = panel.noise + (d if observation == SEPARATE else triangle(d) + d) * WIDTH + i
-                value = source[d]
-                at[0] = value if panel.known[d * WIDTH + i] > 0 else 0
-            else:
-                for e in range(d + 1):
-                    value = source[d * D + e]
-                    panel.noise[(triangle(d) + e) * WIDTH + i] = (
-                        value if panel.known[d * WIDTH + i] * panel.known[e * WIDTH + i] > 0 else 0
-                    )
+            for e in range(d + 1):
+                for i in range(2):
+                    target[0] = vec_if_less(vec_set(0), known[2 * d + i] * known[2 * e + i], target[0], vec_set(0))
+                    target += 1
+            target += 2 * (D - d - 1)
+
+
+cdef inline void load_columns(
+    const real* A, const unsigned short* rows, Py_ssize_t stride, real* out, Py_ssize_t out_stride, Py_ssize_t n,
+) noexcept nogil:
+    """out[d, i] = A[rows[i], d] for n columns d and WIDTH rows"""
+    # The last block begins where it ends with the last column, so that it may write some columns again.
+    cdef Py_ssize_t d = 0, i, v, block = LANES if n >= LANES else LANES // 2 if n >= LANES // 2 else 1
+    cdef real* target
+    while d < n:
+        d = min(d, n - block)
+        target = out + d * out_stride
+        if block == 1 and LANES > 1:
+            for i in range(WIDTH):
+                target[i] = A[<Py_ssize_t> rows[i] * stride + d]
+        else:
+            for v in range(2):
+                if block == LANES:
+                    vec_transpose_some(A + d, rows + v * LANES, stride, target + v * LANES, out_stride)
+                else:
+                    vec_transpose_half_some(A + d, rows + v * LANES, stride, target + v * LANES, out_stride)
+        d += block
 
 
 cdef inline Py_ssize_t panel_reals(Py_ssize_t D) noexcept nogil:
     """Return the number of reals that the buffers of a panel take"""
-    return WIDTH * (3 * D + 1 + 2 * triangle(D))
+    return WIDTH * (3 * D + 1 + D * D + triangle(D))
 
 
 cdef inline RowPanel row_panel_in(real** at, Py_ssize_t D) noexcept nogil:
@@ -126,7 +172,7 @@ cdef inline RowPanel row_panel_in(real** at, Py_ssize_t D) noexcept nogil:
     panel.x = take(at, D)
     panel.known = take(at, D)
     panel.weight = take(at, 1)
-    panel.noise = take(at, triangle(D))
+    panel.noise = take(at, D * D)
     # An index has as many bytes as a double, and these kernels are built for doubles only.
     panel.places = <Py_ssize_t*> take(at, D)
     panel.pairs = <Py_ssize_t*> take(at, triangle(D))

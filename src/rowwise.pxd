@@ -6,7 +6,7 @@ from layout cimport OK, Tile, real, vec, vec_set, LANES, WIDTH
 from lanes cimport padded
 from missing cimport MissingPart, add_missing, missing_log_prob, missing_part, missing_part_rows
 from noisy cimport (
-    NoisyPart, add_noisy, finish_noisy, noisy_log_prob, noisy_part, noisy_part_rows, noisy_weights,
+    NoisyPart, accumulate_noisy, finish_noisy, noisy_log_prob, noisy_part, noisy_part_rows, noisy_weights,
 )
 from panel cimport sum_doubles
 from rowpanel cimport (
@@ -222,8 +222,10 @@ cdef inline Py_ssize_t accumulate_rowwise(
                     sums + (1 + D) * LANES, b.W,
                 )
             elif m.observation == NOISE:
-                noisy_weights(m, &b.panel, k, noisy_part(b.parts + k * b.part_size, D), b.W, b.y, D)
-                add_noisy(b.W, b.y, r, sums, sums + LANES, sums + (1 + D) * LANES, D)
+                accumulate_noisy(
+                    m, &b.panel, k, noisy_part(b.parts + k * b.part_size, D), r, sums, sums + LANES,
+                    sums + (1 + D) * LANES, b.W, b.y, D,
+                )
             else:
                 add_separate(m, &b.panel, noise != NULL, k, r, sums, sums + LANES, sums + (1 + D) * LANES)
     if job.size == 2:
