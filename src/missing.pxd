@@ -184,10 +184,10 @@ cdef inline void add_missing(
     cdef Py_ssize_t D = m.D, n = panel.n_missing, d, e, i, p
     cdef const Py_ssize_t* pairs
     cdef vec* z = <vec*> part.z
-    cdef vec* w = <vec*> W
     cdef vec* sums
-    cdef vec r0 = (<const vec*> r)[0], r1 = (<const vec*> r)[1], z0, z1, s0, s1
-    cdef real product[WIDTH]
+    cdef vec r0 = (<const vec*> r)[0], r1 = (<const vec*> r)[1], z0, z1
+    cdef vec a00, a01, a10, a11, a20, a21, a30, a31
+    cdef vec* row
     (<vec*> count)[0] = (<vec*> count)[0] + (r0 + r1)
     for d in range(D):
         z0 = r0 * z[2 * d]
@@ -205,15 +205,36 @@ cdef inline void add_missing(
         return
     solve_triangle_lanes(part.L, part.reciprocal, NULL, NULL, W, n)
     for d in range(n):
-        for e in range(d + 1):
-            s0 = s1 = vec_set(0)
+        e = 0
+        while e <= d:
+            a00 = a01 = a10 = a11 = a20 = a21 = a30 = a31 = vec_set(0)
             for p in range(d, n):
-                s0 = s0 + w[2 * (padded(p) + d)] * w[2 * (padded(p) + e)]
-                s1 = s1 + w[2 * (padded(p) + d) + 1] * w[2 * (padded(p) + e) + 1]
-            (<vec*> product)[0] = r0 * s0
-            (<vec*> product)[1] = r1 * s1
-            # What belongs to no feature goes to a sum that no one reads.
+                row = <vec*> W + 2 * padded(p)
+                z0 = row[2 * d]
+                z1 = row[2 * d + 1]
+                row += 2 * e
+                a00 = a00 + z0 * row[0]
+                a01 = a01 + z1 * row[1]
+                a10 = a10 + z0 * row[2]
+                a11 = a11 + z1 * row[3]
+                a20 = a20 + z0 * row[4]
+                a21 = a21 + z1 * row[5]
+                a30 = a30 + z0 * row[6]
+                a31 = a31 + z1 * row[7]
             pairs = panel.pairs + (triangle(d) + e) * WIDTH
-            for i in range(LANES):
-                second[pairs[i] * LANES + i] += product[i]
-                second[pairs[LANES + i] * LANES + i] += product[LANES + i]
+            scatter(r0 * a00, r1 * a01, pairs, second)
+            if e < d:
+                scatter(r0 * a10, r1 * a11, pairs + WIDTH, second)
+            if e + 1 < d:
+                scatter(r0 * a20, r1 * a21, pairs + 2 * WIDTH, second)
+            if e + 2 < d:
+                scatter(r0 * a30, r1 * a31, pairs + 3 * WIDTH, second)
+            e += 4
+
+
+cdef inline void scatter(vec a, vec b, const Py_ssize_t* pairs, real* sums) noexcept nogil:
+    """Add the lanes to those of the sums of their pairs. What belongs to no feature goes to a sum that no one reads."""
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        sums[pairs[i] * LANES + i] += (<real*> &a)[i]
+        sums[pairs[LANES + i] * LANES + i] += (<real*> &b)[i]
