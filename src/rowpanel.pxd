@@ -161,7 +161,7 @@ cdef inline void load_columns(
 
 cdef inline Py_ssize_t panel_reals(Py_ssize_t D) noexcept nogil:
     """Return the number of reals that the buffers of a panel take"""
-    return WIDTH * (3 * D + 1 + D * D + triangle(D))
+    return WIDTH * (3 * D + D * D + triangle(D))
 
 
 cdef inline RowPanel row_panel_in(real** at, Py_ssize_t D) noexcept nogil:
@@ -171,7 +171,7 @@ cdef inline RowPanel row_panel_in(real** at, Py_ssize_t D) noexcept nogil:
     panel.empty = False
     panel.x = take(at, D)
     panel.known = take(at, D)
-    panel.weight = take(at, 1)
+    panel.weight = NULL     # set by the caller
     panel.noise = take(at, D * D)
     # An index has as many bytes as a double, and these kernels are built for doubles only.
     panel.places = <Py_ssize_t*> take(at, D)

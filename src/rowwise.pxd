@@ -2,13 +2,13 @@
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
-from layout cimport OK, Tile, real, vec, vec_set, LANES, WIDTH
+from layout cimport OK, Tile, real, vec, vec_any_less, vec_set, LANES, WIDTH
 from lanes cimport padded
 from missing cimport MissingPart, add_missing, missing_log_prob, missing_part, missing_part_rows
 from noisy cimport (
     NoisyPart, accumulate_noisy, finish_noisy, noisy_log_prob, noisy_part, noisy_part_rows, noisy_weights,
 )
-from panel cimport sum_doubles
+from panel cimport sum_rows
 from rowpanel cimport (
     MISSING, NOISE, SEPARATE, RowMixture, RowPanel, load_row_panel, panel_reals, row_panel_in, take,
 )
@@ -16,6 +16,9 @@ from rows cimport store_labels, tile_log_likelihood
 from separate cimport add_separate, separate_log_prob
 from tile cimport normalize, sample_log_likelihood, tile_of, size_of_tile
 from whiten cimport triangle
+
+cdef extern from "vec.h" nogil:
+    void vec_prefetch(const void* a)
 
 # Rows are sorted by the number of values that they lack, chunk by chunk, so that the lanes of a panel do the same work.
 # The statistics have the layout of those of covariances without constraints (see rows.pxd). MISSING has its moments in
@@ -91,6 +94,7 @@ cdef inline Buffers buffers_in(real* at, Py_ssize_t K, Py_ssize_t D, int observa
     b.panel = row_panel_in(&at, D)
     b.tile = tile_of(at, WIDTH, K, 0)
     at += size_of_tile(WIDTH, K, 0)
+    b.panel.weight = b.tile.weight
     b.part_size = part_rows(D, observation) * WIDTH
     b.parts = take(&at, K * part_rows(D, observation))
     b.W = take(&at, padded(D))
@@ -112,6 +116,11 @@ cdef inline Py_ssize_t sort_rows(
 ) noexcept nogil:
     """Write the rows of positive weight, sorted by the number of values that they lack; return how many these are"""
     cdef Py_ssize_t i, d, lacking, at = 0, step
+    if n_lacking(X, n * D) == 0:
+        for i in range(n):
+            index[at] = <unsigned short> i
+            at += weight == NULL or weight[i] > 0
+        return at
     memset(bins, 0, (D + 2) * sizeof(Py_ssize_t))
     for i in range(n):
         if weight == NULL or weight[i] > 0:
@@ -136,7 +145,7 @@ cdef inline Py_ssize_t n_lacking(const real* row, Py_ssize_t D) noexcept nogil:
 
 cdef inline void panel_log_prob(
     const RowwisePass* job, Buffers* b, const unsigned short* index, const real* X, const double* weight,
-    const real* noise, Py_ssize_t n,
+    const real* noise, Py_ssize_t n, Py_ssize_t n_left,
 ) noexcept nogil:
     """Load rows, and write their log-probabilities to the tile"""
     cdef const RowMixture* m = &job.mixture
@@ -144,10 +153,13 @@ cdef inline void panel_log_prob(
     load_row_panel(
         &b.panel, X, weight, noise, job.noise_stride, job.variances, index, n, D, m.observation,
     )
+    if noise != NULL:
+        # The components take as long as the noise of the next panel takes to arrive.
+        for i in range(min(n_left, <Py_ssize_t> WIDTH)):
+            for d in range(0, min(job.noise_stride, <Py_ssize_t> 128), 8):
+                vec_prefetch(noise + <Py_ssize_t> index[n + i] * job.noise_stride + d)
     b.tile.n_panels = 1
     b.tile.n_samples = n
-    for i in range(WIDTH):
-        b.tile.weight[i] = b.panel.weight[i]
     for k in range(K):
         if m.observation == MISSING:
             missing_log_prob(
@@ -199,15 +211,14 @@ cdef inline Py_ssize_t accumulate_rowwise(
     b.tile.weighted = True
     while at < n_rows:
         n = min(n_rows - at, <Py_ssize_t> WIDTH)
-        panel_log_prob(job, &b, b.index + at, X, weight, noise, n)
+        panel_log_prob(job, &b, b.index + at, X, weight, noise, n, n_rows - at - n)
         bad = normalize(&b.tile, -INFINITY, K)
         if bad != OK:
             return bad if bad < 0 else start + b.index[at + bad - 1] + 1
         if b.panel.empty:
             settle_empty(&b, m)
         statistics[0] += tile_log_likelihood(&b.tile, m.common_constant)
-        for i in range(n):
-            statistics[1] += b.tile.weight[i]
+        statistics[1] += sum_rows(b.tile.weight, WIDTH, 1)
         at += n
         if job.size == 2:
             continue
@@ -248,10 +259,7 @@ cdef inline Py_ssize_t accumulate_rowwise(
 
 cdef inline bint any_positive(const real* r) noexcept nogil:
     """Tell whether one of WIDTH numbers is positive"""
-    cdef Py_ssize_t i, n = 0
-    for i in range(WIDTH):
-        n += r[i] > 0
-    return n > 0
+    return vec_any_less(vec_set(0), (<const vec*> r)[0]) or vec_any_less(vec_set(0), (<const vec*> r)[1])
 
 
 cdef inline double sum_doubles_of_lanes(const real* a) noexcept nogil:
@@ -302,7 +310,7 @@ cdef inline Py_ssize_t evaluate_rowwise(
     b.tile.weighted = False
     while at < n_rows:
         n = min(n_rows - at, <Py_ssize_t> WIDTH)
-        panel_log_prob(job, &b, b.index + at, X, NULL, noise, n)
+        panel_log_prob(job, &b, b.index + at, X, NULL, noise, n, n_rows - at - n)
         if out.labels != NULL:
             bad += store_labels(&b.tile, -INFINITY, labels, K)
             for i in range(n):
