@@ -1,10 +1,11 @@
 """Small triangular matrices, of which each lane of a vector has its own.
 
-The entries of a matrix are rows of WIDTH reals, one for each sample of a panel. A lower triangle has its entries by rows.
-In a padded triangle, the rows are filled up to a multiple of four entries, so that four columns can be worked on at once.
+The entries of a matrix are rows of WIDTH reals, one for each sample of a panel. A lower triangle has its entries by
+rows. In a padded triangle, the rows are filled up to a multiple of four entries, so that four columns can be worked on
+at once.
 """
 from layout cimport real, vec, vec_set, WIDTH
-from vmath cimport log_positive
+from vmath cimport log_vector
 from whiten cimport triangle
 
 cdef extern from "vec.h" nogil:
@@ -23,7 +24,8 @@ cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
 cdef inline void factor_lanes(
     real* a,                # INOUT (triangle(n), WIDTH) the matrices; then their Cholesky factors L, but the diagonal
     real* reciprocal,       # OUT   (n, WIDTH) reciprocals of the diagonal of L
-    const real* least,      # IN    (n, WIDTH) or (n,): lower bounds of the squared diagonal, which rounding may fall short of
+    const real* least,      # IN    (n, WIDTH) or (n,): lower bounds of the squared diagonal of L, as rounding
+                            #       may make it less
     bint least_of_lanes,    # whether each lane has bounds of its own
     real* log_det,          # OUT   (WIDTH,) log |L|**2
     Py_ssize_t n,
@@ -110,10 +112,8 @@ cdef inline void factor_lanes(
             other[2 * j] = a00 * s0
             other[2 * j + 1] = a01 * s1
             i += 1
-    for i in range(WIDTH):
-        log_det[i] = (
-            <real> log_positive(<double> (<real*> product)[i]) + (<real*> exponent)[i] * <real> 0.6931471805599453
-        )
+    for i in range(2):
+        (<vec*> log_det)[i] = log_vector(product[i]) + exponent[i] * <real> 0.6931471805599453
 
 
 cdef inline void solve_lanes(
@@ -162,11 +162,11 @@ cdef inline void solve_transposed_lanes(
 
 
 cdef inline void solve_triangle_lanes(
-    const real* a,          # IN  (triangle(n), WIDTH) factors L
-    const real* reciprocal, # IN  (n, WIDTH)
-    const real* R,          # IN  (padded(n),) a lower triangle that all lanes share, or NULL for the unit matrix
-    const real* keep,       # IN  (n, WIDTH) factors for the rows of R, or NULL for 1
-    real* W,                # OUT (padded(n), WIDTH)
+    const real* a,              # IN  (triangle(n), WIDTH) factors L
+    const real* reciprocal,     # IN  (n, WIDTH)
+    const real* R,              # IN  (padded(n),) a lower triangle that all lanes share, or NULL for the unit matrix
+    const real* keep,           # IN  (n, WIDTH) factors for the rows of R, or NULL for 1
+    real* W,                    # OUT (padded(n), WIDTH)
     Py_ssize_t n,
 ) noexcept nogil:
     """W = L**-1 diag(keep) R, which is lower triangular"""

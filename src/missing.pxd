@@ -94,7 +94,6 @@ cdef inline void missing_log_prob(
     cdef Py_ssize_t D = m.D, n = panel.n_missing, d, i, at
     cdef const real* P = m.matrix + k * m.matrix_size
     cdef vec* z = <vec*> part.z
-    cdef vec* rhs = <vec*> y
     cdef vec penalty0 = vec_set(0), penalty1 = vec_set(0)
     cdef const real* mean = m.mean + k * D
     cdef const real* unit = m.unit + k * D
@@ -181,7 +180,7 @@ cdef inline void add_missing(
 
     The sums have LANES reals for each entry, those of z zT as a padded triangle. W is scratch of padded(D) rows.
     """
-    cdef Py_ssize_t D = m.D, n = panel.n_missing, d, e, i, p
+    cdef Py_ssize_t D = m.D, n = panel.n_missing, d, e, p
     cdef const Py_ssize_t* pairs
     cdef vec* z = <vec*> part.z
     cdef vec* sums

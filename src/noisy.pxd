@@ -11,7 +11,7 @@ from lanes cimport factor_lanes, multiply_transposed_lanes, padded, solve_lanes,
 from layout cimport real, vec, vec_set, LANES, WIDTH
 from linalg cimport invert_lower
 from rowpanel cimport RowMixture, RowPanel
-from vmath cimport log_positive
+from vmath cimport log_vector
 from whiten cimport triangle
 
 cdef extern from "vec.h" nogil:
@@ -24,7 +24,7 @@ cdef extern from "vec.h" nogil:
 # component holds R, padded; `matrix` holds the lower triangles of Sigma and of the products of the units.
 
 
-# Up to this many features, rows of the triangles have lengths that are known at compile time.
+# Up to this many features, the compiler knows the lengths of the rows of triangles.
 cdef enum:
     FEW = 8
 
@@ -92,13 +92,29 @@ cdef inline void prepare_noisy(
             matrix[triangle(D) + triangle(i) + j] = unit[i] * unit[j]
 
 
+cdef inline bint is_few(const RowPanel* panel, Py_ssize_t D) noexcept nogil:
+    """Tell whether the functions for few features apply"""
+    return D <= FEW and panel.n_missing == 0
+
+
 cdef inline void noisy_log_prob(
+    const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, real* log_prob, bint posterior,
+    Py_ssize_t D,
+) noexcept nogil:
+    """Write the weighted log-probabilities (WIDTH,) of component k.
+
+    `accumulate_noisy` can read the part if not `posterior`, and `noisy_weights` if `posterior`.
+    """
+    if is_few(panel, D) and not posterior:
+        few_log_prob(m, panel, k, part, log_prob, D)
+    else:
+        many_log_prob(m, panel, k, part, log_prob, D)
+
+
+cdef inline void many_log_prob(
     const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, real* log_prob, Py_ssize_t D,
 ) noexcept nogil:
-    """Write the weighted log-probabilities (WIDTH,) of component k"""
-    if D <= FEW and panel.n_missing == 0:
-        few_log_prob(m, panel, k, part, log_prob, D)
-        return
+    """noisy_log_prob for any number of features and values that may be missing"""
     cdef const real* correlation = m.matrix + k * m.matrix_size
     cdef const real* units = correlation + triangle(D)
     cdef const real* mean = m.mean + k * D
@@ -143,76 +159,6 @@ cdef inline void noisy_log_prob(
     (<vec*> log_prob)[1] = q1 - <real> 0.5 * k1
 
 
-cdef inline void few_log_prob(
-    const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, real* log_prob, Py_ssize_t D,
-) noexcept nogil:
-    """noisy_log_prob for at most FEW features and no missing values"""
-    cdef real product[WIDTH]
-    cdef vec exponent[2]
-    cdef vec distance[2]
-    cdef Py_ssize_t i
-    for i in range(2):
-        (<vec*> product)[i] = vec_set(1)
-        exponent[i] = distance[i] = vec_set(0)
-    factor_row(m, panel, k, part, <vec*> product, exponent, distance, 0, D)
-    if D > 1:
-        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 1, D)
-    if D > 2:
-        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 2, D)
-    if D > 3:
-        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 3, D)
-    if D > 4:
-        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 4, D)
-    if D > 5:
-        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 5, D)
-    if D > 6:
-        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 6, D)
-    if D > 7:
-        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 7, D)
-    for i in range(WIDTH):
-        product[i] = <real> log_positive(<double> product[i])
-    for i in range(2):
-        distance[i] = distance[i] + (<vec*> product)[i] + exponent[i] * <real> 0.6931471805599453
-        (<vec*> log_prob)[i] = m.log_constant[k] - <real> 0.5 * distance[i]
-
-
-cdef inline void factor_row(
-    const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, vec* product, vec* exponent,
-    vec* distance, Py_ssize_t i, Py_ssize_t D,
-) noexcept nogil:
-    """Compute row i of L and of y"""
-    cdef const real* correlation = m.matrix + k * m.matrix_size
-    cdef const real* units = correlation + triangle(D)
-    cdef const vec* noise = <const vec*> panel.noise
-    cdef vec* L = <vec*> part.L
-    cdef vec* reciprocal = <vec*> part.reciprocal
-    cdef vec* y = <vec*> part.y
-    cdef vec row[FEW]
-    cdef vec s, t
-    cdef Py_ssize_t j, p, v, at
-    for v in range(2):
-        t = ((<vec*> panel.x)[2 * i + v] - m.mean[k * D + i]) * m.unit[k * D + i]
-        for j in range(i):
-            at = triangle(i) + j
-            s = noise[2 * (i * D + j) + v] * units[at] + correlation[at]
-            for p in range(j):
-                s = s - row[p] * L[2 * (triangle(j) + p) + v]
-            row[j] = s
-            t = t - s * y[2 * j + v]
-        at = triangle(i) + i
-        s = noise[2 * (i * D + i) + v] * units[at] + 1
-        for p in range(i):
-            L[2 * (triangle(i) + p) + v] = row[p] * reciprocal[2 * p + v]
-            s = s - row[p] * L[2 * (triangle(i) + p) + v]
-        s = vec_max(s, vec_set(m.least[k * (D + 1) + i]))
-        product[v] = product[v] * vec_mantissa(s)
-        exponent[v] = exponent[v] + vec_exponent(s)
-        s = 1 / s
-        reciprocal[2 * i + v] = s
-        y[2 * i + v] = t * s
-        distance[v] = distance[v] + t * (t * s)
-
-
 cdef inline void noisy_weights(
     const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, real* W, real* u, Py_ssize_t D,
 ) noexcept nogil:
@@ -227,92 +173,36 @@ cdef inline void accumulate_noisy(
     const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, const real* r, real* count, real* first,
     real* second, real* W, real* u, Py_ssize_t D,
 ) noexcept nogil:
-    if D <= FEW and panel.n_missing == 0:
-        few_add(m.factor + k * m.factor_size, part, r, count, first, second, <vec*> W, <vec*> u, D)
-    else:
+    """Add r, r u and r (u uT - WT W) to the sums of component k; W and u are scratch.
+
+    The sums have LANES reals for each entry, those of matrices as a padded triangle.
+    """
+    cdef const real* R = m.factor + k * m.factor_size
+    if not is_few(panel, D):
         noisy_weights(m, panel, k, part, W, u, D)
         add_noisy(W, u, r, count, first, second, D)
-
-
-cdef inline void few_add(
-    const real* R, NoisyPart part, const real* r, real* count, real* first, real* second, vec* W, vec* u, Py_ssize_t D,
-) noexcept nogil:
-    """accumulate_noisy for few features"""
-    cdef const vec* weight = <const vec*> r
-    (<vec*> count)[0] = (<vec*> count)[0] + (weight[0] + weight[1])
-    weigh_row(R, part, weight, second, W, u, 0)
-    if D > 1:
-        weigh_row(R, part, weight, second, W, u, 1)
-    if D > 2:
-        weigh_row(R, part, weight, second, W, u, 2)
-    if D > 3:
-        weigh_row(R, part, weight, second, W, u, 3)
-    if D > 4:
-        weigh_row(R, part, weight, second, W, u, 4)
-    if D > 5:
-        weigh_row(R, part, weight, second, W, u, 5)
-    if D > 6:
-        weigh_row(R, part, weight, second, W, u, 6)
-    if D > 7:
-        weigh_row(R, part, weight, second, W, u, 7)
-    add_row(weight, first, second, u, 0)
-    if D > 1:
-        add_row(weight, first, second, u, 1)
-    if D > 2:
-        add_row(weight, first, second, u, 2)
-    if D > 3:
-        add_row(weight, first, second, u, 3)
-    if D > 4:
-        add_row(weight, first, second, u, 4)
-    if D > 5:
-        add_row(weight, first, second, u, 5)
-    if D > 6:
-        add_row(weight, first, second, u, 6)
-    if D > 7:
-        add_row(weight, first, second, u, 7)
-
-
-cdef inline void weigh_row(
-    const real* R, NoisyPart part, const vec* r, real* second, vec* W, vec* u, Py_ssize_t i,
-) noexcept nogil:
-    cdef const vec* L = <const vec*> part.L + 2 * triangle(i)
-    cdef vec row[2 * FEW]
-    cdef vec s, q0, q1, r0 = r[0] * (<vec*> part.reciprocal)[2 * i], r1 = r[1] * (<vec*> part.reciprocal)[2 * i + 1]
-    cdef vec* sums
-    cdef Py_ssize_t j, p, v
-    for v in range(2):
-        for j in range(i + 1):
-            s = vec_set(R[padded(i) + j])
-            for p in range(j, i):
-                s = s - L[2 * p + v] * W[2 * (triangle(p) + j) + v]
-            row[2 * j + v] = s
-            W[2 * (triangle(i) + j) + v] = s
-            s = s * (<const vec*> part.y)[2 * i + v]
-            u[2 * j + v] = s if j == i else u[2 * j + v] + s
-    for j in range(i + 1):
-        q0 = row[2 * j] * r0
-        q1 = row[2 * j + 1] * r1
-        sums = <vec*> second + padded(j)
-        for p in range(j + 1):
-            sums[p] = sums[p] - q0 * row[2 * p] - q1 * row[2 * p + 1]
-
-
-cdef inline void add_row(const vec* r, real* first, real* second, const vec* u, Py_ssize_t i) noexcept nogil:
-    cdef vec u0 = r[0] * u[2 * i], u1 = r[1] * u[2 * i + 1]
-    cdef vec* sums = <vec*> second + padded(i)
-    cdef Py_ssize_t j
-    (<vec*> first)[i] = (<vec*> first)[i] + (u0 + u1)
-    for j in range(i + 1):
-        sums[j] = sums[j] + u0 * u[2 * j] + u1 * u[2 * j + 1]
+    elif D == 1:
+        add_few(R, part, <const vec*> r, <vec*> count, <vec*> first, <vec*> second, 1)
+    elif D == 2:
+        add_few(R, part, <const vec*> r, <vec*> count, <vec*> first, <vec*> second, 2)
+    elif D == 3:
+        add_few(R, part, <const vec*> r, <vec*> count, <vec*> first, <vec*> second, 3)
+    elif D == 4:
+        add_few(R, part, <const vec*> r, <vec*> count, <vec*> first, <vec*> second, 4)
+    elif D == 5:
+        add_few(R, part, <const vec*> r, <vec*> count, <vec*> first, <vec*> second, 5)
+    elif D == 6:
+        add_few(R, part, <const vec*> r, <vec*> count, <vec*> first, <vec*> second, 6)
+    elif D == 7:
+        add_few(R, part, <const vec*> r, <vec*> count, <vec*> first, <vec*> second, 7)
+    elif D == 8:
+        add_few(R, part, <const vec*> r, <vec*> count, <vec*> first, <vec*> second, 8)
 
 
 cdef inline void add_noisy(
     const real* W, const real* u, const real* r, real* count, real* first, real* second, Py_ssize_t D,
 ) noexcept nogil:
-    """Add r, r u and r (u uT - WT W) to the sums of one component.
-
-    The sums have LANES reals for each entry, those of matrices as a padded triangle.
-    """
+    """accumulate_noisy for any number of features"""
     cdef const vec* w = <const vec*> W
     cdef const vec* v = <const vec*> u
     cdef const vec* row
@@ -354,6 +244,154 @@ cdef inline void add_noisy(
             sums[j + 2] = sums[j + 2] + (r0 * a20 + r1 * a21)
             sums[j + 3] = sums[j + 3] + (r0 * a30 + r1 * a31)
             j += 4
+
+
+# With few features, no square roots are taken: T = M G**-1 MT with a diagonal matrix G and a triangle M whose diagonal
+# is 1. With V = M**-1 R and y = M**-1 (x - mu), WT W = VT G V and u = VT G y. The part of a component holds M in the
+# place of L, G in that of the reciprocals, and G y in that of y. Each row of a triangle is a step of its own: the
+# compiler unrolls the loops of a step, because it knows the row, but not those over all rows.
+
+
+cdef inline void few_log_prob(
+    const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, real* log_prob, Py_ssize_t D,
+) noexcept nogil:
+    """noisy_log_prob for few features"""
+    cdef real product[WIDTH]
+    cdef vec exponent[2]
+    cdef vec distance[2]
+    cdef Py_ssize_t i
+    for i in range(2):
+        (<vec*> product)[i] = vec_set(1)
+        exponent[i] = distance[i] = vec_set(0)
+    factor_row(m, panel, k, part, <vec*> product, exponent, distance, 0, D)
+    if D > 1:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 1, D)
+    if D > 2:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 2, D)
+    if D > 3:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 3, D)
+    if D > 4:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 4, D)
+    if D > 5:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 5, D)
+    if D > 6:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 6, D)
+    if D > 7:
+        factor_row(m, panel, k, part, <vec*> product, exponent, distance, 7, D)
+    for i in range(2):
+        distance[i] = distance[i] + log_vector((<vec*> product)[i]) + exponent[i] * <real> 0.6931471805599453
+        (<vec*> log_prob)[i] = m.log_constant[k] - <real> 0.5 * distance[i]
+
+
+cdef inline void factor_row(
+    const RowMixture* m, const RowPanel* panel, Py_ssize_t k, NoisyPart part, vec* product, vec* exponent,
+    vec* distance, Py_ssize_t i, Py_ssize_t D,
+) noexcept nogil:
+    """Compute row i of M, G and y; i is known at compile time"""
+    cdef const real* correlation = m.matrix + k * m.matrix_size
+    cdef const real* units = correlation + triangle(D)
+    cdef const vec* noise = <const vec*> panel.noise
+    cdef vec* L = <vec*> part.L
+    cdef vec* reciprocal = <vec*> part.reciprocal
+    cdef vec* y = <vec*> part.y
+    cdef vec row[FEW]
+    cdef vec s, t
+    cdef Py_ssize_t j, p, v, at
+    for v in range(2):
+        t = ((<vec*> panel.x)[2 * i + v] - m.mean[k * D + i]) * m.unit[k * D + i]
+        for j in range(i):
+            at = triangle(i) + j
+            s = noise[2 * (i * D + j) + v] * units[at] + correlation[at]
+            for p in range(j):
+                s = s - row[p] * L[2 * (triangle(j) + p) + v]
+            row[j] = s
+            t = t - s * y[2 * j + v]
+        at = triangle(i) + i
+        s = noise[2 * (i * D + i) + v] * units[at] + 1
+        for p in range(i):
+            L[2 * (triangle(i) + p) + v] = row[p] * reciprocal[2 * p + v]
+            s = s - row[p] * L[2 * (triangle(i) + p) + v]
+        s = vec_max(s, vec_set(m.least[k * (D + 1) + i]))
+        product[v] = product[v] * vec_mantissa(s)
+        exponent[v] = exponent[v] + vec_exponent(s)
+        s = 1 / s
+        reciprocal[2 * i + v] = s
+        y[2 * i + v] = t * s
+        distance[v] = distance[v] + t * (t * s)
+
+
+cdef inline void add_few(
+    const real* R, NoisyPart part, const vec* r, vec* count, vec* first, vec* second, Py_ssize_t D,
+) noexcept nogil:
+    """accumulate_noisy after few_log_prob; D is known at compile time"""
+    cdef vec V[FEW * (FEW + 1)]
+    cdef vec u[2 * FEW]
+    weigh_row(R, part, r, second, V, u, 0)
+    if D > 1:
+        weigh_row(R, part, r, second, V, u, 1)
+    if D > 2:
+        weigh_row(R, part, r, second, V, u, 2)
+    if D > 3:
+        weigh_row(R, part, r, second, V, u, 3)
+    if D > 4:
+        weigh_row(R, part, r, second, V, u, 4)
+    if D > 5:
+        weigh_row(R, part, r, second, V, u, 5)
+    if D > 6:
+        weigh_row(R, part, r, second, V, u, 6)
+    if D > 7:
+        weigh_row(R, part, r, second, V, u, 7)
+    count[0] = count[0] + (r[0] + r[1])
+    add_row(r, first, second, u, 0)
+    if D > 1:
+        add_row(r, first, second, u, 1)
+    if D > 2:
+        add_row(r, first, second, u, 2)
+    if D > 3:
+        add_row(r, first, second, u, 3)
+    if D > 4:
+        add_row(r, first, second, u, 4)
+    if D > 5:
+        add_row(r, first, second, u, 5)
+    if D > 6:
+        add_row(r, first, second, u, 6)
+    if D > 7:
+        add_row(r, first, second, u, 7)
+
+
+cdef inline void add_row(const vec* r, vec* first, vec* second, const vec* u, Py_ssize_t i) noexcept nogil:
+    """Add feature i of r u, and row i of r u uT"""
+    cdef vec u0 = r[0] * u[2 * i], u1 = r[1] * u[2 * i + 1]
+    cdef vec* sums = second + padded(i)
+    cdef Py_ssize_t j
+    first[i] = first[i] + (u0 + u1)
+    for j in range(i + 1):
+        sums[j] = sums[j] + u0 * u[2 * j] + u1 * u[2 * j + 1]
+
+
+cdef inline void weigh_row(
+    const real* R, NoisyPart part, const vec* r, vec* second, vec* V, vec* u, Py_ssize_t i,
+) noexcept nogil:
+    """Compute row i of V, add row i of VT G y to u, and subtract its part of r VT G V from the sums"""
+    cdef const vec* L = <const vec*> part.L + 2 * triangle(i)
+    cdef vec* row = V + 2 * triangle(i)
+    cdef vec s, q0, q1, r0 = r[0] * (<vec*> part.reciprocal)[2 * i], r1 = r[1] * (<vec*> part.reciprocal)[2 * i + 1]
+    cdef vec* sums
+    cdef Py_ssize_t j, p, v
+    for v in range(2):
+        for j in range(i + 1):
+            s = vec_set(R[padded(i) + j])
+            for p in range(j, i):
+                s = s - L[2 * p + v] * V[2 * (triangle(p) + j) + v]
+            row[2 * j + v] = s
+            s = s * (<const vec*> part.y)[2 * i + v]
+            u[2 * j + v] = s if j == i else u[2 * j + v] + s
+    for j in range(i + 1):
+        q0 = row[2 * j] * r0
+        q1 = row[2 * j + 1] * r1
+        sums = second + padded(j)
+        for p in range(j + 1):
+            sums[p] = sums[p] - q0 * row[2 * p] - q1 * row[2 * p + 1]
 
 
 cdef inline void finish_noisy(

@@ -2,19 +2,20 @@
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
-from layout cimport OK, Tile, real, vec, vec_any_less, vec_set, LANES, WIDTH
+from layout cimport OK, Tile, real, vec, vec_any_less, vec_set, vec_sum, LANES, WIDTH
 from lanes cimport padded
 from missing cimport MissingPart, add_missing, missing_log_prob, missing_part, missing_part_rows
 from noisy cimport (
-    NoisyPart, accumulate_noisy, finish_noisy, noisy_log_prob, noisy_part, noisy_part_rows, noisy_weights,
+    accumulate_noisy, finish_noisy, noisy_log_prob, noisy_part, noisy_part_rows, noisy_weights,
 )
 from panel cimport sum_rows
 from rowpanel cimport (
     MISSING, NOISE, SEPARATE, RowMixture, RowPanel, load_row_panel, panel_reals, row_panel_in, take,
 )
-from rows cimport store_labels, tile_log_likelihood
+from rows cimport store_labels
 from separate cimport add_separate, separate_log_prob
 from tile cimport normalize, sample_log_likelihood, tile_of, size_of_tile
+from vmath cimport log_vector
 from whiten cimport triangle
 
 cdef extern from "vec.h" nogil:
@@ -81,7 +82,9 @@ cdef inline Py_ssize_t sums_of(Py_ssize_t D, int observation) noexcept nogil:
     return LANES * (1 + D + (D if observation == SEPARATE else padded(D)))
 
 
-cdef inline Py_ssize_t rowwise_scratch(Py_ssize_t chunk_rows, Py_ssize_t K, Py_ssize_t D, int observation) noexcept nogil:
+cdef inline Py_ssize_t rowwise_scratch(
+    Py_ssize_t chunk_rows, Py_ssize_t K, Py_ssize_t D, int observation,
+) noexcept nogil:
     """Return the reals of scratch that one thread needs"""
     return (
         panel_reals(D) + size_of_tile(WIDTH, K, 0) + WIDTH * (K * part_rows(D, observation) + padded(D) + 2 * (D + 4))
@@ -115,7 +118,7 @@ cdef inline Py_ssize_t sort_rows(
     const real* X, const double* weight, unsigned short* index, Py_ssize_t* bins, Py_ssize_t n, Py_ssize_t D,
 ) noexcept nogil:
     """Write the rows of positive weight, sorted by the number of values that they lack; return how many these are"""
-    cdef Py_ssize_t i, d, lacking, at = 0, step
+    cdef Py_ssize_t i, d, lacking, at = 0
     if n_lacking(X, n * D) == 0:
         for i in range(n):
             index[at] = <unsigned short> i
@@ -145,9 +148,9 @@ cdef inline Py_ssize_t n_lacking(const real* row, Py_ssize_t D) noexcept nogil:
 
 cdef inline void panel_log_prob(
     const RowwisePass* job, Buffers* b, const unsigned short* index, const real* X, const double* weight,
-    const real* noise, Py_ssize_t n, Py_ssize_t n_left,
+    const real* noise, Py_ssize_t n, Py_ssize_t n_left, bint posterior,
 ) noexcept nogil:
-    """Load rows, and write their log-probabilities to the tile"""
+    """Load rows, and write their log-probabilities to the tile; n_left rows follow them in the index"""
     cdef const RowMixture* m = &job.mixture
     cdef Py_ssize_t K = m.K, D = m.D, k, i, d, lacking
     load_row_panel(
@@ -166,7 +169,9 @@ cdef inline void panel_log_prob(
                 m, &b.panel, k, missing_part(b.parts + k * b.part_size, D), b.y, b.g, b.tile.r + k * WIDTH,
             )
         elif m.observation == NOISE:
-            noisy_log_prob(m, &b.panel, k, noisy_part(b.parts + k * b.part_size, D), b.tile.r + k * WIDTH, D)
+            noisy_log_prob(
+                m, &b.panel, k, noisy_part(b.parts + k * b.part_size, D), b.tile.r + k * WIDTH, posterior, D,
+            )
         else:
             separate_log_prob(m, &b.panel, noise != NULL, k, b.tile.r + k * WIDTH)
     if b.panel.empty:
@@ -211,13 +216,13 @@ cdef inline Py_ssize_t accumulate_rowwise(
     b.tile.weighted = True
     while at < n_rows:
         n = min(n_rows - at, <Py_ssize_t> WIDTH)
-        panel_log_prob(job, &b, b.index + at, X, weight, noise, n, n_rows - at - n)
+        panel_log_prob(job, &b, b.index + at, X, weight, noise, n, n_rows - at - n, False)
         bad = normalize(&b.tile, -INFINITY, K)
         if bad != OK:
             return bad if bad < 0 else start + b.index[at + bad - 1] + 1
         if b.panel.empty:
             settle_empty(&b, m)
-        statistics[0] += tile_log_likelihood(&b.tile, m.common_constant)
+        statistics[0] += panel_log_likelihood(&b.tile, m.common_constant)
         statistics[1] += sum_rows(b.tile.weight, WIDTH, 1)
         at += n
         if job.size == 2:
@@ -255,6 +260,17 @@ cdef inline Py_ssize_t accumulate_rowwise(
             for i in range(d + 1):
                 second[k * size + triangle(d) + i] = sum_doubles_of_lanes(sums + (padded(d) + i) * LANES)
     return OK
+
+
+cdef inline double panel_log_likelihood(const Tile* t, double common_constant) noexcept nogil:
+    """Return the sum of weight (common_constant + peak + log total)"""
+    cdef vec total = vec_set(0)
+    cdef Py_ssize_t v
+    for v in range(2):
+        total = total + (<const vec*> t.weight)[v] * (
+            common_constant + ((<const vec*> t.peak)[v] + log_vector((<const vec*> t.total)[v]))
+        )
+    return vec_sum(total)
 
 
 cdef inline bint any_positive(const real* r) noexcept nogil:
@@ -310,7 +326,7 @@ cdef inline Py_ssize_t evaluate_rowwise(
     b.tile.weighted = False
     while at < n_rows:
         n = min(n_rows - at, <Py_ssize_t> WIDTH)
-        panel_log_prob(job, &b, b.index + at, X, NULL, noise, n, n_rows - at - n)
+        panel_log_prob(job, &b, b.index + at, X, NULL, noise, n, n_rows - at - n, out.mean != NULL)
         if out.labels != NULL:
             bad += store_labels(&b.tile, -INFINITY, labels, K)
             for i in range(n):
@@ -353,7 +369,6 @@ cdef inline void store_posterior(
     cdef real* covariance
     cdef real f, z, total
     cdef double* second = b.matrix
-    cdef double first
     for i in range(n):
         mean = out.mean + (start + index[i]) * D
         for d in range(D):

@@ -7,7 +7,7 @@ from libc.math cimport M_PI, log
 
 from layout cimport real, vec, vec_set, WIDTH
 from rowpanel cimport RowMixture, RowPanel
-from vmath cimport log_positive
+from vmath cimport log_vector
 
 cdef extern from "vec.h" nogil:
     vec vec_exponent(vec a)
@@ -61,10 +61,8 @@ cdef inline void separate_log_prob(
                 exponent[v] = exponent[v] + vec_exponent(product[v])
                 product[v] = vec_mantissa(product[v])
     if noisy:
-        for v in range(WIDTH):
-            (<real*> product)[v] = <real> log_positive(<double> (<real*> product)[v])
         for v in range(2):
-            distance[v] = distance[v] + product[v] + exponent[v] * <real> 0.6931471805599453
+            distance[v] = distance[v] + log_vector(product[v]) + exponent[v] * <real> 0.6931471805599453
     for v in range(2):
         (<vec*> log_prob)[v] = constant[v] - <real> 0.5 * distance[v]
 

@@ -130,20 +130,6 @@ static inline vec vec_sqrt(vec a) {
     return a;
 #endif
 }
-/* 1 / sqrt(a) within 2 ulp, for a positive normal number a */
-static inline vec vec_reciprocal_sqrt(vec a) {
-#if defined(__AVX512F__) && !defined(GMM_FLOAT32)
-    /* The estimate has an error of 2**-14. A step of order three and a step of order two take a third of the time of a
-     * square root and a division. The bound keeps an infinite a from giving 0 * inf. */
-    a = vec_min(a, vec_set(REAL_MAX));
-    vec r = (vec)_mm512_rsqrt14_pd((__m512d)a), e = 1 - (a * r) * r;
-    r = r + (r * e) * (0.375 * e + 0.5);
-    e = 1 - (a * r) * r;
-    return r + (r * 0.5) * e;
-#else
-    return 1 / vec_sqrt(a);
-#endif
-}
 /* e and m of a = m 2**e with 1 <= m < 2, for a positive normal number a */
 static inline vec vec_exponent(vec a) {
     /* The exponent goes to the low bits of 2**FRACTION, whose last bit stands for 1. */
@@ -280,7 +266,6 @@ static inline vec vec_min(vec a, vec b) { return a < b ? a : b; }
 static inline vec vec_max(vec a, vec b) { return b < a ? a : b; }
 static inline void vec_prefetch(const void *a) { (void)a; }
 static inline vec vec_sqrt(vec a) { return REAL_SQRT(a); }
-static inline vec vec_reciprocal_sqrt(vec a) { return 1 / REAL_SQRT(a); }
 static inline vec vec_scale(vec a, vec n) { return (real)ldexp(a, (int)n); }
 static inline dvec vec_product(vec a, vec b) { return (double)a * b; }
 static inline vec vec_exponent(vec a) { int e; (void)frexp(a, &e); return (real)(e - 1); }

@@ -5,6 +5,10 @@ reduction), so the sources that use them are never compiled with -fassociative-m
 """
 from layout cimport bits_of_double, double_of_bits, real, vec, vec_if_less, vec_scale, vec_set
 
+cdef extern from "vec.h" nogil:
+    vec vec_exponent(vec a)
+    vec vec_mantissa(vec a)
+
 
 cdef inline vec exp_nonpositive(vec x) noexcept nogil:
     """Return exp(x) for x <= 0 and for -inf, and 0 for a NaN"""
@@ -63,4 +67,25 @@ cdef inline double log_positive(double x) noexcept nogil:
     q = q * z + 0.6666666666666666
     return e * 0.693147180559663 + (
         (f - (half_square - s * (half_square + z * q))) + e * 2.8235290563031577e-13
+    )
+
+
+cdef inline vec log_vector(vec x) noexcept nogil:
+    """log_positive for a vector of doubles"""
+    cdef vec m = vec_mantissa(x), e = vec_exponent(x), half = m * <real> 0.5
+    cdef vec f, s, z, half_square, q
+    e = vec_if_less(vec_set(<real> 1.4142135623730951), m, e + 1, e)
+    f = vec_if_less(vec_set(<real> 1.4142135623730951), m, half, m) - 1
+    s = f / (f + 2)
+    z = s * s
+    half_square = <real> 0.5 * f * f
+    q = z * <real> 0.13086767009948175 + <real> 0.13268759668560612
+    q = q * z + <real> 0.15386240205813478
+    q = q * z + <real> 0.18181795630884753
+    q = q * z + <real> 0.2222222239180047
+    q = q * z + <real> 0.2857142857080323
+    q = q * z + <real> 0.4000000000000088
+    q = q * z + <real> 0.6666666666666666
+    return e * <real> 0.693147180559663 + (
+        (f - (half_square - s * (half_square + z * q))) + e * <real> 2.8235290563031577e-13
     )
