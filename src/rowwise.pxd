@@ -157,7 +157,8 @@ cdef inline void panel_log_prob(
         &b.panel, X, weight, noise, job.noise_stride, job.variances, index, n, D, m.observation,
     )
     if noise != NULL:
-        # The components take as long as the noise of the next panel takes to arrive.
+        # The noise of the next panel arrives while the components work on this one. Of long rows the processor
+        # itself asks for the rest.
         for i in range(min(n_left, <Py_ssize_t> WIDTH)):
             for d in range(0, min(job.noise_stride, <Py_ssize_t> 128), 8):
                 vec_prefetch(noise + <Py_ssize_t> index[n + i] * job.noise_stride + d)
