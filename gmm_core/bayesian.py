@@ -517,7 +517,7 @@ covariance_prior_ : float or ndarray
         set_attributes(self, changes)
         return self
 
-    def _fit(self, X: Any, sample_weight: Any) -> tuple[Result, FloatArray | ForeignRows]:
+    def _fit(self, X: Any, sample_weight: Any) -> tuple[Result, score.Rows]:
         """Return the result of the fit and the checked samples."""
         options = self._options()
         data, totals, names, rows = run.pass_over_array(

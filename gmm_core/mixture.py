@@ -40,7 +40,7 @@ from gmm_core.infer import score
 from gmm_core.infer.denoise import denoise
 from gmm_core.infer.draw import draw
 from gmm_core.infer.impute import impute
-from gmm_core.infer.score import Certainty, FittedMixture, Score
+from gmm_core.infer.score import Certainty, FittedMixture, Rows, Score
 from gmm_core.io import npz
 from gmm_core.io.sklearn import to_sklearn
 from gmm_core.model.attributes import (
@@ -1441,7 +1441,7 @@ callable, default='kmeans'
         )
         return rows
 
-    def _noisy(self, X: Any, noise_covariance: Any) -> score.Rows:
+    def _noisy(self, X: Any, noise_covariance: Any) -> Rows:
         """Check the samples of a method and their measurement noise, and return both."""
         rows = self._rows(X)
         return rows if noise_covariance is None else noisy_rows(rows, noise_covariance)

@@ -3,7 +3,8 @@
 The lanes of a vector hold different samples. Accumulating statistics takes most of its time here.
 """
 from layout cimport (
-    LARGE, Active, Tile, prefetch, real, vec, vec_any_less, vec_set, vec_sum, vec_sums, vec_transpose, LANES, ROWS, WIDTH,
+    LARGE, Active, Tile, prefetch, real, vec, vec_any_less, vec_set, vec_sum, vec_sums, vec_transpose, LANES, ROWS,
+    WIDTH,
 )
 from panel cimport difference, sum_rows, sum_some_rows
 
@@ -187,8 +188,8 @@ cdef inline void scatter_components(
     const Active* a,        # IN  the pairs that count, or NULL for all
 ) noexcept nogil:
     """S_k += sum of w r_k (x - c_k)(x - c_k)T, with the counts and the first moments"""
-    # With all pairs, a panel in which no sample belongs to a component is left out, as under the labels of k-means. What
-    # it would add is 0. Looking for such panels takes as long as two of the D products of a sample.
+    # With all pairs, a panel in which no sample belongs to a component is left out, as under the labels of k-means. It
+    # would add 0. Looking for such panels takes as long as two of the D products of a sample.
     cdef Py_ssize_t k, n
     cdef const unsigned short* panels = NULL
     cdef const unsigned int* slots = NULL

@@ -101,12 +101,10 @@ def _shaped(given: AnyArray, n: int, D: int) -> AnyArray:
         )
     if shape == (n, D):
         return given
-    if shape == (D, D):
-        return given.reshape(1, D * D)
-    if shape == (n, D, D):
-        if n > 1 and given.strides[0] == 0:     # one covariance, repeated by np.broadcast_to
-            return given[0].reshape(1, D * D)
-        return given.reshape(n, D * D)
+    if shape in ((D, D), (n, D, D)):
+        if len(shape) == 3 and given.strides[0] == 0:   # one covariance for all rows
+            given = given[:1]
+        return given.reshape(-1, D * D)
     raise ValueError(
         f"noise_covariance has shape {shape}, expected variances of shape {(n, D)} or covariances "
         f"of shape {(n, D, D)} or {(D, D)} for X of shape {(n, D)}"

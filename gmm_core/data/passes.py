@@ -10,18 +10,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from gmm_core.core.dispatch import check_status
 from gmm_core.core.dispatch import expectation as expectation_kernels
 from gmm_core.core.errors import NoDensityError
 from gmm_core.core.threads import available
 from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Labels
-from gmm_core.data.blocks import Block
+from gmm_core.data.blocks import Block, aligned_empty
 from gmm_core.data.digest import digest_of
-from gmm_core.data.skipping import HISTORY_BYTES, Collect, Order, Skipping, may_skip, region_rows
 from gmm_core.data.missing import completed
 from gmm_core.data.rowwise import Rowwise
+from gmm_core.data.skipping import HISTORY_BYTES, Collect, Order, Skipping, may_skip, region_rows
 from gmm_core.data.subset import StartRows, Totals, rows_for_start
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.noise import ROWS, coordinates
@@ -133,16 +132,6 @@ def _cost(n_components: int, n_features: int) -> float:
     It has a term for the products with triangular matrices and one for the exponentials.
     """
     return n_components * (n_features * (n_features + 8) / 20 + 5)
-
-
-def aligned_empty(shape: tuple[int, int], dtype: npt.DTypeLike) -> AnyArray:
-    """Return an array whose rows begin on a cache line, so that no vector crosses two lines."""
-    itemsize = np.dtype(dtype).itemsize
-    pitch = -(-shape[1] * itemsize // 64) * 64 // itemsize
-    buffer = np.empty(shape[0] * pitch + 64 // itemsize, dtype)
-    offset = -buffer.ctypes.data % 64 // itemsize
-    rows: AnyArray = buffer[offset : offset + shape[0] * pitch].reshape(shape[0], pitch)
-    return rows
 
 
 class _Absent(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 from gmm_core.core.dispatch import check_status, rowwise
 from gmm_core.core.errors import NoDensityError
 from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Labels
-from gmm_core.data.blocks import Block
+from gmm_core.data.blocks import Block, aligned_empty
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.parameters import Prepared
 from gmm_core.model.statistics import n_sums, views
@@ -81,8 +81,8 @@ class Rowwise:
         self.n_threads = n_threads = max(1, min(n_threads, -(-n_samples // self.chunk_rows)))
         sizes = rowwise.rowwise_sizes(self._observation, self.chunk_rows, K, D)
         self.n_statistics, n_mixture, n_scratch = sizes
-        self._mixture = np.empty(n_mixture)
-        self._scratch = np.empty((n_threads, n_scratch))
+        self._mixture = aligned_empty((1, n_mixture), np.float64)[0]
+        self._scratch = aligned_empty((n_threads, n_scratch), np.float64)
         self._matrices = np.empty(2 * D * D)
         self._tickets = np.empty(n_threads + 2, np.intp)
 

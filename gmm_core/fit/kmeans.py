@@ -15,7 +15,7 @@ from gmm_core.core.dispatch import check_status
 from gmm_core.core.errors import NumericalError
 from gmm_core.core.types import AnyArray, Float64Array, Indices, Labels
 from gmm_core.data.arrays import ArrayPass
-from gmm_core.data.passes import aligned_empty
+from gmm_core.data.blocks import aligned_empty
 from gmm_core.data.subset import draw_positions
 from gmm_core.model.covariance import SQUARED_DISTANCES
 

@@ -271,7 +271,7 @@ def fit_pass(
     @functools.cache
     def rows_for_start() -> tuple[ArrayPass, RegCovar]:
         X, weight, lacking, _ = data.rows_for_start(totals, size, subset_seed)
-        if isinstance(data, ArrayPass) and X is data.X and not data.is_rowwise:  # which has its scratch memory already
+        if isinstance(data, ArrayPass) and X is data.X:  # which has its scratch memory already
             return data, lacking
         return ArrayPass(X, weight, K, options.covariance_type, data.n_threads), lacking
 

@@ -12,7 +12,7 @@ from gmm_core.core.dispatch import check_status, expectation, maximization, step
 from gmm_core.core.errors import NoDensityError
 from gmm_core.core.types import Float64Array, FloatArray
 from gmm_core.data.arrays import ArrayPass
-from gmm_core.data.passes import aligned_empty
+from gmm_core.data.blocks import aligned_empty
 from gmm_core.fit.maximization import ill_defined, maximization_step
 from gmm_core.fit.stepwise import mixed
 from gmm_core.model.covariance import COVARIANCE_TYPES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gmm_core.core.types import AnyArray, FloatArray
+from gmm_core.core.types import AnyArray, Float64Array, FloatArray
 from gmm_core.data.measurement import NoisyRows
 from gmm_core.infer.nearest import covariances_with_noise, nearest_components
 from gmm_core.infer.score import FittedMixture, pass_over
@@ -51,7 +51,7 @@ def denoise(
 
 
 def _of_component(
-    x: FloatArray, noise: FloatArray, model: FittedMixture, k: int
+    x: FloatArray, noise: Float64Array, model: FittedMixture, k: int
 ) -> tuple[FloatArray, FloatArray]:
     """Return the posterior mean and covariance of one row that belongs to component k."""
     known = np.flatnonzero(~np.isnan(x))

@@ -44,16 +44,21 @@ def _nearest_to(x: FloatArray, noise: Float64Array, prepared: Prepared) -> np.in
     total = covariances_with_noise(mixture_of(prepared), noise, known)
     factor = COVARIANCE_TYPES["full"].factor_covariances(total, len(known))
     means = np.ascontiguousarray(prepared.means[:, known])
-    return _nearest(x[None, known], prepare(prepared.weights, means, factor, "full"))[0]
+    nearest: np.intp = _nearest(
+        x[None, known], prepare(prepared.weights, means, factor, "full")
+    )[0]
+    return nearest
 
 
 def covariances_with_noise(
-    mixture: Mixture, noise: FloatArray, known: Indices
+    mixture: Mixture, noise: Float64Array, known: Indices
 ) -> Float64Array:
     """Return Σ_k + S of the known features for a sample with the noise S, of shape (K, q, q)."""
     K, D = mixture.means.shape
-    S = np.diag(noise) if len(noise) == D else noise.reshape(D, D)
-    total = np.stack([mixture.kind.matrix(mixture.covariances, k, D) + S for k in range(K)])
+    S: Float64Array = np.diag(noise) if len(noise) == D else noise.reshape(D, D)
+    total: Float64Array = S + np.stack(
+        [mixture.kind.matrix(mixture.covariances, k, D) for k in range(K)]
+    )
     return total[:, known[:, None], known]
 
 

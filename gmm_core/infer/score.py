@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class FittedMixture(NamedTuple):
 
 
 # Samples as the functions here take them, which check nothing.
-Rows = FloatArray | ForeignRows | NoisyRows
+Rows: TypeAlias = FloatArray | ForeignRows | NoisyRows
 
 
 def pass_over(X: FloatArray | NoisyRows, model: FittedMixture) -> ArrayPass:
@@ -66,15 +66,14 @@ def pass_over(X: FloatArray | NoisyRows, model: FittedMixture) -> ArrayPass:
         raise ValueError(f"X has {X.shape[1]} features, but means_ has {D}")
     n_threads = effective_n_threads(model.n_threads) if len(X) > MIN_CHUNK_ROWS else 1
     what = None, K, prepared.covariance_type, n_threads
-    noisy = isinstance(X, NoisyRows)
-    rows = X.X if noisy else X
+    rows, noise = (X.X, X.noise) if isinstance(X, NoisyRows) else (X, NO_NOISE)
     incomplete = model.marginalize and has_missing(rows)
-    if (noisy or incomplete) and prepared.noise is not None:
+    if (noise.size or incomplete) and prepared.noise is not None:
         raise ValueError(
             "a mixture with a noise component takes neither missing values in X nor a "
             "noise_covariance"
         )
-    return ArrayPass(rows, *what, incomplete, X.noise if noisy else NO_NOISE)
+    return ArrayPass(rows, *what, incomplete, noise)
 
 
 def _evaluate(X: FloatArray | NoisyRows, model: FittedMixture, **outputs: AnyArray) -> int:
@@ -83,8 +82,9 @@ def _evaluate(X: FloatArray | NoisyRows, model: FittedMixture, **outputs: AnyArr
     The return value is the number of samples whose density is 0 under every component.
     """
     data, prepared = pass_over(X, model), model.prepared
+    K, D = prepared.means.shape
     skips = model.skip and "responsibilities" not in outputs and not data.is_rowwise
-    if skips and may_skip(len(X), *prepared.means.shape, prepared.kind):
+    if skips and may_skip(len(X), K, D, prepared.kind):
         count = Scoring(data, prepared).evaluate(**outputs)
         if count is not None:
             return count
