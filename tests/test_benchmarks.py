@@ -1,6 +1,7 @@
-"""Tests of the comparison of EM with and without skipping, in benchmarks/."""
+"""Tests of comparisons in benchmarks/: EM with and without skipping, and rows that lack values."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,31 @@ def test_data_of_scikit_learn_are_left_out_without_it(benchmarks, monkeypatch, s
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(Unavailable, match="scikit-learn"):
         problem_of(source)
+
+
+def runs_of_rows(covariance_type, before=None):
+    import rows
+
+    w, share = next(
+        item for item in rows.MISSING.items() if item[0].covariance_type == covariance_type
+    )
+    small = replace(w, n_samples=300, n_features=4)
+    return rows, rows.missing_runs(small, share, before)
+
+
+@pytest.mark.parametrize(
+    "covariance_type, before", [("full", sys.executable), ("diag", None), ("spherical", None)]
+)
+def test_fits_to_missing_values_agree_and_are_timed(benchmarks, covariance_type, before):
+    pytest.importorskip("threadpoolctl")
+    rows, runs = runs_of_rows(covariance_type, before)
+    ms = rows.compare("small", runs, rounds=1)
+    assert ms.keys() == {"gmm_core", "NumPy"} | ({"before"} if before else set())
+
+
+def test_fits_to_missing_values_that_differ_are_not_timed(benchmarks):
+    pytest.importorskip("threadpoolctl")
+    rows, runs = runs_of_rows("full")
+    runs["before"] = lambda n_iter: (1.0, runs["NumPy"](n_iter)[1] * (1 + 1e-8))
+    with pytest.raises(SystemExit, match="of before"):
+        rows.compare("small", runs, rounds=1)
