@@ -5,6 +5,9 @@ need. Its rate is divided by that of a loop of multiply-adds on registers, which
 same run (this needs a C compiler). With fewer than a dozen features, the N K exponentials and the
 differences take as much time as these operations. For more than 128 features, the factors of the
 precisions are measured too: a Cholesky factor and its inverse count as 2/3 D³ operations.
+
+The last table is of samples with covariances of noise, whose E-step has a factor, a triangular
+system and two products of triangles for each sample and component: N K (D³ + 4 D²) operations.
 """
 
 import argparse
@@ -26,6 +29,7 @@ FEATURES = (
     *(192, 256, 384, 512, 768, 1024, 1536, 2000),
 )
 LARGE = 128     # With more features than this, the kernels work in blocks.
+NOISY = {2: (100_000, 5), 5: (100_000, 10), 10: (20_000, 5), 20: (10_000, 5)}   # D: (N, K)
 FLAGS = {"base": (16, []), "v3": (32, ["-march=x86-64-v3"]), "v4": (64, ["-march=x86-64-v4"])}
 
 
@@ -103,9 +107,12 @@ def shapes(D: int) -> list[tuple[int, int]]:
     return [(5_000, 4), (3 * D // 2, 2)]
 
 
-def measure_pass(D: int, n: int, K: int, dtype: str, repeats: int) -> float:
+def measure_pass(
+    D: int, n: int, K: int, dtype: str, repeats: int, noisy: bool = False
+) -> float:
     """Return the seconds of a pass over n samples with K components."""
     from gmm_core.data.arrays import ArrayPass
+    from gmm_core.data.blocks import NO_NOISE
     from gmm_core.model.parameters import prepare
 
     rng = np.random.default_rng(D)
@@ -113,7 +120,11 @@ def measure_pass(D: int, n: int, K: int, dtype: str, repeats: int) -> float:
     factors = np.eye(D) + np.triu(rng.normal(size=(K, D, D)), 1) / D
     means = rng.normal(size=(K, D)) / np.sqrt(D)
     prepared = prepare(np.full(K, 1 / K), means, factors, "full")
-    data: Any = ArrayPass(X, None, K, "full", 1)
+    noise = NO_NOISE
+    if noisy:
+        roots = rng.normal(size=(n, D, D)) / 2
+        noise = (roots @ roots.transpose(0, 2, 1)).reshape(n, D * D)
+    data: Any = ArrayPass(X, None, K, "full", 1, noise=noise)
     times = []
     for _ in range(repeats + 1):
         begin = time.thread_time()
@@ -166,6 +177,7 @@ def main() -> None:
                 rate = 2e-9 / 3 * D**3 / seconds
                 print(f"{D:4} {'factor':>11} {1e3 * seconds:9.2f} {rate:8.1f} {rate / peak:8.0%}")
         print(f"peak afterwards {measure_peak(level, dtype):.1f} GFLOP/s")
+    print_noisy(measure_peak(level, "float64"), options.repeats)
     ratios = [rates["float32", D] / rates["float64", D] for D in features]
     print(
         "\nfloat32 over float64:",
@@ -173,6 +185,16 @@ def main() -> None:
     )
     if options.plot:
         plot(options.plot, features, fractions)
+
+
+def print_noisy(peak: float, repeats: int) -> None:
+    """Print the rates of samples with covariances of noise."""
+    print(f"\nnoise, float64: peak {peak:.1f} GFLOP/s")
+    print("   D       N   K        ms  GFLOP/s  of peak")
+    for D, (n, K) in NOISY.items():
+        seconds = measure_pass(D, n, K, "float64", repeats, noisy=True)
+        rate = 1e-9 * n * K * (D**3 + 4 * D**2) / seconds
+        print(f"{D:4} {n:7} {K:3} {1e3 * seconds:9.2f} {rate:8.1f} {rate / peak:8.0%}")
 
 
 def plot(path: str, features: tuple[int, ...], fractions: dict[str, list[float]]) -> None:
