@@ -20,6 +20,7 @@ from gmm_core.dask_collections import (
     pass_over_chunks,
     result_dtype,
     score_of_collection,
+    with_noise,
 )
 from gmm_core.data.dask_pass import DaskChunks
 from gmm_core.fit import run
@@ -48,7 +49,14 @@ class GaussianMixture(mixture.GaussianMixture):
     and D features. Each chunk is a task of one thread, and `n_threads` is the number of threads for
     the work of the client. To keep the workers busy, make several chunks for each of their threads,
     with 10,000 rows or more. EM starts from the rows that `fit` would draw (see `init_size`), which
-    are sent to the client. `fit` refuses NaN and masked values, whatever `missing` is.
+    are sent to the client. If a chunk has missing values, those of all chunks are read as data with
+    missing values.
+
+    `noise_covariance` may be a Dask array of variances of shape (n_samples, n_features) or of
+    covariances of shape (n_samples, n_features, n_features), with any chunks, or what
+    `gmm_core.GaussianMixture` takes. If chunks of X and of the noise have unknown lengths, as after
+    a filter of both, lazy results take chunks of the same number together. If only one of them has
+    such chunks, or one has more chunks than the other, their lengths are computed first.
 
     Results for the same chunks are bit-identical for any number of workers, even if some of these
     fail, as long as all processors have the same instruction sets.
@@ -59,8 +67,8 @@ class GaussianMixture(mixture.GaussianMixture):
     the fit issues a warning and waits until one has started. An adaptive cluster starts workers
     when there are tasks.
 
-    `predict`, `predict_proba`, `score_samples` and `impute` of a collection need no client. They
-    return lazy Dask arrays. `score`, `bic`, `aic` and `icl` return numbers, which the current
+    `predict`, `predict_proba`, `score_samples`, `impute` and `denoise` of a collection need no
+    client. They return lazy Dask arrays. `score`, `bic`, `aic` and `icl` return numbers, which the current
     scheduler of Dask computes. If `sample_weight` is given and the length of some chunk is unknown,
     these methods keep the log-likelihood and the weight of each row, and `icl` one number more, in
     memory until they return. The task graph contains one copy of the model, whatever the number of
@@ -115,7 +123,13 @@ chunktype=numpy.ndarray>
     >>> client.close()
     """
 
-    def fit(self, X: Any, y: object = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: object = None,
+        sample_weight: Any = None,
+        noise_covariance: Any = None,
+    ) -> Self:
         """Fit the mixture by EM, from `n_init` starts; see `gmm_core.GaussianMixture.fit`.
 
         Parameters
@@ -126,6 +140,9 @@ chunktype=numpy.ndarray>
             Ignored.
         sample_weight : array-like or Dask collection of shape (n_samples,), default=None
             Non-negative weights. None means a weight of 1 for every sample.
+        noise_covariance : array-like or Dask array, default=None
+            The covariances of the measurement noise; see `gmm_core.GaussianMixture.fit` and the
+            description of this class.
 
         Returns
         -------
@@ -163,11 +180,17 @@ chunktype=numpy.ndarray>
         [[2.0]]
         """
         if not is_collection(X):
-            return super().fit(X, y, sample_weight)
-        self._fit_collection(X, sample_weight)[0].keep_in(self)
+            return super().fit(X, y, sample_weight, noise_covariance)
+        self._fit_collection(X, sample_weight, noise_covariance)[0].keep_in(self)
         return self
 
-    def fit_predict(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:
+    def fit_predict(
+        self,
+        X: Any,
+        y: object = None,
+        sample_weight: Any = None,
+        noise_covariance: Any = None,
+    ) -> Any:
         """Fit the mixture, and return the most probable component of each sample.
 
         Parameters
@@ -178,6 +201,8 @@ chunktype=numpy.ndarray>
             Ignored.
         sample_weight : array-like or Dask collection of shape (n_samples,), default=None
             Non-negative weights. None means a weight of 1 for every sample.
+        noise_covariance : array-like or Dask array, default=None
+            See `fit`.
 
         Returns
         -------
@@ -197,17 +222,18 @@ chunktype=numpy.ndarray>
         [0, 0]
         """
         if not is_collection(X):
-            return super().fit_predict(X, y, sample_weight)
-        result, array = self._fit_collection(X, sample_weight)
+            return super().fit_predict(X, y, sample_weight, noise_covariance)
+        result, array = self._fit_collection(X, sample_weight, noise_covariance)
         fitted = copy.copy(self)
         set_attributes(fitted, result.attributes)
-        labels = lazy(fitted, array, "predict", np.empty(0, np.int64))
+        rows, noise = with_noise(array, noise_covariance)
+        labels = lazy(fitted, rows, "predict", np.empty(0, np.int64), noise)
         result.keep_in(self)
         return labels
 
     # --- using a fitted mixture --------------------------------------------------------------
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, noise_covariance: Any = None) -> Any:
         """Return the most probable component of each sample: argmax_k r_nk.
 
         See `gmm_core.GaussianMixture.predict` for details.
@@ -216,6 +242,8 @@ chunktype=numpy.ndarray>
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
             The samples.
+        noise_covariance : array-like or Dask array, default=None
+            See `fit`.
 
         Returns
         -------
@@ -242,10 +270,11 @@ chunktype=numpy.ndarray>
         [0, 0, 1, 1]
         """
         if not is_collection(X):
-            return super().predict(X)
-        return lazy(self, as_rows(self, X), "predict", np.empty(0, np.int64))
+            return super().predict(X, noise_covariance)
+        rows, noise = with_noise(as_rows(self, X), noise_covariance)
+        return lazy(self, rows, "predict", np.empty(0, np.int64), noise)
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any, noise_covariance: Any = None) -> Any:
         """Return the responsibilities r_nk = π_k N(x_n | μ_k, Σ_k) / Σ_j π_j N(x_n | μ_j, Σ_j).
 
         See `gmm_core.GaussianMixture.predict_proba` for details.
@@ -254,6 +283,8 @@ chunktype=numpy.ndarray>
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
             The samples.
+        noise_covariance : array-like or Dask array, default=None
+            See `fit`.
 
         Returns
         -------
@@ -281,10 +312,10 @@ chunktype=numpy.ndarray>
         [1.0, 0.0]
         """
         if not is_collection(X):
-            return super().predict_proba(X)
-        array = as_rows(self, X)
-        empty = np.empty((0, len(self.weights_)), result_dtype(self, array))
-        return lazy(self, array, "predict_proba", empty)
+            return super().predict_proba(X, noise_covariance)
+        rows, noise = with_noise(as_rows(self, X), noise_covariance)
+        empty = np.empty((0, len(self.weights_)), result_dtype(self, rows))
+        return lazy(self, rows, "predict_proba", empty, noise)
 
     def noise_proba(self, X: Any) -> Any:
         """Return the probability that a sample is noise; see `gmm_core.GaussianMixture`.
@@ -310,7 +341,7 @@ chunktype=numpy.ndarray>
             return super().noise_proba(X)
         return lazy_by_row(self, as_rows(self, X), "noise_proba")
 
-    def score_samples(self, X: Any) -> Any:
+    def score_samples(self, X: Any, noise_covariance: Any = None) -> Any:
         """Return the log-likelihood of each sample: log p(x_n) = log Σ_k π_k N(x_n | μ_k, Σ_k).
 
         See `gmm_core.GaussianMixture.score_samples` for details.
@@ -319,6 +350,8 @@ chunktype=numpy.ndarray>
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
             The samples.
+        noise_covariance : array-like or Dask array, default=None
+            See `fit`.
 
         Returns
         -------
@@ -346,10 +379,17 @@ chunktype=numpy.ndarray>
         (4,)
         """
         if not is_collection(X):
-            return super().score_samples(X)
-        return lazy_by_row(self, as_rows(self, X), "score_samples")
+            return super().score_samples(X, noise_covariance)
+        rows, noise = with_noise(as_rows(self, X), noise_covariance)
+        return lazy_by_row(self, rows, "score_samples", noise)
 
-    def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:
+    def score(
+        self,
+        X: Any,
+        y: object = None,
+        sample_weight: Any = None,
+        noise_covariance: Any = None,
+    ) -> float:
         """Return the mean log-likelihood of the samples: Σ_n w_n log p(x_n) / Σ_n w_n.
 
         See `gmm_core.GaussianMixture.score` for details.
@@ -362,6 +402,8 @@ chunktype=numpy.ndarray>
             Ignored.
         sample_weight : array-like or Dask collection of shape (n_samples,), default=None
             Non-negative weights. None means a weight of 1 for every sample.
+        noise_covariance : array-like or Dask array, default=None
+            See `fit`.
 
         Returns
         -------
@@ -386,9 +428,9 @@ chunktype=numpy.ndarray>
         >>> abs(gm.score(collection) - gm.score(X)) < 1e-9
         True
         """
-        return super().score(X, y, sample_weight)
+        return super().score(X, y, sample_weight, noise_covariance)
 
-    def bic(self, X: Any, sample_weight: Any = None) -> float:
+    def bic(self, X: Any, sample_weight: Any = None, noise_covariance: Any = None) -> float:
         """Return the Bayesian information criterion of the samples.
 
         It is p log W − 2 Σ_n w_n log p(x_n) for p free parameters and the total weight W = Σ_n w_n.
@@ -400,6 +442,8 @@ chunktype=numpy.ndarray>
             The samples.
         sample_weight : array-like or Dask collection of shape (n_samples,), default=None
             Non-negative weights. None means a weight of 1 for every sample.
+        noise_covariance : array-like or Dask array, default=None
+            See `fit`.
 
         Returns
         -------
@@ -424,9 +468,9 @@ chunktype=numpy.ndarray>
         >>> abs(gm.bic(collection) - gm.bic(X)) < 1e-9
         True
         """
-        return super().bic(X, sample_weight)
+        return super().bic(X, sample_weight, noise_covariance)
 
-    def aic(self, X: Any, sample_weight: Any = None) -> float:
+    def aic(self, X: Any, sample_weight: Any = None, noise_covariance: Any = None) -> float:
         """Return the Akaike information criterion of the samples.
 
         It is 2 p − 2 Σ_n w_n log p(x_n) for p free parameters. See `gmm_core.GaussianMixture.aic`
@@ -438,6 +482,8 @@ chunktype=numpy.ndarray>
             The samples.
         sample_weight : array-like or Dask collection of shape (n_samples,), default=None
             Non-negative weights. None means a weight of 1 for every sample.
+        noise_covariance : array-like or Dask array, default=None
+            See `fit`.
 
         Returns
         -------
@@ -462,10 +508,14 @@ chunktype=numpy.ndarray>
         >>> abs(gm.aic(collection) - gm.aic(X)) < 1e-9
         True
         """
-        return super().aic(X, sample_weight)
+        return super().aic(X, sample_weight, noise_covariance)
 
     def icl(
-        self, X: Any, sample_weight: Any = None, certainty: Certainty = "map"
+        self,
+        X: Any,
+        sample_weight: Any = None,
+        certainty: Certainty = "map",
+        noise_covariance: Any = None,
     ) -> float:
         """Return the integrated completed likelihood, BIC − 2 Σ_n w_n log max_k r_nk.
 
@@ -479,6 +529,8 @@ chunktype=numpy.ndarray>
             Non-negative weights w_n; they are 1 by default.
         certainty : {'map', 'entropy'}, default='map'
             'entropy' takes BIC − 2 Σ_n w_n Σ_k r_nk log r_nk.
+        noise_covariance : array-like or Dask array, default=None
+            See `fit`.
 
         Returns
         -------
@@ -503,7 +555,7 @@ chunktype=numpy.ndarray>
         >>> abs(gm.icl(collection) - gm.icl(X)) < 1e-9
         True
         """
-        return super().icl(X, sample_weight, certainty)
+        return super().icl(X, sample_weight, certainty, noise_covariance)
 
     def impute(self, X: Any, sample: bool = False) -> Any:
         """Fill missing values with their conditional means; see `gmm_core.GaussianMixture.impute`.
@@ -546,21 +598,85 @@ chunktype=numpy.ndarray>
         array = as_rows(self, X)
         return lazy(self, array, "impute", np.empty((0, X.shape[1]), result_dtype(self, array)))
 
+    def denoise(self, X: Any, noise_covariance: Any, return_cov: bool = False) -> Any:
+        """Return the posterior means of the samples without their measurement noise.
+
+        See `gmm_core.GaussianMixture.denoise` for details.
+
+        Parameters
+        ----------
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
+        noise_covariance : array-like or Dask array
+            See `fit`.
+        return_cov : bool, default=False
+            Whether the posterior covariances are returned too.
+
+        Returns
+        -------
+        mean : ndarray or Dask array of shape (n_samples, n_features)
+            float32 if X and the fitted means are float32, else float64. A Dask array, which is
+            lazy, if X is a Dask collection.
+        cov : ndarray or Dask array of shape (n_samples, n_features, n_features)
+            The posterior covariances, if `return_cov`. Compute them together with the means, as
+            both are parts of one lazy array.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X or the noise does not fit the model, or is not numbers. An error about the values
+            in a chunk is raised when the chunk is computed.
+        NotFittedError
+            If the model is not fitted.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> import numpy as np
+        >>> from gmm_core.dask import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[3.0])
+        >>> X, variances = da.from_array(np.array([[4.0], [8.0]])), np.array([[1.0], [3.0]])
+        >>> gm.denoise(X, variances).compute().round(6).tolist()
+        [[3.0], [4.0]]
+        """
+        if not is_collection(X):
+            return super().denoise(X, noise_covariance, return_cov)
+        if not isinstance(return_cov, (bool, np.bool_)):
+            raise TypeError(f"return_cov must be True or False, got {return_cov!r}")
+        rows, noise = with_noise(as_rows(self, X), noise_covariance)
+        D, dtype = rows.shape[1], result_dtype(self, rows)
+        if not return_cov:
+            return lazy(self, rows, "denoise", np.empty((0, D), dtype), noise)
+        both = lazy(self, rows, "denoise", np.empty((0, D + D * D), dtype), noise, return_cov=True)
+        cov = both[:, D:].map_blocks(
+            np.reshape, (-1, D, D), new_axis=2, chunks=(rows.chunks[0], (D,), (D,)),
+            meta=np.empty((0, D, D), dtype),
+        )  # fmt: skip
+        return both[:, :D], cov
+
     # --- parts of these methods ---------------------------------------------------------------
 
-    def _fit_collection(self, X: Any, sample_weight: Any) -> tuple[Result, da.Array]:
+    def _fit_collection(
+        self, X: Any, sample_weight: Any, noise_covariance: Any
+    ) -> tuple[Result, da.Array]:
         """Fit a collection on the cluster; return the result and the collection as an array."""
         options = self._options()
-        chunks, names, array = chunks_on_workers(X, sample_weight)
+        chunks, names, array = chunks_on_workers(
+            X, sample_weight, options.missing == "marginalize", noise_covariance
+        )
         return fit_chunks(options, vars(self), chunks, names), array
 
     def _scored(
-        self, X: Any, sample_weight: Any, certainty: Certainty | None = None
+        self,
+        X: Any,
+        sample_weight: Any,
+        certainty: Certainty | None = None,
+        noise_covariance: Any = None,
     ) -> Score:
         """Return the score of samples or batches; see `infer.score.score`."""
         if not is_collection(X):
-            return super()._scored(X, sample_weight, certainty)
-        return score_of_collection(self, X, sample_weight, certainty)
+            return super()._scored(X, sample_weight, certainty, noise_covariance)
+        return score_of_collection(self, X, sample_weight, certainty, noise_covariance)
 
     def _plain(self) -> mixture.GaussianMixture:
         """Return the model for the workers, with the attributes that their tasks read."""

@@ -324,7 +324,9 @@ chunktype=numpy.ndarray>
     def _fit_collection(self, X: Any, sample_weight: Any) -> tuple[Result, da.Array]:
         """Fit a collection on the cluster; return the result and the collection as an array."""
         options = self._options()
-        chunks, names, array = chunks_on_workers(X, sample_weight)
+        chunks, names, array = chunks_on_workers(
+            X, sample_weight, options.missing == "marginalize"
+        )
         data = pass_over_chunks(chunks, options.n_components, options.n_threads)
         result = fit_bayesian(
             options, *self._warm(), data, chunks.totals, names, order=self._order_before()

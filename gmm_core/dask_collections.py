@@ -36,15 +36,25 @@ from gmm_core.data.dask_pass import (
     has_unknown_chunks,
     known_chunks,
     naming_chunk,
+    noise_collection,
     weights_array,
+)
+from gmm_core.data.measurement import (
+    NoiseRows,
+    as_noise_rows,
+    noise_shape_error,
+    noisy_rows,
 )
 from gmm_core.data.validation import check_enough_samples, check_sample_weight, check_X
 from gmm_core.infer import score
 from gmm_core.infer.score import Certainty, Score
 
 _Method = Literal[
-    "predict", "predict_proba", "noise_proba", "score_samples", "impute", "log_predictive"
+    "predict", "predict_proba", "noise_proba", "score_samples", "impute", "denoise",
+    "log_predictive",
 ]
+# The noise of a collection: that of each row, in the chunks of X, or one for all rows, or none.
+_Noise = da.Array | NoiseRows | None
 
 
 def is_collection(X: Any) -> bool:
@@ -56,9 +66,16 @@ def is_collection(X: Any) -> bool:
 
 
 def chunks_on_workers(
-    X: Any, sample_weight: Any
+    X: Any, sample_weight: Any, allow_nan: bool, noise_covariance: Any = None
 ) -> tuple[DaskChunks, Names | None, da.Array]:
     """Compute the chunks of a collection on the cluster of the current client, and check them.
+
+    Parameters
+    ----------
+    X, sample_weight : object
+    allow_nan : bool
+        Whether NaN is allowed, as a missing value.
+    noise_covariance : object, default=None
 
     Returns
     -------
@@ -71,7 +88,7 @@ def chunks_on_workers(
     client = _current_client()
     array, dtype, names = _checked_collection(X)
     _check_workers(client)
-    chunks = DaskChunks(client, array, sample_weight, dtype)
+    chunks = DaskChunks(client, array, sample_weight, dtype, allow_nan, noise_covariance)
     if chunks.totals.n_samples < 2:
         raise ValueError(f"X has {chunks.totals.n_samples} rows, at least 2 are needed")
     return chunks, names, array
@@ -180,21 +197,61 @@ def as_rows(model: Any, X: Any) -> da.Array:
     return _checked_collection(X, n_features, names, type(model).__name__)[0]
 
 
-def lazy(model: Any, X: da.Array, method: _Method, meta: AnyArray) -> da.Array:
+def with_noise(rows: da.Array, noise_covariance: Any) -> tuple[da.Array, _Noise]:
+    """Return the rows of a collection, with the lengths of their chunks if needed, and their noise.
+
+    The lengths of chunks are computed if they are unknown and the noise cannot be divided as X is
+    without them. Where X and the noise have as many chunks of unknown lengths, as after one filter
+    of both, chunks of the same number belong together, and the tasks compare their lengths.
+    """
+    if noise_covariance is None:
+        return rows, None
+    D = rows.shape[1]
+    if not is_collection(noise_covariance):
+        unknown = has_unknown_chunks(rows)
+        if unknown and np.shape(noise_covariance) != (D, D):
+            rows, unknown = known_chunks(rows), False
+        given = as_noise_rows(noise_covariance, None if unknown else rows.shape[0], D)
+        if given.is_shared:
+            noisy_rows(np.empty((1, D)), given)  # checks the covariance
+            return rows, given
+        return rows, da.from_array(given.values, chunks=(rows.chunks[0], -1))
+    noise = noise_collection(noise_covariance, rows)
+    both_unknown = has_unknown_chunks(rows) and has_unknown_chunks(noise)
+    if both_unknown and rows.numblocks[0] == noise.numblocks[0]:
+        return rows, noise
+    rows, noise = known_chunks(rows), known_chunks(noise)
+    if noise.shape[0] != rows.shape[0]:
+        raise noise_shape_error(noise.shape, rows.shape[0], D)
+    return rows, noise.rechunk({0: rows.chunks[0]})
+
+
+def lazy(
+    model: Any, X: da.Array, method: _Method, meta: AnyArray, noise: _Noise = None, **options: Any
+) -> da.Array:
     """Return a lazy array of the results of a method for the chunks.
 
-    `meta` is the result for a chunk without rows.
+    `meta` is the result for a chunk without rows. The method gets the noise, if there is any, and
+    the options.
     """
     columns = {"drop_axis": 1} if meta.ndim == 1 else {"chunks": (X.chunks[0], meta.shape[1:])}
-    return X.map_blocks(
-        _apply, model=dask.delayed(model._plain()), method=method, empty=meta,
-        name=f"gmm_core-{method}-{dask.base.tokenize(object())}", meta=meta, **columns,
+    return _map_chunks(
+        _apply, X, noise, model=dask.delayed(model._plain()), method=method, empty=meta,
+        options=options, name=f"gmm_core-{method}-{dask.base.tokenize(object())}", meta=meta,
+        **columns,
     )  # fmt: skip
 
 
-def lazy_by_row(model: Any, X: da.Array, method: _Method) -> da.Array:
+def _map_chunks(function: Any, X: da.Array, noise: _Noise, **common: Any) -> da.Array:
+    """Return the array of the results of a function for the chunks and their noise."""
+    if isinstance(noise, da.Array):
+        return X.map_blocks(function, noise, **common)
+    return X.map_blocks(function, noise=dask.delayed(noise, traverse=False), **common)
+
+
+def lazy_by_row(model: Any, X: da.Array, method: _Method, noise: _Noise = None) -> da.Array:
     """Return a lazy array of the results of a method, one for each row, in `result_dtype`."""
-    return lazy(model, X, method, np.empty(0, result_dtype(model, X)))
+    return lazy(model, X, method, np.empty(0, result_dtype(model, X)), noise)
 
 
 def result_dtype(model: Any, X: da.Array) -> np.dtype[Any]:
@@ -204,10 +261,14 @@ def result_dtype(model: Any, X: da.Array) -> np.dtype[Any]:
 
 
 def score_of_collection(
-    model: Any, X: Any, sample_weight: Any, certainty: Certainty | None = None
+    model: Any,
+    X: Any,
+    sample_weight: Any,
+    certainty: Certainty | None = None,
+    noise_covariance: Any = None,
 ) -> Score:
     """Return the score of the samples of a collection; see `infer.score.score`."""
-    X = as_rows(model, X)
+    X, noise = with_noise(as_rows(model, X), noise_covariance)
     if sample_weight is not None:
         if dask.is_dask_collection(sample_weight):
             sample_weight = weights_array(sample_weight)
@@ -216,23 +277,25 @@ def score_of_collection(
             unknown = has_unknown_chunks(X) and np.ndim(sample_weight) > 0
         if unknown:
             if certainty is None:
-                rows = lazy_by_row(model, X, "score_samples")
+                rows = lazy_by_row(model, X, "score_samples", noise)
             else:
-                rows = X.map_blocks(
-                    _with_certainty, model=dask.delayed(model._plain()), certainty=certainty,
-                    chunks=(X.chunks[0], (2,)), meta=np.empty((0, 2)),
+                rows = _map_chunks(
+                    _with_certainty, X, noise, model=dask.delayed(model._plain()),
+                    certainty=certainty, chunks=(X.chunks[0], (2,)), meta=np.empty((0, 2)),
                 )  # fmt: skip
             return _score_by_rows(rows, sample_weight)
     n_chunks = X.numblocks[0]
     weights: Any = [sample_weight] * n_chunks  # None, or the weight of every row
     if np.ndim(sample_weight) > 0:
         weights = _delayed_chunks(_weights_like(X, sample_weight))
+    of_rows: Any = [dask.delayed(noise, traverse=False)] * n_chunks
+    if isinstance(noise, da.Array):
+        of_rows = _delayed_chunks(noise)
     plain = dask.delayed(model._plain())
     score_chunk = dask.delayed(_score, pure=False)
-    rows = _delayed_chunks(X)
     tasks = (
-        score_chunk(plain, i, x, w, certainty)
-        for i, (x, w) in enumerate(zip(rows, weights, strict=True))
+        score_chunk(plain, i, x, w, certainty, s)
+        for i, (x, w, s) in enumerate(zip(_delayed_chunks(X), weights, of_rows, strict=True))
     )
     return _combined(dask.compute(*tasks))
 
@@ -305,24 +368,42 @@ def _weights_like(X: da.Array, sample_weight: Any) -> da.Array:
 
 def _apply(
     chunk: Any,
+    noise: Any,
     model: Any,
     method: _Method,
     empty: AnyArray,
+    options: dict[str, Any],
     block_id: tuple[int, ...] = (0,),
 ) -> AnyArray:
     """Return the result of a method of the model for a chunk, and `empty` for one without rows.
 
-    Dask passes the indices of the chunk as `block_id`.
+    Dask passes the indices of the chunk as `block_id`. A tuple of results becomes one array, with
+    the results for a row side by side.
     """
     if not len(chunk):
         return empty
+    arguments = [chunk] if noise is None else [chunk, _noise_rows(noise)]
     with naming_chunk(block_id[0]):
-        result: AnyArray = getattr(model, method)(chunk)
-        return result
+        result = getattr(model, method)(*arguments, **options)
+    if isinstance(result, tuple):
+        return np.hstack([part.reshape(len(chunk), -1) for part in result])
+    made: AnyArray = result
+    return made
+
+
+def _noise_rows(noise: Any) -> NoiseRows:
+    """Return the noise of a chunk, which is that of each row if it is an array."""
+    return noise if isinstance(noise, NoiseRows) else NoiseRows(noise, False)
+
+
+def _checked_rows(model: Any, chunk: Any, noise: Any) -> Any:
+    """Return the rows of a chunk and their noise as the functions of `infer.score` take them."""
+    return model._rows(chunk) if noise is None else model._noisy(chunk, _noise_rows(noise))
 
 
 def _with_certainty(
     chunk: Any,
+    noise: Any,
     model: Any,
     certainty: Certainty,
     block_id: tuple[int, ...] = (0,),
@@ -331,7 +412,8 @@ def _with_certainty(
     if not len(chunk):
         return np.empty((0, 2))
     with naming_chunk(block_id[0]):
-        values = score.with_certainty(model._rows(chunk), model._model(), certainty)
+        rows = _checked_rows(model, chunk, noise)
+        values = score.with_certainty(rows, model._model(), certainty)
     return np.stack(values, axis=1)
 
 
@@ -341,13 +423,15 @@ def _score(
     chunk: Any,
     sample_weight: Any,
     certainty: Certainty | None,
+    noise: Any,
 ) -> _ChunkScore:
     """Return the score of chunk i."""
     with naming_chunk(i):
         weight = check_sample_weight(sample_weight, len(chunk), may_be_zero=True)
         if not len(chunk) or (weight is not None and not weight.any()):
             return _ChunkScore(Score(0.0, 0.0), len(chunk))
-        scored = score.score(model._rows(chunk), model._model(), weight, certainty)
+        rows = _checked_rows(model, chunk, noise)
+        scored = score.score(rows, model._model(), weight, certainty)
         return _ChunkScore(scored, len(chunk))
 
 

@@ -378,10 +378,13 @@ def _checked(X: Any, sample_weight: Any, noise_covariance: Any, options: Options
         from gmm_core import dask
         from gmm_core.dask_collections import chunks_on_workers
 
-        chunks, names, array = chunks_on_workers(X, sample_weight)
+        chunks, names, array = chunks_on_workers(
+            X, sample_weight, options.missing == "marginalize", noise_covariance
+        )
         rows = array if names is None else X  # the array is rechunked only once, with one warning
         return _Data(
-            rows, sample_weight, None, chunks.n_features, chunks.totals, False, dask.GaussianMixture,
+            rows, sample_weight, noise_covariance, chunks.n_features, chunks.totals, False,
+            dask.GaussianMixture,
             lambda options, clusters, watch: dask.fit_chunks(
                 options, {}, chunks, names, clusters, quiet=True
             ),

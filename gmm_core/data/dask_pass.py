@@ -25,9 +25,11 @@ from gmm_core.core.errors import same_kind
 from gmm_core.core.types import Float64Array, FloatArray
 from gmm_core.core.warn import warn
 from gmm_core.data.arrays import ArrayPass
-from gmm_core.data.blocks import Block
+from gmm_core.data.blocks import NO_NOISE, Block
 from gmm_core.data.conversion import as_float_array
 from gmm_core.data.digest import DataDigest
+from gmm_core.data.measurement import NoiseRows, as_noise_rows, noise_shape_error, noisy_rows
+from gmm_core.data.missing import completed
 from gmm_core.data.patterns import has_missing
 from gmm_core.data.skipping import HISTORY_BYTES, Order, Skipping
 from gmm_core.data.subset import (
@@ -61,6 +63,10 @@ class DaskChunks:
     sample_weight : Dask array or series, array-like of shape (n_samples,), number or None
     dtype : dtype
         The dtype that the rows are converted to, float32 or float64.
+    allow_nan : bool, default=False
+        Whether NaN is allowed, as a missing value. Masked values then count as NaN.
+    noise_covariance : Dask collection, array-like or None, default=None
+        The measurement noise of the rows; see `noise_collection` and `measurement.as_noise_rows`.
 
     Attributes
     ----------
@@ -68,62 +74,82 @@ class DaskChunks:
         The number and the weight of all rows, with the weights as they were given.
     n_features : int
     dtype : dtype
+    is_rowwise : bool
+        Whether values are missing, or the rows have noise; see `Pass`.
 
     Raises
     ------
     ValueError, TypeError
         If a chunk has a shape or values that a fit refuses (the message has the number of the
-        chunk), if the number of weights is not that of the rows, or if all weights are 0.
+        chunk), if the number of weights or the shape of the noise does not fit the rows, or if all
+        weights are 0.
     RuntimeError
         If the client is closed or restarted, or if data are lost with their workers.
     """
 
     def __init__(
-        self, client: Client, X: da.Array, sample_weight: Any, dtype: np.dtype[Any]
+        self,
+        client: Client,
+        X: da.Array,
+        sample_weight: Any,
+        dtype: np.dtype[Any],
+        allow_nan: bool = False,
+        noise_covariance: Any = None,
     ) -> None:
         self.client = client
         self.dtype = dtype
         self.n_features = int(X.shape[1])
         self._tasks: list[Future] = []
         check_owner(client, X, "X")
+        given = [X]
         if dask.is_dask_collection(sample_weight):
             check_owner(client, sample_weight, "sample_weight")
-            # One call persists both, so tasks that rows and weights share run only once.
-            X, sample_weight = client.persist([X, weights_array(sample_weight)])
-        else:
-            X = client.persist(X)
+            given.append(weights_array(sample_weight))
+        if dask.is_dask_collection(noise_covariance):
+            check_owner(client, noise_covariance, "noise_covariance")
+            given.append(noise_collection(noise_covariance, X))
+        # One call persists all of them, so tasks that they share run only once.
+        X, *persisted = client.persist(given)
+        if dask.is_dask_collection(sample_weight):
+            sample_weight = persisted.pop(0)
+        if dask.is_dask_collection(noise_covariance):
+            noise_covariance = persisted.pop(0)
         chunks = _futures(X)
         if X.dtype != dtype:
-            chunks = self._submit_each(_converted, chunks, range(len(chunks)), dtype=dtype)
+            chunks = self._submit_each(
+                _converted, chunks, range(len(chunks)), dtype=dtype, allow_nan=allow_nan
+            )
             self._tasks = []
         self._chunks = chunks
-        counts = self.run(
+        checked = self.run(
             lambda: self._submit_each(
-                _checked_length, chunks, range(len(chunks)), n_features=self.n_features
+                _checked, chunks, range(len(chunks)), n_features=self.n_features,
+                allow_nan=allow_nan,
             )
-        )
+        )  # fmt: skip
         # A filter may leave chunks without rows. These need no tasks.
-        self._numbers = [i for i, count in enumerate(counts) if count]
+        self._numbers = [i for i, (length, _) in enumerate(checked) if length]
+        self._incomplete = any(incomplete for _, incomplete in checked)
+        self.is_rowwise = self._incomplete or noise_covariance is not None
         self._chunks = [chunks[i] for i in self._numbers]
-        self._lengths = [counts[i] for i in self._numbers]
+        self._lengths = [checked[i][0] for i in self._numbers]
         self._starts = [0, *np.cumsum(self._lengths).tolist()]
         self._befores = [NO_ROWS._replace(total=float(n), n_samples=n) for n in self._starts]
         self.totals = NO_ROWS.and_rows(self._starts[-1], _NONE)
         self._weights: Sequence[Future | None] = [None] * len(self._chunks)
+        self._noise: Sequence[Future | None] = [None] * len(self._chunks)
         if sample_weight is not None and self._chunks:
             self._add_weights(sample_weight)
+        if noise_covariance is not None and self._chunks:
+            self._add_noise(noise_covariance)
 
     def _add_weights(self, sample_weight: Any) -> None:
         """Check the weights, divide them as the rows are divided, and find the totals."""
         n = self.totals.n_samples
         if dask.is_dask_collection(sample_weight):
-            parts = _futures(sample_weight)
-            lengths = self.run(lambda: self._submit_each(len, parts))
-            weights = sample_weight.copy()
-            weights._chunks = (tuple(lengths),)
+            weights = self._with_lengths(sample_weight)
             check_weight_shape(weights, n)
-            weights = weights.rechunk((tuple(self._lengths),))
-            self._weights = _futures(self.client.persist(weights))
+            self._weights = self._divided(weights)
         else:
             weight = check_sample_weight(sample_weight, n)
             assert weight is not None
@@ -133,6 +159,38 @@ class DaskChunks:
         self._befores = [NO_ROWS, *totals_so_far]
         self.totals = totals_so_far[-1]
         check_total_weight(self.totals.total)
+
+    def _add_noise(self, noise_covariance: Any) -> None:
+        """Divide the noise as the rows are divided, and check it."""
+        n, D, is_shared = self.totals.n_samples, self.n_features, False
+        if dask.is_dask_collection(noise_covariance):
+            noise = self._with_lengths(noise_covariance)
+            if noise.shape[0] != n:
+                raise noise_shape_error(noise.shape, n, D)
+            parts = self._divided(noise)
+        else:
+            values, is_shared = as_noise_rows(noise_covariance, n, D)
+            if is_shared:
+                parts = [self._send(values)] * len(self._chunks)
+            else:
+                parts = [self._send(part) for part in np.split(values, self._starts[1:-1])]
+        self._noise = self._submit_each(
+            _checked_noise, self._chunks, parts, self._numbers, is_shared=is_shared
+        )
+        self._tasks = []
+        self.run(lambda: self._submit_each(len, self._noise))
+
+    def _with_lengths(self, persisted: da.Array) -> da.Array:
+        """Return a persisted array with the lengths of its chunks."""
+        parts = _futures(persisted)
+        lengths = self.run(lambda: self._submit_each(len, parts))
+        array = persisted.copy()
+        array._chunks = (tuple(lengths), *array.chunks[1:])
+        return array
+
+    def _divided(self, array: da.Array) -> list[Future]:
+        """Return the chunks of an array that is divided as the rows are divided."""
+        return _futures(self.client.persist(array.rechunk({0: tuple(self._lengths)})))
 
     def _submit_totals_so_far(self) -> Iterator[Future]:
         # Weights are added in the order of the rows, on which the drawn subset depends. So each
@@ -248,8 +306,9 @@ class DaskChunks:
             # The parameters may take megabytes, so they are sent once and not with each task.
             sent = self._send(arguments)
             parts = self._submit_each(
-                function, self._chunks, self._weights, self._starts[:-1],
+                function, self._chunks, self._weights, self._noise, self._starts[:-1],
                 arguments=sent, exponent=self.totals.exponent, dtype=self.dtype,
+                incomplete=self._incomplete,
             )  # fmt: skip
             while len(parts) > 1:
                 groups = [parts[i : i + _FAN_IN] for i in range(0, len(parts), _FAN_IN)]
@@ -266,12 +325,14 @@ class DaskChunks:
         """
         parts = self.run(
             lambda: self._submit_each(
-                _rows, self._chunks, self._weights, self._befores[: len(self._chunks)],
+                _rows, self._chunks, self._weights, self._noise,
+                self._befores[: len(self._chunks)],
                 totals=self.totals, size=size, seed=seed, dtype=self.dtype,
             )
         )  # fmt: skip
-        X, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return StartRows(X, weight if len(weight) else None)
+        X, weight, noise = (np.concatenate(part) for part in zip(*parts, strict=True))
+        rows = StartRows(X, weight if len(weight) else None, noise=noise)
+        return completed(rows) if self.is_rowwise else rows
 
     def ranges(self, origin: Float64Array, axes: Float64Array) -> Float64Array:
         """Return the smallest and the largest coordinates; see `Pass.ranges`."""
@@ -288,9 +349,10 @@ class DaskChunks:
 
         def submit() -> list[Future]:
             digest: Any = DataDigest()
-            for chunk, weight in zip(self._chunks, self._weights, strict=True):
+            columns = zip(self._chunks, self._weights, self._noise, strict=True)
+            for chunk, weight, noise in columns:
                 digest = self._submit(
-                    _digest, digest, chunk, weight, self.totals.exponent, self.dtype
+                    _digest, digest, chunk, weight, noise, self.totals.exponent, self.dtype
                 )
             return [digest]
 
@@ -320,12 +382,13 @@ class DaskPass:
 
     def skip(self, mean_weight: float) -> None:
         """Allow the E-steps to skip pairs; see `Pass.skip`."""
-        self._mean_weight = mean_weight
+        if not self.is_rowwise:
+            self._mean_weight = mean_weight
 
     @property
     def is_rowwise(self) -> bool:
         """Whether rows have covariances of their own; see `Pass`."""
-        return False
+        return self._chunks.is_rowwise
 
     @property
     def order(self) -> Order:
@@ -446,6 +509,43 @@ def weights_array(sample_weight: Any) -> da.Array:
     return array
 
 
+def noise_collection(noise_covariance: Any, X: da.Array) -> da.Array:
+    """Return noise, which is a Dask collection, as an array of rows of D or D² numbers.
+
+    Parameters
+    ----------
+    noise_covariance : Dask array or data frame
+        Variances of shape (n_samples, n_features) or covariances of shape (n_samples, n_features,
+        n_features). There may be any chunks.
+    X : dask.array.Array of shape (n_samples, n_features)
+
+    Raises
+    ------
+    TypeError
+        If the noise is not a Dask array or data frame.
+    ValueError
+        If it has neither of these shapes, as far as the number of rows is known.
+    """
+    array, D = as_dask_array(noise_covariance), X.shape[1]
+    if not isinstance(array, da.Array):
+        raise TypeError(
+            f"noise_covariance is a {type(noise_covariance).__name__}, expected an array, a Dask "
+            "array or a Dask data frame"
+        )
+    if array.shape[1:] not in ((D,), (D, D)):
+        raise noise_shape_error(array.shape, X.shape[0], D)
+    # A name that no other array has: tasks of one name, fused here and not fused there, would clash.
+    name = f"gmm_core-noise-{dask.base.tokenize(object())}"
+    array = array.map_blocks(_itself, name=name, meta=array._meta)
+    array = array.rechunk(dict.fromkeys(range(1, array.ndim), -1))
+    if array.ndim == 2:
+        return array
+    return array.map_blocks(
+        _flattened, drop_axis=2, chunks=(array.chunks[0], (D * D,)),
+        meta=np.empty((0, D * D), array.dtype),
+    )  # fmt: skip
+
+
 def has_unknown_chunks(array: da.Array) -> bool:
     """Return whether the number of rows in some chunk is known only when it has been computed."""
     return any(np.isnan(length) for length in array.chunks[0])
@@ -496,25 +596,32 @@ def naming_chunk(i: int) -> Iterator[None]:
         raise same_kind(error, f"chunk {i} of X: {error}") from error
 
 
-def _converted(chunk: Any, i: int, dtype: np.dtype[Any]) -> FloatArray:
+def _converted(chunk: Any, i: int, dtype: np.dtype[Any], allow_nan: bool) -> FloatArray:
     """Return chunk i as an array of the dtype."""
     with naming_chunk(i):
-        array: FloatArray = as_float_array(chunk, "X").astype(dtype, copy=False)
-        return array
+        array: FloatArray = as_float_array(chunk, "X", masked_as_nan=allow_nan)
+        return array.astype(dtype, copy=False)
 
 
-def _checked_length(chunk: Any, i: int, n_features: int) -> int:
-    """Check the values of chunk i, and return its number of rows."""
+def _checked(chunk: Any, i: int, n_features: int, allow_nan: bool) -> tuple[int, bool]:
+    """Check chunk i, and return its number of rows, and whether a value is missing."""
     with naming_chunk(i):
-        X = as_float_array(chunk, "X")  # refuses masked values, which check_X would turn into NaN
-        array, _ = check_X(X, n_features=n_features, min_samples=0, allow_nan=True)
-        if has_missing(array):
-            at = ", ".join(map(str, np.argwhere(np.isnan(array))[0]))
-            raise ValueError(
-                f"Input X contains NaN. The first is X[{at}]. Fits of Dask collections do not take "
-                "missing values yet, whatever the parameter missing says."
-            )
-        return len(array)
+        # refuses masked values that are not missing, which check_X would turn into NaN
+        X = as_float_array(chunk, "X", masked_as_nan=allow_nan)
+        array, _ = check_X(X, n_features=n_features, min_samples=0, allow_nan=allow_nan)
+        return len(array), allow_nan and has_missing(array)
+
+
+def _checked_noise(chunk: FloatArray, noise: Any, i: int, is_shared: bool) -> Float64Array:
+    """Check the noise of chunk i, and return it as the kernels take it."""
+    with naming_chunk(i):
+        checked = noisy_rows(_without_mask(chunk), NoiseRows(noise, is_shared)).noise
+        return checked[:1] if is_shared else checked
+
+
+def _flattened(matrices: Any) -> Any:
+    """Return a chunk of matrices as rows of numbers."""
+    return matrices.reshape(len(matrices), -1)
 
 
 def _totals(before: Totals, sample_weight: Any, n: int, i: int) -> Totals:
@@ -525,25 +632,46 @@ def _totals(before: Totals, sample_weight: Any, n: int, i: int) -> Totals:
         return before.and_rows(n, weight)
 
 
+def _without_mask(chunk: FloatArray) -> FloatArray:
+    """Return a chunk with NaN for masked values."""
+    if isinstance(chunk, np.ma.MaskedArray):
+        return np.ma.filled(chunk, np.nan)
+    return chunk
+
+
 def _for_kernels(
     chunk: FloatArray, sample_weight: Any, exponent: int, dtype: np.dtype[Any]
 ) -> tuple[FloatArray, Float64Array]:
     """Return rows and scaled weights for the kernels; the rows are copied only if necessary."""
-    X: FloatArray = np.require(chunk, dtype, ["C", "A"])
+    X: FloatArray = np.require(_without_mask(chunk), dtype, ["C", "A"])
     if sample_weight is None:
         return X, _NONE
     return X, np.ldexp(np.asarray(sample_weight, np.float64), -exponent)
+
+
+def _noise_of(n: int, noise: Float64Array | None) -> Float64Array:
+    """Return the noise of n rows for the kernels; see `Block`."""
+    if noise is None:
+        return NO_NOISE
+    values: Float64Array = np.require(noise, np.float64, ["C", "A"])
+    return np.broadcast_to(values, (n, values.shape[1]))
 
 
 class _ChunkPass(ArrayPass):
     """A pass of one thread over a chunk; its first row has the number `start` in X."""
 
     def __init__(
-        self, X: FloatArray, sample_weight: Float64Array, start: int, prepared: Prepared
+        self,
+        X: FloatArray,
+        sample_weight: Float64Array,
+        start: int,
+        prepared: Prepared,
+        incomplete: bool,
+        noise: Float64Array,
     ) -> None:
         K = len(prepared.weights)
         weight = sample_weight if len(sample_weight) else None
-        super().__init__(X, weight, K, prepared.covariance_type, n_threads=1)
+        super().__init__(X, weight, K, prepared.covariance_type, 1, incomplete, noise)
         self.first_row = start
 
     @property
@@ -559,12 +687,14 @@ class _ChunkPass(ArrayPass):
 
 
 def _expectation(
-    chunk: FloatArray, sample_weight: Any, start: int, *, arguments: Any, exponent: int, dtype: Any
-) -> Float64Array:
+    chunk: FloatArray, sample_weight: Any, noise: Any, start: int, *,
+    arguments: Any, exponent: int, dtype: Any, incomplete: bool,
+) -> Float64Array:  # fmt: skip
     """Return the values of the statistics of a chunk, and the times for `Order.after`."""
     prepared, shift, skip = arguments
     X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
-    with _chunk_pass(_ChunkPass(X, weight, start, prepared), skip) as data:
+    chunk_pass = _ChunkPass(X, weight, start, prepared, incomplete, _noise_of(len(X), noise))
+    with _chunk_pass(chunk_pass, skip) as data:
         if data.skipping is None:
             values, times = data.accumulate(prepared, shift).values, np.zeros(2)
         else:
@@ -573,12 +703,14 @@ def _expectation(
 
 
 def _log_likelihood(
-    chunk: FloatArray, sample_weight: Any, start: int, *, arguments: Any, exponent: int, dtype: Any
-) -> Float64Array:
+    chunk: FloatArray, sample_weight: Any, noise: Any, start: int, *,
+    arguments: Any, exponent: int, dtype: Any, incomplete: bool,
+) -> Float64Array:  # fmt: skip
     """Return the log-likelihood of a chunk and its weight."""
     prepared, _, skip = arguments
     X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
-    with _chunk_pass(_ChunkPass(X, weight, start, prepared), skip) as data:
+    chunk_pass = _ChunkPass(X, weight, start, prepared, incomplete, _noise_of(len(X), noise))
+    with _chunk_pass(chunk_pass, skip) as data:
         return data.log_likelihood(prepared)
 
 
@@ -634,9 +766,10 @@ def _chunk_pass(data: _ChunkPass, skip: _Skip | None) -> Iterator[_ChunkPass]:
 
 
 def _scatter(
-    chunk: FloatArray, sample_weight: Any, start: int, *, arguments: Any, exponent: int, dtype: Any
-) -> Float64Array:
-    """Return the values of the statistics of a chunk as one component."""
+    chunk: FloatArray, sample_weight: Any, noise: Any, start: int, *,
+    arguments: Any, exponent: int, dtype: Any, incomplete: bool,
+) -> Float64Array:  # fmt: skip
+    """Return the values of the statistics of a chunk, which has all values, as one component."""
     X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
     one = ArrayPass(X, weight if len(weight) else None, 1, "full", n_threads=1)
     return one.statistics(arguments[1]).values
@@ -664,19 +797,27 @@ def _sum(parts: list[Float64Array]) -> Float64Array:
 
 
 def _rows(
-    chunk: FloatArray, sample_weight: Any, before: Totals, *,
+    chunk: FloatArray, sample_weight: Any, noise: Any, before: Totals, *,
     totals: Totals, size: int, seed: int | None, dtype: np.dtype[Any],
-) -> tuple[FloatArray, Float64Array]:  # fmt: skip
-    """Return the rows of a chunk that belong to the subset for starts, and their weights."""
+) -> tuple[FloatArray, Float64Array, Float64Array]:  # fmt: skip
+    """Return the rows of a chunk that belong to the subset for starts, their weights and noise.
+
+    Starts need the variances of the noise alone.
+    """
     X, weight = _for_kernels(chunk, sample_weight, totals.exponent, dtype)
+    n, D = X.shape
+    values = _noise_of(n, noise)
+    variances = values if values.shape[1] in (0, D) else values[:, :: D + 1]
     if seed is None:
-        return present_rows(Block(slice(0, len(X)), X, weight), totals, size)[:2]
+        return present_rows(Block(slice(0, n), X, weight, variances), totals, size)
     positions = draw_positions(size, np.random.RandomState(seed))
-    return X[Cursor(positions, totals, before).advance(len(X), weight)], _NONE
+    rows = Cursor(positions, totals, before).advance(n, weight)
+    return X[rows], _NONE, variances[rows] if len(variances) else variances
 
 
 def _digest(
-    before: DataDigest, chunk: FloatArray, sample_weight: Any, exponent: int, dtype: Any
+    before: DataDigest, chunk: FloatArray, sample_weight: Any, noise: Any, exponent: int, dtype: Any
 ) -> DataDigest:
     """Return the digest of all rows up to the end of a chunk."""
-    return before.and_rows(*_for_kernels(chunk, sample_weight, exponent, dtype))
+    X, weight = _for_kernels(chunk, sample_weight, exponent, dtype)
+    return before.and_rows(X, weight, _noise_of(len(X), noise))

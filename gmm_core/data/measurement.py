@@ -7,7 +7,7 @@ each row of X. If all rows share one covariance, these are views of it, with a s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,21 @@ class NoisyRows:
         return NoisyRows(self.X[rows], self.noise[rows])
 
 
+class NoiseRows(NamedTuple):
+    """Noise as rows of numbers, whose values have not been checked.
+
+    Attributes
+    ----------
+    values : array of shape (n_samples or 1, n_features or n_features²)
+        Variances or covariances.
+    is_shared : bool
+        Whether there is one covariance for all samples.
+    """
+
+    values: Any
+    is_shared: bool
+
+
 def noisy_rows(X: FloatArray | ForeignRows, noise_covariance: object) -> NoisyRows:
     """Check the noise of checked samples, and return both.
 
@@ -58,7 +73,7 @@ def noisy_rows(X: FloatArray | ForeignRows, noise_covariance: object) -> NoisyRo
     ----------
     X : ndarray or ForeignRows of shape (n_samples, n_features)
         NaN is a missing value, whose noise is not read.
-    noise_covariance : array-like
+    noise_covariance : array-like or NoiseRows
         Variances of shape (n_samples, n_features), covariances of shape (n_samples, n_features,
         n_features), or one covariance of shape (n_features, n_features) for all rows.
 
@@ -76,11 +91,14 @@ def noisy_rows(X: FloatArray | ForeignRows, noise_covariance: object) -> NoisyRo
         If the noise is not an array of real numbers.
     """
     rows = whole(X)
-    refuse_dask_collection(noise_covariance, "noise_covariance")
-    given: AnyArray = as_float_array(noise_covariance, "noise_covariance")
     n, D = rows.shape
-    noise = for_kernels(np.asarray(_shaped(given, n, D), np.float64))
-    shared = len(noise) < n
+    if not isinstance(noise_covariance, NoiseRows):
+        noise_covariance = as_noise_rows(noise_covariance, n, D)
+    given: AnyArray = as_float_array(noise_covariance.values, "noise_covariance")
+    shared = noise_covariance.is_shared
+    if len(given) != (1 if shared else n):
+        raise ValueError(f"noise_covariance has {len(given)} rows, but X has {n} rows")
+    noise = for_kernels(np.asarray(given, np.float64))
     exact = float(np.finfo(given.dtype).eps) if given.dtype.kind == "f" else 2.0**-52
     for start in range(0, len(noise), _CHECKED_ROWS):
         part = slice(start, start + _CHECKED_ROWS)
@@ -89,8 +107,18 @@ def noisy_rows(X: FloatArray | ForeignRows, noise_covariance: object) -> NoisyRo
     return NoisyRows(rows, np.broadcast_to(noise, (n, noise.shape[1])))
 
 
-def _shaped(given: AnyArray, n: int, D: int) -> AnyArray:
-    """Return the noise as rows of D or D² numbers."""
+def as_noise_rows(noise_covariance: object, n: int | None, D: int) -> NoiseRows:
+    """Return the noise of n samples with D features as rows of numbers; see `noisy_rows`.
+
+    Parameters
+    ----------
+    noise_covariance : array-like
+    n : int or None
+        None if the number of samples is unknown. Then the noise is one covariance for all of them.
+    D : int
+    """
+    refuse_dask_collection(noise_covariance, "noise_covariance")
+    given: AnyArray = as_float_array(noise_covariance, "noise_covariance")
     shape = given.shape
     if shape == (D, D) and n == D > 1:
         raise ValueError(
@@ -100,14 +128,21 @@ def _shaped(given: AnyArray, n: int, D: int) -> AnyArray:
             "one covariance S"
         )
     if shape == (n, D):
-        return given
-    if shape in ((D, D), (n, D, D)):
-        if len(shape) == 3 and given.strides[0] == 0:   # one covariance for all rows
-            given = given[:1]
-        return given.reshape(-1, D * D)
-    raise ValueError(
-        f"noise_covariance has shape {shape}, expected variances of shape {(n, D)} or covariances "
-        f"of shape {(n, D, D)} or {(D, D)} for X of shape {(n, D)}"
+        return NoiseRows(given, False)
+    if shape == (D, D):
+        return NoiseRows(given.reshape(1, D * D), True)
+    if shape == (n, D, D):
+        if n is not None and n > 1 and given.strides[0] == 0:  # repeated by np.broadcast_to
+            return NoiseRows(given[0].reshape(1, D * D), True)
+        return NoiseRows(given.reshape(len(given), D * D), False)
+    raise noise_shape_error(shape, n, D)
+
+
+def noise_shape_error(shape: tuple[int, ...], n: object, D: int) -> ValueError:
+    """Return the error for noise whose shape does not fit n samples with D features."""
+    return ValueError(
+        f"noise_covariance has shape {shape}, expected variances of shape ({n}, {D}) or covariances "
+        f"of shape ({n}, {D}, {D}) or ({D}, {D}) for X of shape ({n}, {D})"
     )
 
 
