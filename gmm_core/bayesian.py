@@ -369,7 +369,7 @@ covariance_prior_ : float or ndarray
         Parameters
         ----------
         batches : iterable, callable or dataset of pyarrow
-            See `GaussianMixture.fit_batches`.
+            See `GaussianMixture.fit_batches`. The batches have no noise_covariance.
         memoized : bool, default=False
             Whether the posterior is updated after every batch, and not only after all (memoised
             variational inference). The statistics of each batch are kept, and its new ones replace
@@ -407,6 +407,10 @@ covariance_prior_ : float or ndarray
             raise TypeError(f"memoized is {memoized!r}, expected a bool")
         options = self._options()
         data, totals, names = run.pass_over_batches(options, batches, options.verbose)
+        if data.noise_width:
+            raise ValueError(
+                "batches have a noise_covariance, which BayesianGaussianMixture does not take"
+            )
         result = fit_bayesian(
             options, *self._warm(), data, totals, names, memoized=bool(memoized),
             order=self._order_before(),
@@ -479,8 +483,8 @@ covariance_prior_ : float or ndarray
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
-            Any number of samples, without missing values. One call with many samples is faster than
-            many calls with few.
+            Any number of samples. One call with many samples is faster than many calls with few.
+            Parts with missing values take longer than others.
         y : object, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -512,7 +516,7 @@ covariance_prior_ : float or ndarray
         """
         changes = bayesian_stream.learn(
             self._options(), vars(self), X, sample_weight,
-            lambda X: whole(self._rows(X, allow_nan=False)),
+            lambda X: whole(self._rows(X)),
         )  # fmt: skip
         set_attributes(self, changes)
         return self
@@ -906,7 +910,7 @@ covariance_prior_ : float or ndarray
             prepared, self.missing == "marginalize", self.n_threads, skip=self.skip == "auto"
         )
 
-    def _rows(self, X: Any, allow_nan: bool = True) -> FloatArray | ForeignRows:
+    def _rows(self, X: Any) -> FloatArray | ForeignRows:
         """Check the samples of a method against the fitted features, and return them."""
         attributes = vars(self)
         if "means_" not in attributes:
@@ -917,7 +921,7 @@ covariance_prior_ : float or ndarray
             dtype=None if dtype == np.float32 else dtype,
             n_features=np.shape(self.means_)[1],
             feature_names=attributes.get("feature_names_in_"),
-            allow_nan=allow_nan and self.missing == "marginalize",
+            allow_nan=self.missing == "marginalize",
             once=True,
             n_threads=self.n_threads,
             estimator_name=type(self).__name__,

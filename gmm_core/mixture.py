@@ -158,7 +158,6 @@ callable, default='kmeans'
         that is missing at random, which is integrated out exactly in `fit` and in all methods that
         use the model. A callable `init_params` gets X with the means of the features in place of
         NaN. Data without NaN are not affected. Masked values of masked arrays count as NaN.
-        `fit_batches`, `partial_fit` and fits of Dask collections do not take NaN yet.
     init_size : int or None, default=None
         Largest number of rows from which `init_params` finds a start. Larger data are divided into
         `init_size` consecutive parts of equal total weight, and one row is drawn from each part
@@ -213,8 +212,8 @@ callable, default='kmeans'
         the component is unknown. If there are such samples, the fit is semi-supervised: the other
         samples keep their component, and count with their joint density π_k N(x | μ_k, Σ_k) in
         `lower_bound_`, from which `select` takes its criteria. The labels are not saved. They do
-        not go together with missing values, Dask collections, `partial_fit`, nor, if some are
-        unknown, with `noise`.
+        not go together with missing values, `noise_covariance`, Dask collections, `partial_fit`,
+        nor, if some are unknown, with `noise`.
     fixed : set of str, dict of str to bool array, or None, default=None
         Parameters that EM leaves as they are at the start: names among 'weights', 'means' and
         'covariances', or masks of shape (n_components,) by these names, for some of the components.
@@ -229,8 +228,9 @@ callable, default='kmeans'
         estimate, as where clusters are separated. The samples are then summed in another order,
         which changes results by rounding errors. It takes up to half of the memory of X, or 32 MB
         for batches, maps of files, and each worker of a Dask cluster. Passes over data with missing
-        values skip nothing. With at least 32 components and full covariances, `score_samples`,
-        `score`, `predict`, `bic` and `aic` skip pairs too, with the same results to the last bit.
+        values or with `noise_covariance` skip nothing. With at least 32 components and full
+        covariances, `score_samples`, `score`, `predict`, `bic` and `aic` skip pairs too, with the
+        same results to the last bit.
     acceleration : {'squarem', 'lbfgs'} or None, default=None
         With 'squarem', EM is accelerated by SQUAREM, which extrapolates from two steps of EM
         (Varadhan & Roland 2008). With 'lbfgs', it is accelerated by limited-memory BFGS, for which
@@ -617,6 +617,7 @@ callable, default='kmeans'
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             Any number of samples. One call with many samples is faster than many calls with few.
+            Parts with missing values take longer than others.
         y : object, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -667,7 +668,7 @@ callable, default='kmeans'
                 raise ValueError(f"partial_fit does not take {name}")
         changes = stream.learn(
             self._options(), vars(self), X, sample_weight,
-            lambda X: whole(self._rows(X, allow_nan=False)),
+            lambda X: whole(self._rows(X)),
         )  # fmt: skip
         set_attributes(self, changes)
         return self

@@ -215,7 +215,29 @@ def test_missing_values_are_refused_where_they_cannot_be_used():
     with pytest.raises(ValueError, match="contains NaN, but log_predictive"):
         model.log_predictive(X)
     with pytest.raises(ValueError, match="batch 0: Input X contains NaN"):
-        model.fit_batches([X])
+        make().fit_batches([X])
+
+
+@all_types
+def test_missing_values_in_batches(covariance_type):
+    X = with_holes(data())
+    params = {"covariance_type": covariance_type, "missing": "marginalize", "init_size": 500}
+    expected = make(**params, n_threads=1).fit(X)
+    for n_threads, cuts in ((1, [7, 1500]), (2, [2999]), (7, [])):
+        batches = np.split(X, cuts)
+        assert_same(make(**params, n_threads=n_threads).fit_batches(batches), expected)
+    # one batch leaves nothing to memorise
+    assert_close(make(**params).fit_batches([X], memoized=True), expected)
+    bounds = make(**params, posterior="conjugate", reg_covar=0).fit_batches(
+        np.split(X, [900, 2000]), memoized=True
+    ).lower_bounds_  # fmt: skip
+    assert np.diff(bounds).min() >= -1e-12 * abs(bounds[0])
+
+
+def test_batches_have_no_noise():
+    X = data(300)
+    with pytest.raises(ValueError, match="batches have a noise_covariance, which Bayesian"):
+        make().fit_batches([(X, None, np.ones(X.shape))])
 
 
 # --- feature names, copies, parameters ----------------------------------------------------------

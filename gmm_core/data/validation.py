@@ -17,10 +17,7 @@ from gmm_core.data.conversion import as_float_array, for_kernels
 from gmm_core.data.finite import check_finite, check_not_infinite
 from gmm_core.data.frames import check_feature_names, feature_names_of, is_frame
 
-_NAN_ADVICE = (
-    'With missing="marginalize", the estimators take missing values in arrays and data frames; '
-    "fit_batches, partial_fit and fits of Dask collections do not take them yet."
-)
+_NAN_ADVICE = 'With missing="marginalize", the estimators take missing values.'
 
 _KERNEL_TYPES = np.dtype(np.float32), np.dtype(np.float64)
 

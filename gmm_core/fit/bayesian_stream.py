@@ -20,6 +20,7 @@ from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import Float64Array, FloatArray, Names
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.parameter_validation import check_reg_covar
+from gmm_core.data.patterns import has_missing
 from gmm_core.data.validation import check_sample_weight, check_X
 from gmm_core.fit.bayesian import attributes_of, fit_bayesian, precision_prior
 from gmm_core.fit.loop import Fit
@@ -138,14 +139,15 @@ def learn(
     """
     position: Position | None = before.get("_position")
     collecting = position is not None and position.is_collecting
+    allow_nan = options.missing == "marginalize"
     if position is not None and position.is_collecting:
         D, dtype = position.X.shape[1], position.X.dtype
         names = position.names if len(position.names) else None
-        array, _ = check_X(X, n_features=D, feature_names=names)
+        array, _ = check_X(X, n_features=D, feature_names=names, allow_nan=allow_nan)
     elif "means_" in before:
         array, dtype = check_input(X), dtype_of(before["means_"])
     else:
-        array, names = check_X(X)
+        array, names = check_X(X, allow_nan=allow_nan)
         dtype = array.dtype
         position = _nothing(array.shape[1], dtype, names)
         collecting = True
@@ -163,7 +165,7 @@ def learn(
     try:
         return _collect(options, position, array[rest:], weight[rest:])
     except NoDensityError as error:
-        raise NoDensityError(rest + error.row) from error
+        raise NoDensityError(rest + error.row, error.incomplete) from error
 
 
 def _nothing(n_features: int, dtype: np.dtype[Any], names: Names | None = None) -> Position:
@@ -186,6 +188,8 @@ def _collect(
         return {"_position": position}
     is_enough = n_samples >= enough
     if not is_enough and not position.sample_weight.sum() > 1:  # too little for the prior
+        return {"_position": position}
+    if not is_enough and np.isnan(position.X).all(axis=0).any():  # a feature has no value yet
         return {"_position": position}
     n_init = max(STARTS, options.n_init) if is_enough else options.n_init
     once = options._replace(n_init=n_init, moves=False, checkpoint=None, warm_start=False)
@@ -243,11 +247,14 @@ def _follow(
         total = float(weight.sum())
         if not math.isfinite(seen + total):
             raise ValueError("the sum of all sample_weight is too large for a float64")
-        data = ArrayPass(part, scaled_weight(weight), K, options.covariance_type, n_threads)
+        incomplete = options.missing == "marginalize" and has_missing(part)
+        data = ArrayPass(
+            part, scaled_weight(weight), K, options.covariance_type, n_threads, incomplete
+        )
         try:
             batch = data.expectation(posterior.mixture, statistics.shift)
         except NoDensityError as error:
-            raise NoDensityError(int(rows[error.row])) from error
+            raise NoDensityError(int(rows[error.row]), error.incomplete) from error
         rho = step_size(
             seen / total * len(rows), len(rows), at_once, options.learning_offset,
             options.learning_decay,

@@ -99,7 +99,7 @@ class _Memoized:
         try:
             statistics = scaled(batch.expectation(posterior.mixture, shift), self.unit)
         except NoDensityError as error:
-            raise NoDensityError(start + error.row) from error
+            raise NoDensityError(start + error.row, error.incomplete) from error
         if not statistics.weight:  # there are no moments
             return _Kept(batch.n_samples, statistics, 0.0)
         joint = expected_log_joint(moments_of(statistics, self.data.n_threads), posterior)

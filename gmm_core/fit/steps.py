@@ -13,6 +13,7 @@ from gmm_core.core.errors import NoDensityError
 from gmm_core.core.types import Float64Array, FloatArray
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.blocks import aligned_empty
+from gmm_core.data.patterns import has_missing
 from gmm_core.fit.maximization import ill_defined, maximization_step
 from gmm_core.fit.stepwise import mixed
 from gmm_core.model.covariance import COVARIANCE_TYPES
@@ -34,12 +35,15 @@ class Parts(NamedTuple):
         The row after the last one of each part.
     sizes : list of float
         The step γ of each part: the share that it gets in the running mean.
+    incomplete : bool, default=False
+        Whether a value is missing, which is NaN.
     """
 
     X: FloatArray
     sample_weight: Float64Array | None
     ends: list[int]
     sizes: list[float]
+    incomplete: bool = False
 
 
 class _Sizes(NamedTuple):
@@ -110,7 +114,7 @@ def make_steps(
     largest = max(map(operator.sub, parts.ends, [0, *parts.ends]))
     sizes = _sizes(mixture.covariance_type, K, D, parts.X.dtype)
     # The kernel sums up a part as one chunk, on one thread.
-    if mixture.kind.steps_in_kernel and largest <= sizes.chunk_rows:
+    if mixture.kind.steps_in_kernel and largest <= sizes.chunk_rows and not parts.incomplete:
         return _in_kernel(parts, mixture, statistics, reg_covar, sizes)
     log_likelihood, start = 0.0, 0
     for stop, size in zip(parts.ends, parts.sizes, strict=True):
@@ -120,11 +124,12 @@ def make_steps(
         weight = np.full(len(X), 0.5)
         if parts.sample_weight is not None:
             weight = parts.sample_weight[start:stop]
-        data = ArrayPass(X, weight, K, mixture.covariance_type, n_threads)
+        incomplete = parts.incomplete and has_missing(X)
+        data = ArrayPass(X, weight, K, mixture.covariance_type, n_threads, incomplete)
         try:
             batch = data.expectation(mixture)
         except NoDensityError as error:
-            raise NoDensityError(start + error.row) from error
+            raise NoDensityError(start + error.row, error.incomplete) from error
         statistics = mixed(statistics, batch, size)
         mixture, _ = maximization_step(
             statistics, reg_covar, data.n_threads, before=mixture.covariances

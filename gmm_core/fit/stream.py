@@ -12,6 +12,7 @@ from gmm_core.core.errors import NoDensityError, NumericalError
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Names
 from gmm_core.data.parameter_validation import check_reg_covar
+from gmm_core.data.patterns import has_missing
 from gmm_core.data.validation import check_sample_weight, check_X
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.options import Options
@@ -109,15 +110,17 @@ def learn(
         For bad input.
     """
     collected: Collected | None = before.get("_collected")
-    fitted = "means_" in before
+    fitted, allow_nan = "means_" in before, options.missing == "marginalize"
     names: Names | None = None
     if collected is not None:
         D, dtype = collected.X[0].shape[1], collected.X[0].dtype
-        array, _ = check_X(X, n_features=D, feature_names=collected.names)
+        array, _ = check_X(
+            X, n_features=D, feature_names=collected.names, allow_nan=allow_nan
+        )
     elif fitted:
         array, dtype = check_input(X), dtype_of(before["means_"])
     else:
-        array, names = check_X(X)
+        array, names = check_X(X, allow_nan=allow_nan)
         dtype = array.dtype
     weight = check_sample_weight(sample_weight, len(array), may_be_zero=True)
     array = cast_rows(array, dtype)
@@ -135,7 +138,7 @@ def learn(
     try:
         return _collect(options, collected, array[rest:], weight[rest:])
     except NoDensityError as error:
-        raise NoDensityError(rest + error.row) from error
+        raise NoDensityError(rest + error.row, error.incomplete) from error
 
 
 def _collect(
@@ -154,6 +157,8 @@ def _collect(
         return {"_collected": collected}
     is_enough = n_samples >= enough
     X: AnyArray = np.concatenate(collected.X)
+    if not is_enough and np.isnan(X).all(axis=0).any():  # a feature has no value yet
+        return {"_collected": collected}
     weight = np.concatenate(collected.sample_weight)
     once = options._replace(
         checkpoint=None,
@@ -261,14 +266,15 @@ def _follow(
     sizes, scaled, seen, memory = _step_sizes(
         options, ends, sample_weight, unit, seen, memory, 10 * mixture.prepared.n_parameters
     )
+    incomplete = options.missing == "marginalize" and has_missing(X)
     try:
         mixture, statistics, log_likelihood = make_steps(
-            Parts(X, scaled, ends, sizes), mixture, statistics, regular, n_threads
+            Parts(X, scaled, ends, sizes, incomplete), mixture, statistics, regular, n_threads
         )
     except NoDensityError as error:
         if rows is None:
             raise
-        raise NoDensityError(int(rows[error.row])) from error
+        raise NoDensityError(int(rows[error.row]), error.incomplete) from error
     n_before = before.get("n_iter_", 0) if "_position" in before else 0
     return attributes_of(
         Fit(mixture, [], log_likelihood, False), dtype_of(before["means_"]),
@@ -350,6 +356,6 @@ def cast_rows(X: FloatArray, dtype: np.dtype[Any]) -> FloatArray:
     """Convert samples to the dtype of the model; raise ValueError if a value overflows."""
     with np.errstate(over="ignore"):
         cast: FloatArray = X.astype(dtype, copy=False)
-    if cast is not X and not np.isfinite(cast).all():
+    if cast is not X and np.isinf(cast).any():
         raise ValueError(f"X has values beyond the range of {dtype}, the dtype of the model")
     return cast

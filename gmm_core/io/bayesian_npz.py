@@ -89,7 +89,8 @@ def _position(members: Members, K: int, D: int, kind: str) -> Position:
 
     def array(name: str, shape: tuple[int | None, ...], dtypes: Sequence[str]) -> AnyArray:
         values = members.array(f"position_{name}", shape, dtypes)
-        if not np.isfinite(values).all() or (name in _NOT_NEGATIVE and (values < 0).any()):
+        bad = np.isinf(values) if name == "X" else ~np.isfinite(values)  # in X, NaN is missing
+        if bad.any() or (name in _NOT_NEGATIVE and (values < 0).any()):
             raise ValueError(f"position_{name} has values that it cannot have")
         return values
 

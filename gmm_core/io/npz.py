@@ -98,8 +98,8 @@ def _box(members: Members, n_features: int) -> Box:
 def _collected(members: Members, n_features: int, names: Names | None) -> Collected:
     """Read the samples that `partial_fit` had collected before the stream began."""
     X = members.array("collected_X", (None, n_features), FLOATS)
-    if not len(X) or not np.isfinite(X).all():
-        raise ValueError("collected_X is empty, or has values that are not finite")
+    if not len(X) or np.isinf(X).any():  # NaN is a missing value
+        raise ValueError("collected_X is empty, or has values that are infinite")
     weight = members.array("collected_weight", (len(X),))
     if not ((weight > 0) & (weight < np.inf)).all():
         raise ValueError("collected_weight should be positive and finite")

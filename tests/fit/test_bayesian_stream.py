@@ -297,6 +297,55 @@ def test_names_of_features_are_kept():
     assert model.feature_names_in_.tolist() == ["a", "b", "c"]
 
 
+# --- missing values ------------------------------------------------------------------------------
+
+
+def with_holes(X):
+    return np.where(np.random.default_rng(3).random(X.shape) < 0.3, np.nan, X)
+
+
+@all_types
+@all_posteriors
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_step_of_size_1_is_an_iteration_over_the_part(covariance_type, posterior, dtype):
+    """The part then stands for all samples, and counts as many as these."""
+    X = blobs(220, n_components=5).astype(dtype)
+    part, total = with_holes(X[100:]), 220
+    params = {
+        "n_components": 2, "covariance_type": covariance_type, "posterior": posterior,
+        "random_state": 0, "missing": "marginalize", "learning_offset": 0.0,
+        "mean_prior": np.zeros(3),
+        "covariance_prior": {"full": np.eye(3), "tied": np.eye(3), "diag": np.ones(3)}.get(
+            covariance_type, 1.0
+        ),
+    }  # fmt: skip
+    stream = BayesianGaussianMixture(**params).fit(X[:100])
+    expected = copy.deepcopy(stream).set_params(warm_start=True, max_iter=1, tol=0)
+    stream.partial_fit(part)
+    with pytest.warns(UserWarning, match="did not converge"):
+        expected.fit(part, sample_weight=np.full(len(part), total / len(part)))
+    tolerance = 1e-9 if dtype == np.float64 else 1e-4
+    assert stream.means_.dtype == dtype
+    assert_same(stream, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_first_samples_with_missing_values(tmp_path):
+    X = with_holes(blobs(300))
+    X[:7, 2] = np.nan
+    model = BayesianGaussianMixture(n_components=2, random_state=0, missing="marginalize")
+    enough = rows_of_first_samples(2, 3)
+    learn(model, X[:7], 1)
+    assert not hasattr(model, "means_")
+    model.partial_fit(X[7:200])
+    model.save(tmp_path / "m.npz")
+    loaded = BayesianGaussianMixture.load(tmp_path / "m.npz")
+    more = with_holes(blobs(enough - 200 + 50, seed=1))
+    for again in (model, loaded):
+        again.partial_fit(more)
+    assert_same(model, loaded)
+    assert np.isfinite(model.lower_bound_) and model.n_iter_ == 1
+
+
 # --- bad input -----------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gmm_core import GaussianMixture, accumulate, reference
+from gmm_core import GaussianMixture, NoDensityError, accumulate, reference
 from gmm_core.fit.maximization import maximization_step
 from gmm_core.fit.stepwise import mixed, rows_of_a_start, step_size
 from gmm_core.model.statistics import statistics_of
@@ -395,6 +395,155 @@ def test_feature_names():
         model.partial_fit(frame[["b", "a", "c"]])
 
 
+# --- missing values -------------------------------------------------------------------------
+
+
+def with_holes(X, share=0.3, seed=0):
+    """Return X without some of the values; one row lacks all."""
+    incomplete = np.where(np.random.default_rng(seed).random(X.shape) < share, np.nan, X)
+    incomplete[3] = np.nan
+    return incomplete
+
+
+def dense(model):
+    """Return the covariances of a model as matrices."""
+    C, (K, D) = model.covariances_, model.means_.shape
+    return {
+        "full": lambda: C,
+        "tied": lambda: np.broadcast_to(C, (K, D, D)),
+        "diag": lambda: C[:, :, None] * np.eye(D),
+        "spherical": lambda: C[:, None, None] * np.eye(D),
+    }[model.covariance_type]()
+
+
+def textbook_step(X, sample_weight, model, size):
+    """Return the parameters after a step of the given size, computed row by row."""
+    weights, means, covariances = model.weights_, model.means_, dense(model)
+    K, D = means.shape
+    N, first, second = np.zeros(K), np.zeros((K, D)), np.zeros((K, D, D))
+    for x, w in zip(X.astype(float), sample_weight / sample_weight.sum(), strict=True):
+        o, m = ~np.isnan(x), np.isnan(x)
+        log_prob, mean, rest = np.log(weights), np.zeros((K, D)), np.zeros((K, D, D))
+        for k, S in enumerate(covariances):
+            inverse, d = np.linalg.inv(S[np.ix_(o, o)]), x[o] - means[k, o]
+            log_prob[k] -= 0.5 * (np.linalg.slogdet(S[np.ix_(o, o)])[1] + d @ inverse @ d)
+            mean[k, o], mean[k, m] = x[o], means[k, m] + S[np.ix_(m, o)] @ inverse @ d
+            rest[k][np.ix_(m, m)] = S[np.ix_(m, m)] - S[np.ix_(m, o)] @ inverse @ S[np.ix_(o, m)]
+        r = w * np.exp(log_prob - np.logaddexp.reduce(log_prob))
+        N += r
+        first += r[:, None] * mean
+        second += r[:, None, None] * (np.einsum("ki,kj->kij", mean, mean) + rest)
+    old = covariances + np.einsum("ki,kj->kij", means, means)
+    N = (1 - size) * weights + size * N
+    first = (1 - size) * weights[:, None] * means + size * first
+    second = (1 - size) * weights[:, None, None] * old + size * second
+    new = first / N[:, None]
+    scatter = second - N[:, None, None] * np.einsum("ki,kj->kij", new, new)
+    made = {
+        "full": lambda: scatter / N[:, None, None],
+        "tied": lambda: scatter.sum(axis=0),
+        "diag": lambda: np.einsum("kii->ki", scatter) / N[:, None],
+        "spherical": lambda: np.einsum("kii->k", scatter) / N / D,
+    }[model.covariance_type]()
+    return N, new, made
+
+
+@all_types
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_steps_over_rows_with_missing_values(covariance_type, dtype, weighted):
+    """A part with missing values is followed by one without, and by another with them."""
+    K, D, at_once = 2, 3, 120
+    X = blobs(300, D, K).astype(dtype)
+    for rows in (slice(0, 120), slice(240, 300)):
+        X[rows] = with_holes(X[rows])
+    weight = np.random.default_rng(1).random(300) if weighted else np.ones(300)
+    weight[weight < 0.2] = 0
+    start = GaussianMixture(K, covariance_type=covariance_type, random_state=0, reg_covar=0).fit(
+        blobs(500, D, K, seed=2).astype(dtype)
+    )
+    model = GaussianMixture.from_parameters(
+        start.weights_, start.means_, covariances=start.covariances_,
+        covariance_type=covariance_type, missing="marginalize", reg_covar=0,
+    )  # fmt: skip
+    expected, seen = pickle.loads(pickle.dumps(model)), float(at_once)
+    model.partial_fit(X, sample_weight=weight if weighted else None)
+    unit = weight.sum() / np.count_nonzero(weight)
+    for first in range(0, 300, at_once):
+        w = weight[first : first + at_once]
+        size = step_size(seen, w.sum() / unit, 10 * expected.n_parameters, 0.6)
+        made = textbook_step(X[first : first + at_once], w, expected, size)
+        expected.weights_, expected.means_, expected.covariances_ = made
+        seen += w.sum() / unit
+    tolerance = 1e-10 if dtype == np.float64 else 1e-4
+    for one, other in zip(parameters_of(model), parameters_of(expected), strict=True):
+        assert one.dtype == dtype or one is model.weights_
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+    assert model.n_iter_ == 3 and model.n_samples_seen_ == pytest.approx(unit * at_once + weight.sum())
+
+
+@all_types
+def test_parts_without_missing_values_keep_their_bits(covariance_type):
+    X = blobs(480, 3, 2)
+    X[120:240] = with_holes(X[120:240])
+    models = [
+        GaussianMixture(2, covariance_type=covariance_type, random_state=0, missing=missing).fit(
+            blobs(500, 3, 2, seed=1)
+        )
+        for missing in ("error", "marginalize", "marginalize")
+    ]
+    plain, by_part, at_once = models
+    plain.partial_fit(X[:120])
+    by_part.partial_fit(X[:120])
+    for one, other in zip(parameters_of(plain), parameters_of(by_part), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for start in (120, 240, 360):
+        by_part.partial_fit(X[start : start + 120])
+    at_once.partial_fit(X)
+    for one, other in zip(parameters_of(at_once), parameters_of(by_part), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert at_once.lower_bound_ == by_part.lower_bound_
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_first_samples_with_missing_values(dtype, tmp_path):
+    """No fit is tried before every feature has a value. The stream begins as `fit` does."""
+    X = with_holes(blobs(200, 3, 2)).astype(dtype)
+    X[:7, 2] = np.nan
+    model = GaussianMixture(2, random_state=0, missing="marginalize")
+    for x in X[:7]:
+        model.partial_fit(x[None])
+    assert not hasattr(model, "means_")
+    learn(model, X[7:60], 9)
+    model.save(tmp_path / "m.npz")
+    loaded = GaussianMixture.load(tmp_path / "m.npz")
+    for again in (model, loaded, pickle.loads(pickle.dumps(model))):
+        again.partial_fit(X[60:120])
+        expected = GaussianMixture(2, random_state=0, missing="marginalize", n_init=10).fit(X[:120])
+        for one, other in zip(parameters_of(again), parameters_of(expected), strict=True):
+            np.testing.assert_array_equal(one, other)
+            assert one.dtype == other.dtype
+        assert again.partial_fit(X[120:]).n_samples_seen_ == 200
+
+
+def test_errors_for_missing_values_leave_the_model_as_it_was():
+    for n_learned in (2, 20, 1_000):
+        model = GaussianMixture(4, random_state=0).partial_fit(blobs(n_learned))
+        before = vars(model).copy()
+        with pytest.raises(ValueError, match="NaN"):
+            model.partial_fit(np.full((4, 3), np.nan))
+        assert all(vars(model)[name] is value for name, value in before.items())
+    model.set_params(missing="marginalize")
+    with pytest.raises(NoDensityError, match=r"the observed features of X\[1\] have density 0"):
+        model.partial_fit(np.array([[0, 0, np.nan], [1e200, np.nan, 0]]))
+    unseen = GaussianMixture(4, random_state=0, missing="marginalize")
+    X = blobs(1_000)
+    X[:, 1] = np.nan
+    with pytest.raises(ValueError, match=r"X\[:, 1\] has no value"):
+        unseen.partial_fit(X)
+    assert not hasattr(unseen, "_collected")
+
+
 # --- bad input ------------------------------------------------------------------------------
 
 
@@ -404,7 +553,6 @@ def test_feature_names():
     [
         (np.zeros((4, 2)), {}, "X has 2 features"),
         (np.zeros((0, 3)), {}, "0 sample"),
-        (np.full((4, 3), np.nan), {}, "NaN"),
         (np.full((4, 3), np.inf), {}, "infinity"),
         (np.zeros(3), {}, "Expected 2D array"),
         (np.zeros((4, 3)), {"sample_weight": -np.ones(4)}, "Negative"),

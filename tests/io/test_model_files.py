@@ -251,7 +251,7 @@ def test_parameters_of_another_type_or_value(saved, name):
         ("collected_X", lambda a: a.astype(int)),
         ("collected_X", lambda a: a[:, :1]),
         ("collected_X", lambda a: a[:0]),
-        ("collected_X", lambda a: a * np.nan),
+        ("collected_X", lambda a: a * np.inf),
         ("collected_weight", lambda a: a[:-1]),
         ("collected_weight", lambda a: a * 0),
         ("collected_weight", lambda a: a * np.inf),
