@@ -79,6 +79,71 @@ def test_weights_types_and_starts(dtype, init_params):
     assert batched.n_samples_seen_ == pytest.approx(weight.sum(), rel=N * np.finfo(float).eps)
 
 
+def incomplete(X):
+    return np.where(np.random.RandomState(2).rand(*X.shape) < 0.2, np.nan, X).astype(X.dtype)
+
+
+def noise_of(X, kind):
+    """Return the noise of each row, in arrays that are cut as X is."""
+    rng = np.random.RandomState(3)
+    if kind == "variances":
+        return rng.rand(*X.shape)
+    if kind == "covariances":
+        A = 0.5 * rng.randn(len(X), D, D)
+        return np.einsum("nij,nkj->nik", A, A)
+    return np.broadcast_to(0.3 + np.eye(D), (len(X), D, D))
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("noise", [None, "variances", "covariances", "one covariance"])
+def test_rows_with_missing_values_and_noise(tmp_path, covariance_type, noise):
+    """The rows are several chunks, which batches do not respect."""
+    dtype = np.float32 if noise == "variances" else np.float64
+    X, weight = incomplete(data(dtype)), np.random.RandomState(1).rand(N)
+    weight[::7] = 0
+    params = {
+        "covariance_type": covariance_type, "missing": "marginalize", "init_size": 2_000,
+        "n_components": 12, "max_iter": 2,
+    }  # fmt: skip
+    S = None if noise is None else noise_of(X, noise)
+    expected = model(**params, n_threads=1).fit(X, sample_weight=weight, noise_covariance=S)
+    assert expected.means_.dtype == dtype
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    for n_threads, sizes in ((1, [7, 20_001, 0, 13]), (2, [11_000]), (7, [N])):
+        of_map = model(**params, n_threads=n_threads)
+        assert_same(of_map.fit(mapped, sample_weight=weight, noise_covariance=S), expected)
+        columns = [cut(X, sizes), cut(weight, sizes)] + ([] if S is None else [cut(S, sizes)])
+        batches = list(zip(*columns, strict=True))
+        batched = model(**params, n_threads=n_threads).fit_batches(batches)
+        assert_same(batched, expected)
+    bic = expected.bic(X, sample_weight=weight, noise_covariance=S)
+    assert batched.bic(iter(batches)) == bic
+
+
+def test_bad_missing_values_and_noise():
+    X, S = incomplete(data(n=200)), np.ones((200, D))
+    indefinite = np.broadcast_to(np.eye(D), (50, D, D)).copy()
+    indefinite[7] = np.diag([1.0, -1.0, 1.0])
+    fitted = model(missing="marginalize")
+    for batches, message in (
+        ([(X[:150], None, S[:150]), (X[150:], None, S[:49])], "batch 1: noise_covariance has shape"),
+        ([(X[:150], None, S[:150]), X[150:]], "all batches should have a noise_covariance"),
+        (
+            [(X[:150], None, indefinite[np.zeros(150, int)]), (X[150:], None, indefinite)],
+            r"batch 1: noise_covariance\[7\] ",
+        ),
+        ([np.full((9, D), np.nan)], r"X\[:, 0\] has no value"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fitted.fit_batches(batches)
+    changing = iter([np.nan_to_num(X), np.nan_to_num(X), X])
+    with pytest.raises(ValueError, match="missing values in this pass, but none had any in the first"):
+        fitted.fit_batches(lambda: [next(changing)])
+    with pytest.raises(ValueError, match="noise=True takes neither missing values"):
+        model(missing="marginalize", noise=True).fit_batches([X])
+
+
 def test_float32_and_float64_together_are_float64():
     X = data()
     X[:100] = X[:100].astype(np.float32)
