@@ -49,8 +49,8 @@ class GaussianMixture(mixture.GaussianMixture):
     and D features. Each chunk is a task of one thread, and `n_threads` is the number of threads for
     the work of the client. To keep the workers busy, make several chunks for each of their threads,
     with 10,000 rows or more. EM starts from the rows that `fit` would draw (see `init_size`), which
-    are sent to the client. If a chunk has missing values, those of all chunks are read as data with
-    missing values.
+    are sent to the client. NaN and masked values are missing values, which need
+    `missing='marginalize'`. If a chunk has any, no chunk is passed over as `skip` describes.
 
     `noise_covariance` may be a Dask array of variances of shape (n_samples, n_features) or of
     covariances of shape (n_samples, n_features, n_features), with any chunks, or what
@@ -68,11 +68,11 @@ class GaussianMixture(mixture.GaussianMixture):
     when there are tasks.
 
     `predict`, `predict_proba`, `score_samples`, `impute` and `denoise` of a collection need no
-    client. They return lazy Dask arrays. `score`, `bic`, `aic` and `icl` return numbers, which the current
-    scheduler of Dask computes. If `sample_weight` is given and the length of some chunk is unknown,
-    these methods keep the log-likelihood and the weight of each row, and `icl` one number more, in
-    memory until they return. The task graph contains one copy of the model, whatever the number of
-    chunks.
+    client. They return lazy Dask arrays. `score`, `bic`, `aic` and `icl` return numbers, which the
+    current scheduler of Dask computes. If `sample_weight` is given and the length of some chunk is
+    unknown, these methods keep the log-likelihood and the weight of each row, and `icl` one number
+    more, in memory until they return. The task graph contains one copy of the model, whatever the
+    number of chunks.
 
     Parameters
     ----------
@@ -640,7 +640,8 @@ chunktype=numpy.ndarray>
         [[3.0], [4.0]]
         """
         if not is_collection(X):
-            return super().denoise(X, noise_covariance, return_cov)
+            denoise: Any = super().denoise  # the overloads tell a True from a False
+            return denoise(X, noise_covariance, return_cov)
         if not isinstance(return_cov, (bool, np.bool_)):
             raise TypeError(f"return_cov must be True or False, got {return_cov!r}")
         rows, noise = with_noise(as_rows(self, X), noise_covariance)

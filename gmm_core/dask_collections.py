@@ -7,7 +7,7 @@ model for the workers, with the attributes that their tasks read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -39,12 +39,7 @@ from gmm_core.data.dask_pass import (
     noise_collection,
     weights_array,
 )
-from gmm_core.data.measurement import (
-    NoiseRows,
-    as_noise_rows,
-    noise_shape_error,
-    noisy_rows,
-)
+from gmm_core.data.measurement import NoiseRows, as_noise_rows, noise_shape_error, noisy_rows
 from gmm_core.data.validation import check_enough_samples, check_sample_weight, check_X
 from gmm_core.infer import score
 from gmm_core.infer.score import Certainty, Score
@@ -54,7 +49,7 @@ _Method = Literal[
     "log_predictive",
 ]
 # The noise of a collection: that of each row, in the chunks of X, or one for all rows, or none.
-_Noise = da.Array | NoiseRows | None
+_Noise: TypeAlias = "da.Array | NoiseRows | None"
 
 
 def is_collection(X: Any) -> bool:
@@ -213,7 +208,7 @@ def with_noise(rows: da.Array, noise_covariance: Any) -> tuple[da.Array, _Noise]
             rows, unknown = known_chunks(rows), False
         given = as_noise_rows(noise_covariance, None if unknown else rows.shape[0], D)
         if given.is_shared:
-            noisy_rows(np.empty((1, D)), given)  # checks the covariance
+            noisy_rows(np.zeros((1, D)), given)  # checks the covariance
             return rows, given
         return rows, da.from_array(given.values, chunks=(rows.chunks[0], -1))
     noise = noise_collection(noise_covariance, rows)

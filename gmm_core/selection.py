@@ -213,7 +213,7 @@ default=('full', 'tied', 'diag', 'spherical')
         The criterion of the choice; the lowest is the best.
     sample_weight : array-like of shape (n_samples,), default=None
         See `GaussianMixture.fit`. Weights of batches are given with each batch.
-    noise_covariance : array-like, default=None
+    noise_covariance : array-like or Dask array, default=None
         The covariances of the measurement noise of the samples; see `GaussianMixture.fit`. The
         noise of batches is given with each batch.
     random_state : int, RandomState instance or None, default=0

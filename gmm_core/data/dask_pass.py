@@ -534,7 +534,7 @@ def noise_collection(noise_covariance: Any, X: da.Array) -> da.Array:
         )
     if array.shape[1:] not in ((D,), (D, D)):
         raise noise_shape_error(array.shape, X.shape[0], D)
-    # A name that no other array has: tasks of one name, fused here and not fused there, would clash.
+    # No other array has this name: tasks of one name, fused here and not fused there, would clash.
     name = f"gmm_core-noise-{dask.base.tokenize(object())}"
     array = array.map_blocks(_itself, name=name, meta=array._meta)
     array = array.rechunk(dict.fromkeys(range(1, array.ndim), -1))
@@ -621,7 +621,8 @@ def _checked_noise(chunk: FloatArray, noise: Any, i: int, is_shared: bool) -> Fl
 
 def _flattened(matrices: Any) -> Any:
     """Return a chunk of matrices as rows of numbers."""
-    return matrices.reshape(len(matrices), -1)
+    n, D, _ = matrices.shape
+    return matrices.reshape(n, D * D)
 
 
 def _totals(before: Totals, sample_weight: Any, n: int, i: int) -> Totals:

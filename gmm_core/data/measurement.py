@@ -141,8 +141,8 @@ def as_noise_rows(noise_covariance: object, n: int | None, D: int) -> NoiseRows:
 def noise_shape_error(shape: tuple[int, ...], n: object, D: int) -> ValueError:
     """Return the error for noise whose shape does not fit n samples with D features."""
     return ValueError(
-        f"noise_covariance has shape {shape}, expected variances of shape ({n}, {D}) or covariances "
-        f"of shape ({n}, {D}, {D}) or ({D}, {D}) for X of shape ({n}, {D})"
+        f"noise_covariance has shape {shape}, expected variances of shape ({n}, {D}) or "
+        f"covariances of shape ({n}, {D}, {D}) or ({D}, {D}) for X of shape ({n}, {D})"
     )
 
 

@@ -119,9 +119,8 @@ class Rowwise:
         for block in blocks():
             status = rowwise.rowwise_accumulate(
                 as_double(block.X), block.sample_weight, np.ascontiguousarray(block.noise),
-                self._mixture, values,
-                partial, self._scratch, self._tickets, self._observation, K, self.chunk_rows,
-                self.n_threads,
+                self._mixture, values, partial, self._scratch, self._tickets, self._observation,
+                K, self.chunk_rows, self.n_threads,
             )  # fmt: skip
             if status > 0:
                 row = block.rows.start + status - 1

@@ -492,14 +492,11 @@ def test_bad_collections_and_models(X: np.ndarray, client: Client) -> None:
             method(rows, sample_weight=dask.delayed(np.ones(N)))
 
 
-@pytest.mark.parametrize("missing", ["error", "marginalize"])
-def test_missing_values_are_refused_by_fit(missing: str, X: np.ndarray, client: Client) -> None:
+def test_missing_values_are_refused_by_fit(X: np.ndarray, client: Client) -> None:
     spoilt = X.copy()
     spoilt[5001, 2] = np.nan
-    with pytest.raises(
-        ValueError, match=r"chunk 1 of X: .*NaN.* X\[1, 2\]\. Fits of Dask collections do not take"
-    ):
-        GaussianMixture(K, missing=missing).fit(da.from_array(spoilt, chunks=(5000, D)))
+    with pytest.raises(ValueError, match=r"chunk 1 of X: .*NaN(.|\n)*marginalize.* X\[1, 2\]"):
+        GaussianMixture(K).fit(da.from_array(spoilt, chunks=(5000, D)))
 
 
 def test_bad_rows_in_lazy_results(X: np.ndarray) -> None:
@@ -603,7 +600,7 @@ def test_rows_and_checksum_of_chunks(X: np.ndarray, weight: np.ndarray, client: 
     rows = da.from_array(X, chunks=(2500, D))
     for w in (None, weight):
         chunks = DaskChunks(client, rows, w, X.dtype)
-        made, made_weight, _ = chunks.rows(len(X), None)
+        made, made_weight, *_ = chunks.rows(len(X), None)
         assert made.tobytes() == X.tobytes()
         scaled = None if w is None else np.ldexp(w, -chunks.totals.exponent)
         assert (made_weight is None) == (w is None)
