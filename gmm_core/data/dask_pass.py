@@ -479,6 +479,14 @@ def as_dask_array(collection: Any) -> Any:
     """Return a Dask series or data frame as an array, and anything else as it is."""
     # The class is asked, because `hasattr` is true for every name on a Delayed object.
     if hasattr(type(collection), "to_dask_array"):
+        if collection.ndim == 2 and collection.columns.is_unique:
+            # Nullable columns contain pandas.NA, which becomes NaN.
+            nullable = {
+                name: np.float64
+                for name, dtype in collection.dtypes.items()
+                if not isinstance(dtype, np.dtype) and getattr(dtype, "kind", "O") in "biuf"
+            }
+            collection = collection.astype(nullable) if nullable else collection
         # Fusing would give tasks that two columns have in common different names, so that these
         # tasks would run twice.
         return collection.to_dask_array(fuse=False)

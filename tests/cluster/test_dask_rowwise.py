@@ -10,7 +10,9 @@ from typing import Any
 import cloudpickle
 import dask
 import dask.array as da
+import dask.dataframe as dd
 import numpy as np
+import pandas as pd
 import pytest
 from distributed import Client
 
@@ -103,6 +105,19 @@ def test_noise(kind: str, holes: np.ndarray, weight: np.ndarray, client: Client)
         # the rounding of the parameters moves few samples, if any, to another component
         assert (labels.compute() != expected.predict(holes, S)).mean() < 1e-3
     assert made[0] == made[-1]
+
+
+def test_data_frames(holes: np.ndarray, client: Client) -> None:
+    """A missing value of a nullable column is pandas.NA."""
+    frame = pd.DataFrame(holes, columns=list("abc")).astype({"b": "Float64"})
+    variances = pd.DataFrame(noise_of("variances"))
+    expected = gmm_core.GaussianMixture(K, **EXACT).fit(frame, noise_covariance=variances)
+    table, noise = dd.from_pandas(frame, npartitions=5), dd.from_pandas(variances, npartitions=3)
+    model = GaussianMixture(K, **EXACT).fit(table, noise_covariance=noise)
+    assert_close(model, expected)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    got = model.score_samples(table, noise)
+    np.testing.assert_allclose(got, model.score_samples(frame, variances), rtol=1e-12)
 
 
 def test_chunks_of_unknown_length(holes: np.ndarray, client: Client) -> None:
