@@ -119,7 +119,7 @@ def rowwise_prepare(
 def rowwise_accumulate(
     const real[:, ::1] X,               # IN    (n, D), NaN where a value is missing
     const double[::1] sample_weight,    # IN    (n,), or empty if all weights are 1
-    const real[:, ::1] noise,           # IN    (n, D or D D) variances or covariances, or empty; the stride may be 0
+    const real[:, :] noise,             # IN    (n, D or D D) variances or covariances, or empty; rows may share memory
     real[::1] mixture,                  # IN    from rowwise_prepare
     double[::1] statistics,             # INOUT added to; an array of two entries receives only the log-likelihood and
                                         #       the total weight
@@ -158,7 +158,7 @@ def rowwise_accumulate(
 
 
 cdef RowwisePass pass_over(
-    const real[:, ::1] X, const real[:, ::1] noise, real[::1] mixture, int observation, Py_ssize_t K,
+    const real[:, ::1] X, const real[:, :] noise, real[::1] mixture, int observation, Py_ssize_t K,
     Py_ssize_t chunk_rows,
 ) noexcept:
     """Return a pass without weights that makes no statistics"""
@@ -206,7 +206,7 @@ def rowwise_finish(
 
 def rowwise_evaluate(
     const real[:, ::1] X,               # IN  (n, D), NaN where a value is missing
-    const real[:, ::1] noise,           # IN  (n, D or D D) variances or covariances, or empty; the stride may be 0
+    const real[:, :] noise,             # IN  (n, D or D D) variances or covariances, or empty; rows may share memory
     real[::1] mixture,                  # IN  from rowwise_prepare
     real[::1] log_likelihood,           # OUT (n,); this and the other outputs may be empty
     real[:, ::1] responsibilities,      # OUT (n, K)

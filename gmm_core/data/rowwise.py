@@ -118,7 +118,7 @@ class Rowwise:
         partial = np.empty((self.n_threads, len(values)))
         for block in blocks():
             status = rowwise.rowwise_accumulate(
-                as_double(block.X), block.sample_weight, np.ascontiguousarray(block.noise),
+                as_double(block.X), block.sample_weight, block.noise,
                 self._mixture, values, partial, self._scratch, self._tickets, self._observation,
                 K, self.chunk_rows, self.n_threads,
             )  # fmt: skip
@@ -188,7 +188,7 @@ class Rowwise:
         made = [_output(array) for array in outputs]
         flat = made[3].reshape(n, D * D) if covariance is not None else made[3]
         status = rowwise.rowwise_evaluate(
-            as_double(block.X), np.ascontiguousarray(block.noise), self._mixture,
+            as_double(block.X), block.noise, self._mixture,
             made[0] if log_likelihood is not None else np.empty(0), made[1],
             _NO_LABELS if labels is None else labels, made[2], flat, self._scratch, self._tickets,
             self._observation, K, self.chunk_rows, self.n_threads,
