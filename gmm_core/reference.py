@@ -38,6 +38,10 @@ class Full:
         """Return the list [U_1, ..., U_K]."""
         return list(factors)
 
+    def matrices(self, covariances: Array, n_components: int, n_features: int) -> Array:
+        """Return the matrices Σ_k, of shape (K, D, D)."""
+        return covariances
+
     def whiten(self, difference: Array, factor: Array) -> Array:
         """Return y = U_kᵀ (x - μ_k) for every row; ‖y‖² = (x - μ_k)ᵀ Σ_k⁻¹ (x - μ_k)."""
         return difference @ factor
@@ -68,6 +72,9 @@ class Tied(Full):
     def per_component(self, factors: Array, n_components: int) -> list[Array]:
         return [factors] * n_components
 
+    def matrices(self, covariances: Array, n_components: int, n_features: int) -> Array:
+        return np.broadcast_to(covariances, (n_components, n_features, n_features))
+
     def gather(self, moments: list[Array]) -> Array:
         total: Array = np.sum(moments, axis=0)
         return total
@@ -84,6 +91,10 @@ class Diag(Full):
             if not np.all((variance > 0) & np.isfinite(variance)):
                 raise _not_positive_definite(f"component {k}")
         return 1 / np.sqrt(covariances)
+
+    def matrices(self, covariances: Array, n_components: int, n_features: int) -> Array:
+        diagonals: Array = covariances.reshape(n_components, -1, 1) * np.eye(n_features)
+        return diagonals
 
     def whiten(self, difference: Array, factor: Array) -> Array:
         return difference * factor
@@ -339,6 +350,76 @@ def responsibilities(
     [[0.25, 0.75]]
     """
     return expectation_step(X, weights, means, precisions_cholesky, covariance_type)[1]
+
+
+def noisy_expectation_step(
+    X: Array,
+    noise_covariance: Array | None,
+    weights: Array,
+    means: Array,
+    covariances: Array,
+    covariance_type: str,
+) -> tuple[Array, Array, Array, Array]:
+    """Run the E-step for samples with missing values and with measurement noise, row by row.
+
+    A sample is x_n = v_n + e_n, where v_n has the density of the mixture and e_n ~ N(0, S_n). With
+    T = Σ_k + S_n in the features that are not missing, v_n has the mean
+    b = μ_k + Σ_k T⁻¹ (x_n - μ_k) and the covariance B = Σ_k - Σ_k T⁻¹ Σ_k given x_n and component k
+    (Bovy, Hogg and Roweis 2011, equations 16 and 17).
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, D), float64
+        NaN is a missing value.
+    noise_covariance : ndarray or None
+        Covariances S_n of shape (N, D, D) or variances of shape (N, D). None means no noise. The
+        noise of missing values is not read.
+    weights : ndarray of shape (K,)
+    means : ndarray of shape (K, D)
+    covariances : ndarray in the shape of the covariance type
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+
+    Returns
+    -------
+    log_likelihood : ndarray of shape (N,)
+    responsibilities : ndarray of shape (N, K)
+    b : ndarray of shape (N, K, D)
+    B : ndarray of shape (N, K, D, D)
+
+    Raises
+    ------
+    ValueError
+        If there is no covariance type of this name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import reference
+    >>> X, S, mixture = np.array([[4.0]]), np.array([[1.0]]), (np.ones(1), np.zeros((1, 1)))
+    >>> _, r, b, B = reference.noisy_expectation_step(X, S, *mixture, np.array([3.0]), "spherical")
+    >>> r.tolist(), b.tolist(), B.tolist()
+    ([[1.0]], [[[3.0]]], [[[[0.75]]]])
+    """
+    (N, D), K = X.shape, len(means)
+    sigma = _lookup(covariance_type).matrices(covariances, K, D)
+    log_prob, b = np.empty((N, K)), np.empty((N, K, D))
+    B = np.empty((N, K, D, D))
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(weights)
+    for n, x in enumerate(X):
+        o = np.flatnonzero(~np.isnan(x))
+        S = np.zeros((D, D)) if noise_covariance is None else noise_covariance[n]
+        S = S if S.ndim == 2 else np.diag(S)
+        for k in range(K):
+            L = np.linalg.cholesky(sigma[k][np.ix_(o, o)] + S[np.ix_(o, o)])
+            y, W = np.linalg.solve(L, x[o] - means[k, o]), np.linalg.solve(L, sigma[k][o])
+            log_det = 2 * np.log(np.diagonal(L)).sum()
+            log_prob[n, k] = log_weights[k] - 0.5 * (len(o) * np.log(2 * np.pi) + log_det + y @ y)
+            b[n, k], B[n, k] = means[k] + y @ W, sigma[k] - W.T @ W
+    largest = log_prob.max(axis=1, keepdims=True)
+    r = np.exp(log_prob - largest)
+    total = r.sum(axis=1, keepdims=True)
+    return (largest + np.log(total))[:, 0], r / total, b, B
 
 
 # ---- Maximization --------------------------------------------------------------------------------

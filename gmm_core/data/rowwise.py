@@ -188,7 +188,7 @@ class Rowwise:
         made = [_output(array) for array in outputs]
         flat = made[3].reshape(n, D * D) if covariance is not None else made[3]
         status = rowwise.rowwise_evaluate(
-            as_double(block.X), block.noise, self._mixture,
+            as_double(block.X), _of_rows(block.noise), self._mixture,
             made[0] if log_likelihood is not None else np.empty(0), made[1],
             _NO_LABELS if labels is None else labels, made[2], flat, self._scratch, self._tickets,
             self._observation, K, self.chunk_rows, self.n_threads,
@@ -204,6 +204,11 @@ def as_double(X: FloatArray) -> Float64Array:
     """Return rows in float64."""
     rows: Float64Array = X.astype(np.float64, copy=False)
     return rows
+
+
+def _of_rows(noise: Float64Array) -> Float64Array:
+    """Return noise as the kernels take it: if all rows share one covariance, each gets a copy."""
+    return np.ascontiguousarray(noise)
 
 
 def _output(array: FloatArray | None) -> AnyArray:
