@@ -16,7 +16,7 @@ from gmm_core.core.types import AnyArray, Float64Array, FloatArray
 from gmm_core.data.conversion import as_float_array, for_kernels, refuse_dask_collection
 from gmm_core.data.foreign import ForeignRows, whole
 
-_CHECKED_ROWS = 1 << 14  # rows that are checked at once
+_CHECKED = 1 << 18  # numbers that are checked at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,9 @@ def noisy_rows(X: FloatArray | ForeignRows, noise_covariance: object) -> NoisyRo
         raise ValueError(f"noise_covariance has {len(given)} rows, but X has {n} rows")
     noise = for_kernels(np.asarray(given, np.float64))
     exact = float(np.finfo(given.dtype).eps) if given.dtype.kind == "f" else 2.0**-52
-    for start in range(0, len(noise), _CHECKED_ROWS):
-        part = slice(start, start + _CHECKED_ROWS)
+    step = max(1, _CHECKED // noise.shape[1])
+    for start in range(0, len(noise), step):
+        part = slice(start, start + step)
         missing = np.zeros((1, D), bool) if shared else np.isnan(rows[part])
         _check(noise[part], missing, start, D, exact**0.5, shared)
     return NoisyRows(rows, np.broadcast_to(noise, (n, noise.shape[1])))
@@ -157,7 +158,7 @@ def _check(
 
     pairs = missing
     if noise.shape[1] != D or D == 1:
-        pairs = (missing[:, :, None] | missing[:, None]).reshape(len(missing), -1)
+        pairs = (missing[:, :, None] | missing[:, None]).reshape(-1, D * D)
     known = np.where(pairs, 0.0, noise)
     bad = ~np.isfinite(known).all(axis=1)
     if bad.any():
