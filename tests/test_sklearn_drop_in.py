@@ -21,7 +21,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from gmm_core import GaussianMixture
+from gmm_core import BayesianGaussianMixture, GaussianMixture
 
 RNG = np.random.default_rng(0)
 N = 240
@@ -160,6 +160,63 @@ def test_routed_weights_in_a_pipeline():
     expected = make_pipeline(StandardScaler(), mixture()).fit(repeated)
     np.testing.assert_allclose(model[-1].means_, expected[-1].means_, rtol=RTOL, atol=RTOL)
     assert model.score(X, sample_weight=WEIGHT) == pytest.approx(expected.score(repeated), rel=RTOL)
+
+
+NOISE = np.einsum("nij,nlj->nil", *[RNG.normal(size=(N, 2, 2))] * 2)
+
+
+def noisy_scores_by_hand(model, to_fit, to_score, noise=NOISE):
+    """Return the score of each fold, with noise in `fit` or in `score` or in both."""
+    scores = []
+    for train, test in CV.split(X):
+        fitted = clone(model).fit(X[train], noise_covariance=noise[train] if to_fit else None)
+        scores.append(fitted.score(X[test], noise_covariance=noise[test] if to_score else None))
+    return np.array(scores)
+
+
+@pytest.mark.usefixtures("routing")
+@pytest.mark.parametrize("noise", [NOISE, np.einsum("nii->ni", NOISE)], ids=["covariances", "variances"])
+def test_routed_noise_in_cross_validation(noise):
+    plain = mixture()
+    with pytest.raises(UnsetMetadataPassedError, match="noise_covariance"):
+        cross_val_score(plain, X, cv=CV, params={"noise_covariance": noise})
+    for to_fit, to_score in ((True, True), (True, False), (False, True)):
+        model = clone(plain).set_fit_request(noise_covariance=to_fit)
+        model.set_score_request(noise_covariance=to_score)
+        result = cross_validate(model, X, cv=CV, params={"noise_covariance": noise})
+        expected = noisy_scores_by_hand(plain, to_fit, to_score, noise)
+        np.testing.assert_array_equal(result["test_score"], expected)
+
+
+@pytest.mark.usefixtures("routing")
+def test_routed_noise_and_weights_in_a_search():
+    model = mixture().set_fit_request(noise_covariance="S", sample_weight=True)
+    model.set_score_request(noise_covariance="S", sample_weight=False)
+    search = GridSearchCV(model, {"n_components": [1, 2]}, cv=CV)
+    search.fit(X, S=NOISE, sample_weight=np.ones(N))
+    for k, score in zip((1, 2), search.cv_results_["mean_test_score"], strict=True):
+        assert score == pytest.approx(noisy_scores_by_hand(mixture(k), True, True).mean(), rel=RTOL)
+    best = mixture(**search.best_params_).fit(X, noise_covariance=NOISE, sample_weight=np.ones(N))
+    np.testing.assert_array_equal(search.best_estimator_.means_, best.means_)
+    assert search.score(X, S=NOISE) == best.score(X, noise_covariance=NOISE)
+
+
+@pytest.mark.usefixtures("routing")
+def test_routed_noise_in_a_pipeline():
+    gmm = mixture().set_fit_request(noise_covariance=True).set_score_request(noise_covariance=True)
+    model = make_pipeline(StandardScaler(with_std=False), gmm).fit(X, noise_covariance=NOISE)
+    Z = X - X.mean(axis=0)
+    expected = mixture().fit(Z, noise_covariance=NOISE)
+    np.testing.assert_allclose(model[-1].means_, expected.means_, rtol=RTOL, atol=RTOL)
+    score = model.score(X, noise_covariance=NOISE)
+    assert score == pytest.approx(expected.score(Z, noise_covariance=NOISE), rel=RTOL)
+
+
+@pytest.mark.usefixtures("routing")
+def test_only_what_takes_noise_can_request_it():
+    with pytest.raises(TypeError, match="noise_covariance.*takes the metadata sample_weight$"):
+        BayesianGaussianMixture().set_fit_request(noise_covariance=True)
+    assert BayesianGaussianMixture().get_metadata_routing().fit.requests == {"sample_weight": None}
 
 
 # --- data frames ----------------------------------------------------------------------------
