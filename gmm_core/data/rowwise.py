@@ -21,8 +21,8 @@ from gmm_core.model.parameters import Prepared
 from gmm_core.model.statistics import n_sums, views
 
 _CHUNK_TIME = 1e6   # nanoseconds that a chunk should take
-_ROWS = 64          # a chunk is a multiple of this number of rows, and has at most _MAX_ROWS
-_MAX_ROWS = 1 << 15
+_ROWS = 64          # a chunk is a multiple of this number of rows
+_MIN_ROWS, _MAX_ROWS = 512, 1 << 15
 _NO_MATRIX = np.empty((0, 0))
 _NO_LABELS = np.empty(0, np.int64)
 
@@ -76,7 +76,7 @@ class Rowwise:
         else:
             self._observation, pair_time = Observation.MISSING, 5 + D**2 / 4
         self.row_time = K * pair_time
-        rows = min(max(512, int(_CHUNK_TIME / self.row_time)), _MAX_ROWS)
+        rows = min(max(_MIN_ROWS, int(_CHUNK_TIME / self.row_time)), _MAX_ROWS)
         self.chunk_rows = -(-rows // _ROWS) * _ROWS
         self.n_threads = n_threads = max(1, min(n_threads, -(-n_samples // self.chunk_rows)))
         sizes = rowwise.rowwise_sizes(self._observation, self.chunk_rows, K, D)
@@ -128,8 +128,9 @@ class Rowwise:
             check_status(status)
         if size is not None:
             return values
+        matrix = self._matrices[: D * D]
         check_status(
-            rowwise.rowwise_finish(values, self._mixture, self._matrices, self._observation, K, D)
+            rowwise.rowwise_finish(values, self._mixture, matrix, self._observation, K, D)
         )
         return self._packed(values, prepared, shift)
 
@@ -188,7 +189,7 @@ class Rowwise:
         made = [_output(array) for array in outputs]
         flat = made[3].reshape(n, D * D) if covariance is not None else made[3]
         status = rowwise.rowwise_evaluate(
-            as_double(block.X), _of_rows(block.noise), self._mixture,
+            as_double(block.X), np.ascontiguousarray(block.noise), self._mixture,
             made[0] if log_likelihood is not None else np.empty(0), made[1],
             _NO_LABELS if labels is None else labels, made[2], flat, self._scratch, self._tickets,
             self._observation, K, self.chunk_rows, self.n_threads,
@@ -204,11 +205,6 @@ def as_double(X: FloatArray) -> Float64Array:
     """Return rows in float64."""
     rows: Float64Array = X.astype(np.float64, copy=False)
     return rows
-
-
-def _of_rows(noise: Float64Array) -> Float64Array:
-    """Return noise as the kernels take it: if all rows share one covariance, each gets a copy."""
-    return np.ascontiguousarray(noise)
 
 
 def _output(array: FloatArray | None) -> AnyArray:

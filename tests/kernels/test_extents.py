@@ -9,7 +9,9 @@ import pytest
 
 from gmm_core import _build_config
 from gmm_core.core import dispatch
+from gmm_core.data import rowwise
 from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.blocks import NO_NOISE
 from gmm_core.data.skipping import Order, Skipping
 from gmm_core.fit import kmeans as km
 from gmm_core.fit import steps
@@ -168,6 +170,62 @@ def test_seeding_step(dtype: Any, isa: str, make_problem: Make, make_pass: Make)
             seeding.step(center, candidates)
     with BEYOND:
         fresh()._step(slice(0, 50), center, candidates, np.empty((0, 2)))
+
+
+@all_types
+@pytest.mark.parametrize("width", ["missing", "variances", "covariances"])
+def test_rows_with_covariances_of_their_own(
+    covariance_type: str, width: str, isa: str, make_problem: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, K, D = 50, 3, 5
+    problem, kernels = make_problem(covariance_type, n, K, D), dispatch.rowwise
+    p, X = problem.parameters, problem.X.copy()
+    X[::3, 2] = np.nan
+    noise = {"missing": NO_NOISE, "variances": np.ones((n, D)), "covariances": np.tile(np.eye(D).ravel(), (n, 1))}
+    data = ArrayPass(X, problem.weight, K, covariance_type, 1, True, noise[width])
+
+    def run() -> None:
+        data.expectation(p)
+        data.evaluate(p.prepared, labels=np.empty(n, np.int64))
+        data.evaluate(p.prepared, log_likelihood=np.empty(n), responsibilities=np.empty((n, K)))
+        covariance = None if width == "missing" else np.empty((n, D, D))
+        data.posterior(p.prepared, np.empty((n, D)), covariance)
+
+    def expect_failure(name: str, argument: int, shorten: Callable[[np.ndarray], np.ndarray]) -> None:
+        def call(*values: Any) -> int:
+            given = list(values)
+            if given[argument].size:
+                given[argument] = shorten(given[argument])
+            return getattr(kernels, name)(*given)
+
+        names = [other for other in dir(kernels) if other[:7] == "rowwise"]
+        made = SimpleNamespace(**{other: getattr(kernels, other) for other in names} | {name: call})
+        with monkeypatch.context() as patch, BEYOND:
+            patch.setattr(rowwise, "rowwise", made)
+            run()
+
+    run()
+    for name, arguments in (
+        ("rowwise_prepare", (3, 4)), ("rowwise_accumulate", (3, 4, 5, 6, 7)), ("rowwise_finish", (0, 1, 2)),
+        ("rowwise_evaluate", (2, 3, 4, 5, 6, 8)),
+    ):
+        for argument in arguments:
+            expect_failure(name, argument, shorter)
+    expect_failure("rowwise_evaluate", 9, lambda status: status[:0])
+    for argument in (4, 6):
+        expect_failure("rowwise_evaluate", argument, lambda output: output[:-1])
+    if width != "missing":
+        expect_failure("rowwise_accumulate", 2, lambda noise: noise[:-1])
+        expect_failure("rowwise_evaluate", 1, lambda noise: noise[:-1])
+        expect_failure("rowwise_evaluate", 7, shorter)
+        expect_failure("rowwise_evaluate", 7, lambda output: output[:-1])
+
+
+def test_first_indefinite(isa: str) -> None:
+    noise = np.zeros((3, 25))
+    assert dispatch.rowwise.first_indefinite(noise, 5, 1e-8) == 0
+    with BEYOND:
+        dispatch.check_status(dispatch.rowwise.first_indefinite(shorter(noise), 5, 1e-8))
 
 
 @all_types

@@ -30,8 +30,9 @@ import pytest
 
 from gmm_core import _build_config, _cpu
 from gmm_core.core import dispatch
-from gmm_core.data import passes, scoring
+from gmm_core.data import measurement, passes, rowwise, scoring
 from gmm_core.data.arrays import ArrayPass
+from gmm_core.data.blocks import NO_NOISE
 from gmm_core.data.skipping import Order, Skipping
 from gmm_core.fit import kmeans as km
 from gmm_core.fit import maximization, steps
@@ -70,7 +71,8 @@ def test_a_short_array_is_noticed(dtype: str, run_python: Make) -> None:
 
     The exceptions are parts that a kernel does not read: the log-likelihood at the beginning of the statistics, the
     totals at the beginning of the tile, which the seeding shares with the E-step, the constant that all components share
-    at the end of log_constant, and the low parts of points at their end, which are 0 in float64.
+    at the end of log_constant, the low parts of points at their end, which are 0 in float64, the numbers of rows at the
+    end of the scratch of rowwise passes, which has room for a whole chunk, and the matrices at the end of their mixture.
     """
     survived = run_python(CHILD + f"show(guarded['run_short_cases']({dtype!r}))", timeout=600)
     expected = [
@@ -78,6 +80,10 @@ def test_a_short_array_is_noticed(dtype: str, run_python: Make) -> None:
         "carry log_constant end",
         "maximization_step statistics start",
         "nothing",
+        "rowwise_accumulate scratch end",
+        "rowwise_evaluate scratch end",
+        "rowwise_finish mixture end",
+        "rowwise_finish statistics start",
         "seeding_step scratch start",
     ]
     if dtype == "float64":
@@ -160,6 +166,8 @@ def run_case(case: Case) -> None:
         responsibilities=np.empty((n, K), dtype),
         labels=np.empty(n, np.int64),
     )
+    if covariance_type.islower():
+        run_rows_with_covariances_of_their_own(X, weight if weighted else None, p, shift, n_threads)
     if kind.steps_in_kernel:
         steps._sizes.cache_clear()  # they depend on what exact_sizes() has changed
         ends = [*range(data.chunk_rows, n, data.chunk_rows), n]
@@ -184,11 +192,38 @@ def run_case(case: Case) -> None:
     data._kernels.exp_log(x, np.empty_like(x), y, np.empty_like(y))
 
 
+def run_rows_with_covariances_of_their_own(
+    X: Any, weight: Any, p: Any, shift: Any, n_threads: int
+) -> None:
+    (n, D), K, rng = X.shape, len(p.weights), np.random.default_rng(0)
+    incomplete = np.where(rng.random((n, D)) < 0.3, np.nan, X).astype(X.dtype)
+    incomplete[-1] = np.nan
+    variances = np.ones((n, D))
+    for rows, S in (
+        (incomplete, None), (X, variances), (incomplete, variances[:, :, None] * np.eye(D)),
+        (incomplete, np.eye(D)),
+    ):
+        if S is not None and D > 1 and S.shape == (n, D) == (D, D):
+            continue    # the shape says not what it is
+        noise = NO_NOISE if S is None else measurement.noisy_rows(rows, S).noise
+        data = ArrayPass(rows, weight, K, p.covariance_type, n_threads, rows is incomplete, noise)
+        data.expectation(p)
+        data.expectation(p, shift=shift)
+        data.mean_log_likelihood(p)
+        data.evaluate(p.prepared, labels=np.empty(n, np.int64))
+        data.evaluate(
+            p.prepared, log_likelihood=np.empty(n, X.dtype), responsibilities=np.empty((n, K), X.dtype)
+        )
+        covariance = None if S is None else np.empty((n, D, D), X.dtype)
+        data.posterior(p.prepared, np.empty((n, D), X.dtype), covariance)
+
+
 def exact_sizes() -> None:
     """Make each chunk one tile and each pass one call, and do not round scratch up to cache lines."""
     passes._CHUNK_TIME, passes.MIN_CHUNK_ROWS, passes._SLICE_TIME = 0.0, 1, 1e12
     scoring._REGION_ROWS, scoring._LOOKED_AT, scoring._LEAST_GAIN = 1, (1, 1 << 20), -math.inf
-    passes.aligned_empty = km.aligned_empty = steps.aligned_empty = np.empty
+    rowwise._CHUNK_TIME, rowwise._MIN_ROWS = 0.0, 1
+    passes.aligned_empty = km.aligned_empty = steps.aligned_empty = rowwise.aligned_empty = np.empty
 
 
 def run_cases(dtype: str) -> None:
@@ -202,7 +237,7 @@ def public_functions() -> list[tuple[Any, str]]:
     """Return (module, name) for every function of the kernels."""
     modules = (
         *dispatch._BY_TYPE[np.dtype(np.float64)], dispatch.maximization, dispatch.hierarchy,
-        dispatch.sampling, dispatch._STEPWISE[np.dtype(np.float64)][0],
+        dispatch.rowwise, dispatch.sampling, dispatch._STEPWISE[np.dtype(np.float64)][0],
     )
     names = [(module, name) for module in modules for name in dir(module) if name[0] != "_"]
     return [(module, name) for module, name in names if callable(getattr(module, name))]
@@ -237,6 +272,8 @@ class Pages:
         for module in (dispatch, base, matrices, variances, parameters, maximization):
             module.maximization = wrap(module.maximization)
         dispatch.hierarchy = wrap(dispatch.hierarchy)
+        for module in (dispatch, measurement, rowwise):
+            module.rowwise = wrap(module.rowwise)
         for module in (dispatch, matrices, variances):
             module.sampling = wrap(module.sampling)
         for dtype, (kernels, functions) in dispatch._STEPWISE.items():
