@@ -35,7 +35,7 @@ from gmm_core.fit.result import Result, set_attributes
 from gmm_core.infer import score
 from gmm_core.infer.draw import draw
 from gmm_core.infer.predictive import log_predictive
-from gmm_core.infer.score import FittedMixture
+from gmm_core.infer.score import FittedMixture, Rows
 from gmm_core.io import bayesian_npz
 from gmm_core.io.sklearn import bayesian_to_sklearn
 from gmm_core.mixture import GaussianMixture
@@ -521,7 +521,7 @@ covariance_prior_ : float or ndarray
         set_attributes(self, changes)
         return self
 
-    def _fit(self, X: Any, sample_weight: Any) -> tuple[Result, score.Rows]:
+    def _fit(self, X: Any, sample_weight: Any) -> tuple[Result, Rows]:
         """Return the result of the fit and the checked samples."""
         options = self._options()
         data, totals, names, rows = run.pass_over_array(

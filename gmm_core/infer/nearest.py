@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core.core.types import Float64Array, FloatArray, Indices
+from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Indices
 from gmm_core.data.measurement import NoisyRows
 from gmm_core.data.patterns import groups, has_missing, patterns_of
 from gmm_core.model.covariance import COVARIANCE_TYPES
@@ -26,7 +26,8 @@ def nearest_components(X: FloatArray | NoisyRows, prepared: Prepared) -> Indices
     ndarray of shape (n_samples,), intp
     """
     if isinstance(X, NoisyRows):
-        return np.array([_nearest_to(X.X[i], X.noise[i], prepared) for i in range(len(X))])
+        found = [_nearest_to(X.X[i], X.noise[i], prepared) for i in range(len(X))]
+        return np.array(found, np.intp)
     if not has_missing(X):
         return _nearest(X, prepared)
     nearest = np.empty(len(X), np.intp)
@@ -36,18 +37,15 @@ def nearest_components(X: FloatArray | NoisyRows, prepared: Prepared) -> Indices
     return nearest
 
 
-def _nearest_to(x: FloatArray, noise: Float64Array, prepared: Prepared) -> np.intp:
+def _nearest_to(x: FloatArray, noise: Float64Array, prepared: Prepared) -> int:
     """Return the nearest component to one sample that was measured with noise."""
     known = np.flatnonzero(~np.isnan(x))
     if not len(known):
-        return np.argmax(prepared.weights)
+        return int(np.argmax(prepared.weights))
     total = covariances_with_noise(mixture_of(prepared), noise, known)
     factor = COVARIANCE_TYPES["full"].factor_covariances(total, len(known))
     means = np.ascontiguousarray(prepared.means[:, known])
-    nearest: np.intp = _nearest(
-        x[None, known], prepare(prepared.weights, means, factor, "full")
-    )[0]
-    return nearest
+    return int(_nearest(x[None, known], prepare(prepared.weights, means, factor, "full"))[0])
 
 
 def covariances_with_noise(
@@ -55,11 +53,10 @@ def covariances_with_noise(
 ) -> Float64Array:
     """Return Σ_k + S of the known features for a sample with the noise S, of shape (K, q, q)."""
     K, D = mixture.means.shape
-    S: Float64Array = np.diag(noise) if len(noise) == D else noise.reshape(D, D)
-    total: Float64Array = S + np.stack(
-        [mixture.kind.matrix(mixture.covariances, k, D) for k in range(K)]
-    )
-    return total[:, known[:, None], known]
+    S: AnyArray = np.diag(noise) if len(noise) == D else noise.reshape(D, D)
+    total = np.stack([mixture.kind.matrix(mixture.covariances, k, D) + S for k in range(K)])
+    of_known: Float64Array = total[:, known[:, None], known]
+    return of_known
 
 
 def _nearest(X: npt.NDArray[np.floating], prepared: Prepared) -> Indices:

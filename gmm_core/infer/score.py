@@ -68,7 +68,7 @@ def pass_over(X: FloatArray | NoisyRows, model: FittedMixture) -> ArrayPass:
     what = None, K, prepared.covariance_type, n_threads
     rows, noise = (X.X, X.noise) if isinstance(X, NoisyRows) else (X, NO_NOISE)
     incomplete = model.marginalize and has_missing(rows)
-    if (noise.size or incomplete) and prepared.noise is not None:
+    if (len(noise) or incomplete) and prepared.noise is not None:
         raise ValueError(
             "a mixture with a noise component takes neither missing values in X nor a "
             "noise_covariance"
