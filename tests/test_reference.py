@@ -184,6 +184,54 @@ def test_expectation_step_is_consistent_and_sums_to_one(covariance_type: str) ->
 
 
 @all_types
+@pytest.mark.parametrize("kind", ["variances", "covariances", None])
+def test_noisy_expectation_step_against_the_joint_density(covariance_type: str, kind: str | None) -> None:
+    """Samples with and without noise are jointly normal, with the covariance [[Σ, Σ], [Σ, Σ + S]]."""
+    N, K, D = 30, 3, 4
+    problem = make_problem(covariance_type, N, K, D)
+    rng = np.random.default_rng(1)
+    X = np.where(rng.random((N, D)) < 0.3, np.nan, problem.X)
+    roots = rng.normal(size=(N, D, D))
+    S = roots @ roots.transpose(0, 2, 1)
+    if kind != "covariances":
+        S = S * np.eye(D) if kind else 0 * S
+    given = {"variances": np.einsum("nii->ni", S), "covariances": S, None: None}[kind]
+    log_likelihood, r, b, B = reference.noisy_expectation_step(
+        X, given, problem.weights, problem.means, problem.covariances, covariance_type
+    )
+    for n, x in enumerate(X):
+        o = np.flatnonzero(~np.isnan(x))
+        log_prob = np.log(problem.weights)
+        for k, sigma in enumerate(problem.dense):
+            joint = np.block([[sigma, sigma], [sigma, sigma + S[n]]])
+            seen = D + o
+            inverse = np.linalg.inv(joint[np.ix_(seen, seen)])
+            gain = joint[np.ix_(range(D), seen)] @ inverse
+            expected = problem.means[k] + gain @ (x[o] - problem.means[k, o])
+            # the condition of Σ + S is below 1000
+            assert_near(b[n, k], expected, rtol=1e4 * EPS, atol=1e4 * EPS)
+            assert_near(B[n, k], sigma - gain @ joint[seen, :D], atol=1e4 * EPS)
+            if len(o):
+                density = multivariate_normal(problem.means[k, o], joint[np.ix_(seen, seen)])
+                log_prob[k] += density.logpdf(x[o])
+        assert_near(log_likelihood[n], logsumexp(log_prob), rtol=1e4 * EPS, atol=1e4 * EPS)
+        assert_near(r[n], np.exp(log_prob - logsumexp(log_prob)), atol=1e4 * EPS)
+
+
+@all_types
+def test_noisy_expectation_step_of_complete_samples(covariance_type: str) -> None:
+    problem = make_problem(covariance_type)
+    log_likelihood, r, b, B = reference.noisy_expectation_step(
+        problem.X, None, problem.weights, problem.means, problem.covariances, covariance_type
+    )
+    expected = reference.expectation_step(problem.X, *problem.mixture(covariance_type))
+    assert_near(log_likelihood, expected[0], rtol=1e3 * EPS)
+    assert_near(r, expected[1], atol=1e3 * EPS)
+    assert_near(b, np.broadcast_to(problem.X[:, np.newaxis], b.shape), atol=1e3 * EPS)
+    assert_near(B, 0 * B, atol=1e3 * EPS)
+
+
+@all_types
 def test_sufficient_statistics_against_loops(covariance_type: str) -> None:
     rng = np.random.default_rng(1)
     N, K, D = 17, 3, 2

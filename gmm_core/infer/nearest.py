@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Indices
+from gmm_core.core.types import Float64Array, FloatArray, Indices
 from gmm_core.data.measurement import NoisyRows
 from gmm_core.data.patterns import groups, has_missing, patterns_of
 from gmm_core.model.covariance import COVARIANCE_TYPES
@@ -53,7 +53,7 @@ def covariances_with_noise(
 ) -> Float64Array:
     """Return Σ_k + S of the known features for a sample with the noise S, of shape (K, q, q)."""
     K, D = mixture.means.shape
-    S: AnyArray = np.diag(noise) if len(noise) == D else noise.reshape(D, D)
+    S: Float64Array = np.diag(noise) if len(noise) == D else noise.reshape(D, D)
     total = np.stack([mixture.kind.matrix(mixture.covariances, k, D) + S for k in range(K)])
     of_known: Float64Array = total[:, known[:, None], known]
     return of_known

@@ -110,6 +110,17 @@ def test_an_iteration_with_noise_is_that_of_the_textbook(
 
 
 @all_types
+@pytest.mark.parametrize(("D", "K"), [(70, 2), (3, 70)])
+def test_many_features_and_many_components(make_problem, covariance_type, D, K, isa):
+    n = 20
+    problem = make_problem(covariance_type, n, K, D)
+    p, X, S = problem.parameters, with_missing_values(problem.X), covariances_of_noise(n, D) / D
+    for noise in (S, np.einsum("nii->ni", S)):
+        expected = textbook_step(X, noise, np.ones(n), p.weights, p.means, p.covariances, covariance_type)
+        assert_near(kernel_step(X, noise, None, p), expected, 1e4 * EPS)
+
+
+@all_types
 def test_scores_with_noise_are_those_of_the_textbook(make_problem, covariance_type, isa):
     problem = make_problem(covariance_type, 80, 3, 4)
     p, X, S = problem.parameters, with_missing_values(problem.X), covariances_of_noise(80, 4)
