@@ -59,7 +59,7 @@ def test_constructor_begins_with_that_of_sklearn():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_methods_have_the_arguments_of_sklearn_and_then_sample_weight(name):
+def test_methods_have_the_arguments_of_sklearn_and_then_those_of_each_sample(name):
     ours, theirs = (
         [
             (p.name, p.kind, p.default)
@@ -68,8 +68,10 @@ def test_methods_have_the_arguments_of_sklearn_and_then_sample_weight(name):
         for c in (GaussianMixture, SklearnMixture)
     )
     weighted = name in ("fit", "fit_predict", "score", "bic", "aic")
-    extra = [("sample_weight", inspect.Parameter.POSITIONAL_OR_KEYWORD, None)] if weighted else []
-    assert ours == theirs + extra
+    extra = ["sample_weight"] * weighted + ["noise_covariance"] * (
+        name not in ("sample", "get_params", "set_params")
+    )
+    assert ours == theirs + [(e, inspect.Parameter.POSITIONAL_OR_KEYWORD, None) for e in extra]
 
 
 def test_nothing_public_of_sklearn_is_missing():

@@ -5,7 +5,14 @@ import pytest
 
 from gmm_core import GaussianMixture
 from gmm_core.data.blocks import Block
-from gmm_core.data.subset import NO_ROWS, Cursor, draw_positions, draw_subset, subset_size
+from gmm_core.data.subset import (
+    NO_ROWS,
+    Cursor,
+    draw_positions,
+    draw_subset,
+    rows_for_start,
+    subset_size,
+)
 
 NONE = np.empty(0)
 
@@ -23,8 +30,24 @@ def drawn(n, size, weight=None, cuts=(), seed=0):
     totals = NO_ROWS.and_rows(n, NONE if weight is None else weight)
     scaled = None if weight is None else np.ldexp(weight, -totals.exponent)
     blocks = rows(n, scaled, cuts)
-    X, _ = draw_subset(blocks, totals, size, np.random.RandomState(seed))
+    X, noise = draw_subset(blocks, totals, size, np.random.RandomState(seed))
+    assert noise.size == 0
     return X[:, 0].astype(int)
+
+
+@pytest.mark.parametrize("cuts", [(), (7, 900, 2500)])
+def test_rows_keep_their_noise(cuts):
+    n, weight = 3000, np.random.default_rng(0).uniform(0, 1, 3000)
+    weight[::3] = 0
+    blocks = [
+        Block(block.rows, block.X, block.sample_weight, np.repeat(-block.X[:, :1], 4, axis=1))
+        for block in rows(n, weight, cuts)
+    ]
+    totals = NO_ROWS.and_rows(n, weight)
+    for size, seed in ((50, 0), (2500, None), (5000, None)):
+        found = rows_for_start(blocks, totals, size, seed)
+        np.testing.assert_array_equal(found.noise, np.repeat(-found.X[:, :1], 4, axis=1))
+        assert len(found.X) == (50 if seed == 0 else 2000 if size < n else n)
 
 
 def test_one_row_of_each_part():
@@ -43,12 +66,6 @@ def test_blocks_do_not_matter(weighted):
     expected = drawn(n, 500, weight)
     for cuts in ([1], [65_536, 65_537], range(999, n, 7_777), [0, 0, 5]):
         np.testing.assert_array_equal(drawn(n, 500, weight, cuts), expected)
-
-
-def test_drawn_rows_keep_their_noise():
-    blocks = [block._replace(noise=10 * block.X) for block in rows(1000, cuts=(300,))]
-    X, noise = draw_subset(blocks, NO_ROWS.and_rows(1000, NONE), 50, np.random.RandomState(0))
-    np.testing.assert_array_equal(noise, 10 * X)
 
 
 def test_a_weight_is_a_number_of_copies():
