@@ -174,10 +174,12 @@ def _check(
         return
     matrices = known.reshape(-1, D, D)
     size = np.sqrt(variances)
-    limit = tolerance * size[:, :, None] * size[:, None]
-    bad = (abs(matrices - matrices.transpose(0, 2, 1)) > limit).any(axis=(1, 2))
+    most = size[:, :, None] * size[:, None]     # a covariance is at most this
+    with np.errstate(over="ignore"):
+        bad = (abs(matrices - matrices.transpose(0, 2, 1)) > tolerance * most).any(axis=(1, 2))
     if bad.any():
         refuse(int(bad.argmax()), "is not symmetric")
-    found = rowwise.first_indefinite(known, D, tolerance)
+    bad = (abs(matrices) > (1 + tolerance) * most).any(axis=(1, 2))
+    found = int(bad.argmax()) + 1 if bad.any() else rowwise.first_indefinite(known, D, tolerance)
     if found:
         refuse(found - 1, "is not positive semi-definite")

@@ -19,7 +19,8 @@ def completed(rows: StartRows) -> StartRows:
         variances = rows.noise if rows.noise.shape[1] == D else rows.noise[:, :: D + 1]
         # The noise of a missing value may be anything.
         noise = np.einsum("nd,nd->d", known, np.where(known > 0, variances, 0.0))
-        lacking = lacking - noise / known.sum(axis=0)
+        with np.errstate(invalid="ignore"):     # both may have overflowed
+            lacking = lacking - noise / known.sum(axis=0)
     return StartRows(filled, rows.sample_weight, lacking)
 
 
@@ -58,9 +59,11 @@ def fill_with_means(
         )
     # Means and variances are taken about a value of each feature, as data may have a large offset.
     shift = X[(weight > 0).argmax(axis=0), np.arange(X.shape[1])].astype(np.float64)
-    difference = np.where(known, X - shift, 0.0)
-    moved = np.einsum("nd,nd->d", weight, difference, dtype=np.float64) / total
-    difference = np.where(known, difference - moved, 0.0)
-    filled = np.where(known, X, (shift + moved).astype(X.dtype))
     share = 1 - total / (len(X) if sample_weight is None else sample_weight.sum())
-    return filled, share * np.einsum("nd,nd,nd->d", weight, difference, difference) / total
+    with np.errstate(over="ignore", invalid="ignore"):  # the start refuses what overflows
+        difference = np.where(known, X - shift, 0.0)
+        moved = np.einsum("nd,nd->d", weight, difference, dtype=np.float64) / total
+        difference = np.where(known, difference - moved, 0.0)
+        filled = np.where(known, X, (shift + moved).astype(X.dtype))
+        squares = np.einsum("nd,nd,nd->d", weight, difference, difference)
+        return filled, np.where(share > 0, share * squares / total, 0.0)

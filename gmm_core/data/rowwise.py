@@ -147,10 +147,11 @@ class Rowwise:
             rows, columns = np.tril_indices(D)
             if self._observation == Observation.SEPARATE:
                 rows = columns = np.arange(D)
-            second += sums.first[:, rows] * move[:, columns]
-            second += move[:, rows] * sums.first[:, columns]
-            second += sums.counts[:, None] * (move[:, rows] * move[:, columns])
-            sums.first[:] += sums.counts[:, None] * move
+            with np.errstate(over="ignore", invalid="ignore"):  # as in the kernels
+                second += sums.first[:, rows] * move[:, columns]
+                second += move[:, rows] * sums.first[:, columns]
+                second += sums.counts[:, None] * (move[:, rows] * move[:, columns])
+                sums.first[:] += sums.counts[:, None] * move
         packed = np.empty(n_sums(self._kind, K, D))
         packed[: 2 + K + K * D] = values[: 2 + K + K * D]
         packed[2 + K + K * D :] = self._kind.moments_of_each(second, D)
@@ -195,9 +196,10 @@ class Rowwise:
             self._observation, K, self.chunk_rows, self.n_threads,
         )  # fmt: skip
         check_status(status)
-        for array, values in zip(outputs, made, strict=True):
-            if array is not None and array is not values:
-                array[...] = values
+        with np.errstate(over="ignore"):    # of float32
+            for array, values in zip(outputs, made, strict=True):
+                if array is not None and array is not values:
+                    array[...] = values
         return status
 
 

@@ -59,5 +59,7 @@ def _of_component(
     total = covariances_with_noise(mixture, noise, known)[k]
     of_known = mixture.kind.matrix(mixture.covariances, k, len(x))[known]
     slope = np.linalg.solve(total, of_known)
-    mean = mixture.means[k] + (x[known] - mixture.means[k, known]) @ slope
+    gap = np.ldexp(x[known].astype(np.float64), -64) - np.ldexp(mixture.means[k, known], -64)
+    with np.errstate(over="ignore"):
+        mean = mixture.means[k] + np.ldexp(gap @ slope, 64)
     return mean, mixture.kind.matrix(mixture.covariances, k, len(x)) - of_known.T @ slope

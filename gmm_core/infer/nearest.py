@@ -51,11 +51,21 @@ def _nearest_to(x: FloatArray, noise: Float64Array, prepared: Prepared) -> int:
 def covariances_with_noise(
     mixture: Mixture, noise: Float64Array, known: Indices
 ) -> Float64Array:
-    """Return Σ_k + S of the known features for a sample with the noise S, of shape (K, q, q)."""
+    """Return Σ_k + S of the known features for a sample with the noise S, of shape (K, q, q).
+
+    If S has no variance in some direction and much more than Σ_k in others, rounding may leave an
+    indefinite matrix. The eigenvalues of its matrix of correlations are lifted until it is definite.
+    """
     K, D = mixture.means.shape
     S: Float64Array = np.diag(noise) if len(noise) == D else noise.reshape(D, D)
     total = np.stack([mixture.kind.matrix(mixture.covariances, k, D) + S for k in range(K)])
     of_known: Float64Array = total[:, known[:, None], known]
+    size = np.sqrt(np.einsum("kii->ki", of_known))
+    values, vectors = np.linalg.eigh(of_known / size[:, :, None] / size[:, None])
+    least = 16 * len(known) * np.finfo(float).eps
+    for k in np.flatnonzero(values[:, 0] < least):
+        lifted = np.einsum("id,d,jd->ij", vectors[k], np.maximum(values[k], least), vectors[k])
+        of_known[k] = lifted * size[k][:, None] * size[k]
     return of_known
 
 

@@ -193,6 +193,51 @@ def test_bad_noise_is_refused_and_changes_nothing(name):
     assert vars(fresh).keys() == vars(GaussianMixture(2)).keys()
 
 
+@pytest.mark.parametrize("value", [1e10, -1e160, 1.7e308])
+def test_correlations_that_overflow(value):
+    rng = np.random.default_rng(0)
+    roots = rng.normal(size=(6, 4, 4))
+    S = 1e-150 * np.einsum("nij,nlj->nil", roots, roots)
+    for i, j in np.argwhere(np.tri(4, k=-1)):
+        bad = S.copy()
+        bad[2, i, j] = bad[2, j, i] = value
+        with pytest.raises(ValueError, match=r"noise_covariance\[2\] is not positive semi-definite"):
+            noisy_rows(np.ones((6, 4)), bad)
+    with pytest.raises(ValueError, match=r"noise_covariance\[2\] is not symmetric"):
+        noisy_rows(np.ones((6, 4)), changed(changed(S, 2, 3, 0, 1.7e308), 2, 0, 3, -1.7e308))
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_samples_that_overflow(covariance_type):
+    """A sample of 1.7e308 and another that is negative: the fit is refused, and nothing is warned of."""
+    for scale in (1e160, 1.7e308):
+        x = changed(X, 3, 0, scale)
+        for x in (x, changed(x, 4, 0, -scale), changed(x, 5, 1, np.nan)):
+            model = GaussianMixture(2, covariance_type=covariance_type, missing="marginalize")
+            for S in (VARIANCES, COVARIANCES, 1e300 * VARIANCES):
+                with pytest.raises(ValueError, match="overflow|density 0|ill-defined"):
+                    model.fit(x, noise_covariance=S)
+                assert not hasattr(model, "means_")
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_far_samples_with_singular_noise(covariance_type):
+    """Rounding makes Σ + S singular, so that no Cholesky factor exists."""
+    C = {"full": [np.eye(3)] * 2, "tied": np.eye(3), "diag": np.ones((2, 3)), "spherical": [1.0, 1]}
+    model = GaussianMixture.from_parameters(
+        [0.5, 0.5], [[0.0, 0, 0], [1, 1, 1]], covariances=C[covariance_type],
+        covariance_type=covariance_type,
+    )
+    root = RNG.normal(size=(3, 1))
+    for size in (1e20, 1e100):
+        for value in (1e200, -1.7e308):
+            x, S = np.array([[value, 0.0, 1.0], [value] * 3]), size * root @ root.T
+            assert np.isneginf(model.score_samples(x, S)).all()
+            np.testing.assert_array_equal(np.sort(model.predict_proba(x, S)), [[0, 1]] * 2)
+            mean, covariance = model.denoise(x, S, return_cov=True)
+            assert not np.isnan(mean).any() and np.isfinite(covariance).all()
+
+
 def test_as_many_samples_as_features():
     x, S = X[:3], VARIANCES[:3]
     message = r"has shape \(3, 3\), which may be the variances of 3 samples or one covariance for all of them"
