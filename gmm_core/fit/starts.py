@@ -273,7 +273,8 @@ def _by_kmeans(
     labels: Labels | None = None  # all samples belong to the first component
     if K > 1:
         moments = _moments_of_features(data)
-        variance = float(moments.moments.sum() / moments.counts[0] / D)
+        with np.errstate(over="ignore"):    # k-means refuses such data
+            variance = float(moments.moments.sum() / moments.counts[0] / D)
         labels, centers = clusters.kmeans(data, K, random_state, _KMEANS_TOL * variance)
     return Found(data, _NO_ROWS, partial(data.statistics, labels=labels), centers, near=True)
 

@@ -208,7 +208,8 @@ class Statistics:
     @property
     def means(self) -> Float64Array:
         """The means c_k + Σ w r_k (x − c_k) / N_k, of shape (K, D); c_k where N_k is 0."""
-        return self.shift + moves(self.first, self.counts)
+        with np.errstate(invalid="ignore"):     # an infinite mean is refused later
+            return self.shift + moves(self.first, self.counts)
 
     @property
     def nbytes(self) -> int:

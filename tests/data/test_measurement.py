@@ -10,6 +10,8 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gmm_core import GaussianMixture, select
 from gmm_core.data.measurement import NoisyRows, noisy_rows
@@ -34,7 +36,7 @@ def changed(array, *where_and_value):
 
 def test_shapes_and_containers():
     diagonal = VARIANCES[:, :, None] * np.eye(D)
-    for given, expected in (
+    for noise, expected in (
         (VARIANCES, VARIANCES),
         (VARIANCES.tolist(), VARIANCES),
         (pd.DataFrame(VARIANCES), VARIANCES),
@@ -51,7 +53,7 @@ def test_shapes_and_containers():
         (VARIANCES[0] * np.ones((N, 1)), np.broadcast_to(VARIANCES[0], (N, D))),
         (np.broadcast_to(VARIANCES[0], (N, D)), np.broadcast_to(VARIANCES[0], (N, D))),
     ):
-        made = noisy_rows(X, given)
+        made = noisy_rows(X, noise)
         assert made.noise.dtype == np.float64 and made.X is X
         np.testing.assert_array_equal(made.noise, expected)
 
@@ -211,8 +213,8 @@ def test_correlations_that_overflow(value):
 def test_samples_that_overflow(covariance_type):
     """A sample of 1.7e308 and another that is negative: the fit is refused, and nothing is warned of."""
     for scale in (1e160, 1.7e308):
-        x = changed(X, 3, 0, scale)
-        for x in (x, changed(x, 4, 0, -scale), changed(x, 5, 1, np.nan)):
+        one = changed(X, 3, 0, scale)
+        for x in (one, changed(one, 4, 0, -scale), changed(one, 5, 1, np.nan)):
             model = GaussianMixture(2, covariance_type=covariance_type, missing="marginalize")
             for S in (VARIANCES, COVARIANCES, 1e300 * VARIANCES):
                 with pytest.raises(ValueError, match="overflow|density 0|ill-defined"):
@@ -312,3 +314,46 @@ def test_noise_in_the_wrong_unit_gives_a_model_or_a_clear_error(covariance_type,
                     2, covariance_type=covariance_type, random_state=0, max_iter=20, **params
                 ).fit(X)
                 np.testing.assert_allclose(model.means_, plain.means_, rtol=1e-8, atol=1e-8)
+
+
+SPECIAL = (0.0, 5e-324, 1e-300, 1e-160, 1e8, 1e154, 1e160, 1e300, 1.7e308, -1.0, -1.7e308, np.nan, np.inf)
+SCALES = 10.0 ** np.array([0, 0, 0, -8, 8, -100, 100, -150, 150])
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=300)
+def test_any_call_gives_a_valid_result_or_a_clear_error(seed):
+    rng = np.random.default_rng(seed)
+    n, D, K = rng.integers([3, 1, 1], [40, 5, 4])
+    x = rng.normal(size=(n, D)) * rng.choice(SCALES)
+    x[rng.random(x.shape) < rng.choice([0, 0.3])] = np.nan
+    roots = rng.normal(size=(n, D, D))
+    S = np.einsum("nij,nlj->nil", roots, roots) * rng.choice(SCALES)
+    S = [np.einsum("nii->ni", S).copy(), S, S[0].copy()][rng.integers(3)]
+    for array in (x, S):
+        for _ in range(rng.choice([0, 0, 1, 3])):
+            array[tuple(rng.integers(array.shape))] = rng.choice(SPECIAL)
+    weight = rng.choice([0, 1, 2.5, 1e-300, 1e300], size=n) if rng.random() < 0.3 else None
+    model = GaussianMixture(
+        K, covariance_type=rng.choice(["full", "tied", "diag", "spherical"]).item(), max_iter=4,
+        reg_covar=rng.choice([0, 1e-6]), missing="marginalize", random_state=0,
+        init_params=rng.choice(["kmeans", "random", "random_from_data"]).item(),
+    )
+    with warnings.catch_warnings():
+        for message in ("Best performing", ".*collapsed", ".*no samples", ".*distinct"):
+            warnings.filterwarnings("ignore", message)
+        try:
+            model.fit(x, sample_weight=weight, noise_covariance=S)
+        except ValueError as error:
+            names = ("X", "noise_covariance", "samples", "Sample weights", "covariance", "precisions_", "means_")
+            assert any(name in str(error) for name in names)
+            assert not hasattr(model, "means_")
+            return
+    for name in ("weights_", "means_", "covariances_", "precisions_cholesky_", "lower_bound_"):
+        assert np.isfinite(getattr(model, name)).all()
+    r, score = model.predict_proba(x, S), model.score_samples(x, S)
+    assert (abs(r.sum(axis=1) - 1) < 1e-12).all() and not np.isnan(score).any()
+    mean = model.denoise(x, S)
+    assert not np.isnan(mean).any()
+    largest = np.take_along_axis(r, model.predict(x, S)[:, None], axis=1)[:, 0]
+    assert (largest > r.max(axis=1) - 1e-12).all()
