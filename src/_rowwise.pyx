@@ -312,7 +312,7 @@ cdef bint is_semidefinite(const double* A, double* L, Py_ssize_t D, double toler
         pivot = 1 if a > 0 else 0
         for p in range(j):
             pivot -= L[j * D + p] * L[j * D + p]
-        if pivot < -tolerance:
+        if not pivot >= -tolerance:
             return False
         for i in range(j + 1, D):
             s = A[i * D + j]

@@ -89,7 +89,7 @@ cdef inline void prepare_noisy(
             for d in range(j + 1):
                 total += R[padded(i) + d] * R[padded(j) + d]
             matrix[triangle(i) + j] = <real> (1 if i == j else total)
-            matrix[triangle(D) + triangle(i) + j] = unit[i] * unit[j]
+            matrix[triangle(D) + triangle(i) + j] = min(unit[i] * unit[j], <real> 1e300)   # it is multiplied by 0, too
 
 
 cdef inline bint is_few(const RowPanel* panel, Py_ssize_t D) noexcept nogil:

@@ -117,12 +117,16 @@ cdef inline Buffers buffers_in(real* at, Py_ssize_t K, Py_ssize_t D, int observa
 cdef inline Py_ssize_t sort_rows(
     const real* X, const double* weight, unsigned short* index, Py_ssize_t* bins, Py_ssize_t n, Py_ssize_t D,
 ) noexcept nogil:
-    """Write the rows of positive weight, sorted by the number of values that they lack; return how many these are"""
+    """Write the rows of positive weight, sorted by the number of values that they lack; return how many these are.
+
+    bins[0] becomes the number of rows that lack none.
+    """
     cdef Py_ssize_t i, d, lacking, at = 0
     if n_lacking(X, n * D) == 0:
         for i in range(n):
             index[at] = <unsigned short> i
             at += weight == NULL or weight[i] > 0
+        bins[0] = at
         return at
     memset(bins, 0, (D + 2) * sizeof(Py_ssize_t))
     for i in range(n):
@@ -137,6 +141,15 @@ cdef inline Py_ssize_t sort_rows(
             index[bins[lacking]] = <unsigned short> i
             bins[lacking] += 1
     return at
+
+
+cdef inline Py_ssize_t rows_of_panel(Py_ssize_t at, Py_ssize_t n_rows, Py_ssize_t n_complete) noexcept nogil:
+    """Return the number of rows of the panel that begins at row `at` of the index.
+
+    Rows without missing values have panels of their own, as the functions for few features are for such panels. So the
+    bits of a row's scores do not depend on other rows.
+    """
+    return min((n_complete if at < n_complete else n_rows) - at, <Py_ssize_t> WIDTH)
 
 
 cdef inline Py_ssize_t n_lacking(const real* row, Py_ssize_t D) noexcept nogil:
@@ -173,8 +186,10 @@ cdef inline void panel_log_prob(
             noisy_log_prob(
                 m, &b.panel, k, noisy_part(b.parts + k * b.part_size, D), b.tile.r + k * WIDTH, posterior, D,
             )
+        elif noise != NULL:
+            separate_log_prob(m, &b.panel, True, k, b.tile.r + k * WIDTH)
         else:
-            separate_log_prob(m, &b.panel, noise != NULL, k, b.tile.r + k * WIDTH)
+            separate_log_prob(m, &b.panel, False, k, b.tile.r + k * WIDTH)
     if b.panel.empty:
         for i in range(WIDTH):
             lacking = 0
@@ -216,7 +231,7 @@ cdef inline Py_ssize_t accumulate_rowwise(
     n_rows = sort_rows(X, weight, b.index, b.bins, stop - start, D)
     b.tile.weighted = True
     while at < n_rows:
-        n = min(n_rows - at, <Py_ssize_t> WIDTH)
+        n = rows_of_panel(at, n_rows, b.bins[0])
         panel_log_prob(job, &b, b.index + at, X, weight, noise, n, n_rows - at - n, False)
         bad = normalize(&b.tile, -INFINITY, K)
         if bad != OK:
@@ -243,8 +258,10 @@ cdef inline Py_ssize_t accumulate_rowwise(
                     m, &b.panel, k, noisy_part(b.parts + k * b.part_size, D), r, sums, sums + LANES,
                     sums + (1 + D) * LANES, b.W, b.y, D,
                 )
+            elif noise != NULL:
+                add_separate(m, &b.panel, True, k, r, sums, sums + LANES, sums + (1 + D) * LANES)
             else:
-                add_separate(m, &b.panel, noise != NULL, k, r, sums, sums + LANES, sums + (1 + D) * LANES)
+                add_separate(m, &b.panel, False, k, r, sums, sums + LANES, sums + (1 + D) * LANES)
     if job.size == 2:
         return OK
     for k in range(K):
@@ -326,7 +343,7 @@ cdef inline Py_ssize_t evaluate_rowwise(
     n_rows = sort_rows(X, NULL, b.index, b.bins, stop - start, D)
     b.tile.weighted = False
     while at < n_rows:
-        n = min(n_rows - at, <Py_ssize_t> WIDTH)
+        n = rows_of_panel(at, n_rows, b.bins[0])
         panel_log_prob(job, &b, b.index + at, X, NULL, noise, n, n_rows - at - n, out.mean != NULL)
         if out.labels != NULL:
             bad += store_labels(&b.tile, -INFINITY, labels, K)
@@ -395,7 +412,7 @@ cdef inline void store_posterior(
                 else:
                     z = (x[d * WIDTH + i] - m.mean[k * D + d]) * unit[d] * known[d * WIDTH + i]
                     if noisy:
-                        z /= 1 + b.panel.noise[d * WIDTH + i] * (unit[d] * unit[d])
+                        z /= 1 + min(b.panel.noise[d * WIDTH + i] * unit[d] * unit[d], <real> 1e300)
                 means[d * WIDTH + i] = m.mean[k * D + d] + z / unit[d]
                 if not known[d * WIDTH + i] > 0 or noisy:
                     out.mean[(start + index[i]) * D + d] += b.tile.r[k * WIDTH + i] * means[d * WIDTH + i]
@@ -417,7 +434,7 @@ cdef inline void store_posterior(
                     for e in range(d + 1):
                         covariance[d * D + e] += b.tile.r[k * WIDTH + i] * second[triangle(d) + e]
                 else:
-                    f = b.panel.noise[d * WIDTH + i] * (unit[d] * unit[d]) if noisy else 0
+                    f = min(b.panel.noise[d * WIDTH + i] * unit[d] * unit[d], <real> 1e300) if noisy else 0
                     f = f / (1 + f) if known[d * WIDTH + i] > 0 else 1
                     covariance[d * D + d] += b.tile.r[k * WIDTH + i] * f / unit[d] / unit[d]
     if out.covariance == NULL:

@@ -12,6 +12,7 @@ from vmath cimport log_vector
 cdef extern from "vec.h" nogil:
     vec vec_exponent(vec a)
     vec vec_mantissa(vec a)
+    vec vec_min(vec a, vec b)
 
 # The units are the standard deviations of the component.
 
@@ -22,6 +23,11 @@ cdef inline void prepare_separate(const double* precision, real* unit, real* log
     for d in range(D):
         unit[d] = <real> precision[d]
         log_missing[d] = <real> (0.5 * log(2 * M_PI) - log(precision[d]))
+
+
+cdef inline vec noise_in_units(vec noise, real unit) noexcept nogil:
+    """Return s / v, or a number that stands for infinity and that can be divided by itself"""
+    return vec_min(noise * unit * unit, vec_set(<real> 1e300))
 
 
 cdef inline void separate_log_prob(
@@ -50,7 +56,7 @@ cdef inline void separate_log_prob(
             z = (x[at] - mean[d]) * unit[d] * known[at]
             constant[v] = constant[v] + (1 - known[at]) * log_missing[d]
             if noisy:
-                t = noise[at] * (unit[d] * unit[d]) + 1
+                t = noise_in_units(noise[at], unit[d]) + 1
                 distance[v] = distance[v] + z * z / t
                 product[v] = product[v] * vec_mantissa(t)
                 exponent[v] = exponent[v] + vec_exponent(t)
@@ -93,7 +99,7 @@ cdef inline void add_separate(
             e = (x[at] - mean[d]) * unit[d] * known[at]
             s = 1 - known[at]
             if noisy:
-                f = noise[at] * (unit[d] * unit[d])
+                f = noise_in_units(noise[at], unit[d])
                 e = e / (f + 1)
                 s = s + f / (f + 1)
             a[v] = (<const vec*> r)[v] * e
