@@ -149,7 +149,7 @@ def test_scores_with_noise_are_those_of_the_textbook(make_problem, covariance_ty
 
 @all_types
 @pytest.mark.parametrize("kind", ["missing", "variances", "covariances"])
-def test_scores_depend_on_other_rows_by_rounding_only(make_problem, covariance_type, kind, isa):
+def test_the_bits_of_a_score_do_not_depend_on_other_rows(make_problem, covariance_type, kind, isa):
     problem = make_problem(covariance_type, 80, 3, 5)
     p, X, S = problem.parameters, with_missing_values(problem.X), covariances_of_noise(80, 5)
     model = GaussianMixture.from_parameters(
@@ -161,8 +161,8 @@ def test_scores_depend_on_other_rows_by_rounding_only(make_problem, covariance_t
     def part(rows):
         return X[rows], None if noise is None else noise[rows]
 
-    # Panels of complete rows, and the halves of a panel, may round differently where a*b + c is contracted.
-    tolerance = 16 * EPS
+    # Compilers contract a*b + c in one half of the panel only, in the kernel for separate features without noise.
+    tolerance = 4 * EPS if kind == "missing" and covariance_type in ("diag", "spherical") else 0
     for method in (model.score_samples, model.predict_proba):
         expected = method(*part(slice(None)))
         order = np.random.default_rng(0).permutation(80)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gmm_core import GaussianMixture, reference
+from gmm_core import GaussianMixture, NotFittedError, reference
 
 EPS = float(np.finfo(np.float64).eps)
 TYPES = ["full", "tied", "diag", "spherical"]
@@ -144,12 +144,12 @@ def test_many_samples_in_chunks(make_problem, covariance_type, monkeypatch):
         for array, other in zip(model.denoise(X, noise, return_cov=True), expected, strict=True):
             np.testing.assert_array_equal(array, other)
     one = [model.denoise(X[i : i + 1], noise[i : i + 1]) for i in (0, 5, 17)]
-    np.testing.assert_allclose(np.concatenate(one), expected[0][[0, 5, 17]], rtol=1e3 * EPS)
+    np.testing.assert_array_equal(np.concatenate(one), expected[0][[0, 5, 17]])
 
 
 def test_what_is_refused(make_problem):
     model, X, noise, _ = made(make_problem, "full", "variances")
-    with pytest.raises(ValueError, match="not fitted"):
+    with pytest.raises(NotFittedError):
         GaussianMixture().denoise(X, noise)
     with pytest.raises(TypeError, match="return_cov must be True or False, got 1"):
         model.denoise(X, noise, return_cov=1)

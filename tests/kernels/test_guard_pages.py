@@ -166,7 +166,7 @@ def run_case(case: Case) -> None:
         responsibilities=np.empty((n, K), dtype),
         labels=np.empty(n, np.int64),
     )
-    if covariance_type.islower() and K > 1:
+    if covariance_type.islower():
         run_rows_with_covariances_of_their_own(X, weight if weighted else None, p, shift, n_threads)
     if kind.steps_in_kernel:
         steps._sizes.cache_clear()  # they depend on what exact_sizes() has changed
