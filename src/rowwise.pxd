@@ -412,7 +412,7 @@ cdef inline void store_posterior(
                 else:
                     z = (x[d * WIDTH + i] - m.mean[k * D + d]) * unit[d] * known[d * WIDTH + i]
                     if noisy:
-                        z /= 1 + min(b.panel.noise[d * WIDTH + i] * unit[d] * unit[d], <real> 1e300)
+                        z /= 1 + min(b.panel.noise[d * WIDTH + i] * unit[d] * unit[d], <real> 4e307)
                 means[d * WIDTH + i] = m.mean[k * D + d] + z / unit[d]
                 if not known[d * WIDTH + i] > 0 or noisy:
                     out.mean[(start + index[i]) * D + d] += b.tile.r[k * WIDTH + i] * means[d * WIDTH + i]
@@ -434,7 +434,7 @@ cdef inline void store_posterior(
                     for e in range(d + 1):
                         covariance[d * D + e] += b.tile.r[k * WIDTH + i] * second[triangle(d) + e]
                 else:
-                    f = min(b.panel.noise[d * WIDTH + i] * unit[d] * unit[d], <real> 1e300) if noisy else 0
+                    f = min(b.panel.noise[d * WIDTH + i] * unit[d] * unit[d], <real> 4e307) if noisy else 0
                     f = f / (1 + f) if known[d * WIDTH + i] > 0 else 1
                     covariance[d * D + d] += b.tile.r[k * WIDTH + i] * f / unit[d] / unit[d]
     if out.covariance == NULL:

@@ -27,7 +27,7 @@ cdef inline void prepare_separate(const double* precision, real* unit, real* log
 
 cdef inline vec noise_in_units(vec noise, real unit) noexcept nogil:
     """Return s / v, or a number that stands for infinity and that can be divided by itself"""
-    return vec_min(noise * unit * unit, vec_set(<real> 1e300))
+    return vec_min(noise * unit * unit, vec_set(<real> 4e307))
 
 
 cdef inline void separate_log_prob(

@@ -18,16 +18,18 @@ def blocks_of(text, section):
 
 
 def test_large_data(tmp_path, monkeypatch, capsys):
-    """The example prints that results are bit-identical, a small loss in nats per sample, and an imputed sample."""
+    """The example prints equal bits, a small loss in nats per sample, and an imputed and a denoised sample."""
     X = np.random.RandomState(0).randn(50_000, 2) + 5 * np.random.RandomState(1).randint(0, 3, (50_000, 1))
     np.save(tmp_path / "samples.npy", X)
     monkeypatch.chdir(tmp_path)
     code, on_cluster = blocks_of((ROOT / "README.md").read_text(encoding="utf-8"), "Large data")
     exec(compile(code, "README.md", "exec"), {})
-    same, loss, filled = capsys.readouterr().out.splitlines()
+    same, loss, filled, denoised = capsys.readouterr().out.splitlines()
     assert same == "True" and abs(float(loss)) < 0.01
     numbers = [float(x) for x in re.findall(r"-?\d+\.\d+", filled)]
     assert len(numbers) == 4 and numbers[1] == numbers[3]
+    moved = X[0] - [float(x) for x in re.findall(r"-?\d+\.\d+", denoised)]
+    assert 0 < np.linalg.norm(moved) < 1
     assert [path.name for path in tmp_path.iterdir()] == ["samples.npy"]
     # the script runs in another process, because the workers import it
     (tmp_path / "script.py").write_text(on_cluster)

@@ -54,7 +54,7 @@ def covariances_with_noise(
     """Return Σ_k + S of the known features for a sample with the noise S, of shape (K, q, q).
 
     If S has no variance in some direction and much more than Σ_k in others, rounding may leave an
-    indefinite matrix. The eigenvalues of its matrix of correlations are lifted until it is definite.
+    indefinite matrix. The eigenvalues of its correlations are lifted until it is definite.
     """
     K, D = mixture.means.shape
     S: Float64Array = np.diag(noise) if len(noise) == D else noise.reshape(D, D)
