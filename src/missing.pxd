@@ -7,9 +7,7 @@ minimum over the missing values, so that an error of t changes it by a square on
 """
 from libc.math cimport M_PI, log, sqrt
 
-from lanes cimport (
-    factor_lanes, multiply_transposed_lanes, padded, solve_lanes, solve_transposed_lanes, solve_triangle_lanes,
-)
+from lanes cimport factor_lanes, padded, solve_lanes, solve_transposed_lanes, solve_triangle_lanes
 from layout cimport real, vec, vec_set, LANES, WIDTH
 from linalg cimport invert_lower
 from rowpanel cimport RowMixture, RowPanel

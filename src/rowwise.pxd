@@ -4,7 +4,7 @@ from libc.string cimport memset
 
 from layout cimport OK, Tile, real, vec, vec_any_less, vec_set, vec_sum, LANES, WIDTH
 from lanes cimport padded
-from missing cimport MissingPart, add_missing, missing_log_prob, missing_part, missing_part_rows
+from missing cimport add_missing, missing_log_prob, missing_part, missing_part_rows
 from noisy cimport (
     accumulate_noisy, finish_noisy, noisy_log_prob, noisy_part, noisy_part_rows, noisy_weights,
 )

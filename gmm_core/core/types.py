@@ -15,7 +15,6 @@ AnyArray = npt.NDArray[Any]  # an array whose element type only the caller knows
 Labels = npt.NDArray[np.int64]  # the component of each sample
 Indices = npt.NDArray[np.intp]  # indices of rows, features or components
 Flags = npt.NDArray[np.int8]  # 0 or 1 for each component
-Bits = npt.NDArray[np.uint8]  # eight truth values in each number, as of np.packbits
 Bytes = npt.NDArray[np.uint8]  # bounds on distances; see data/skipping.py
 Places = npt.NDArray[np.uint16]  # numbers of rows within a region
 Names = npt.NDArray[np.object_]  # names of the features, which are str

@@ -80,15 +80,6 @@ class ForeignRows:
             out[rows] = function(part)
         return out
 
-    def take(self, rows: Indices, columns: Indices) -> AnyArray:
-        """Return the given columns of the given rows, converted."""
-        taken = np.empty((len(rows), len(columns)), self.dtype)
-        size = _n_rows(_PART_BYTES, self.shape[1])
-        for start in range(0, len(rows), size):
-            some = slice(start, start + size)
-            taken[some] = _values(_select(self._source, rows[some]))[:, columns]
-        return taken
-
     def whole(self) -> FloatArray:
         """Return all rows, converted."""
         return self.map(lambda part: part, np.empty(self.shape, self.dtype))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gmm_core.core.types import AnyArray, Bits, Float64Array, FloatArray, Indices
+from gmm_core.core.types import AnyArray, FloatArray, Indices
 from gmm_core.data.foreign import ForeignRows
 from gmm_core.model.marginal import Marginals, marginals
 from gmm_core.model.parameters import Mixture
@@ -15,7 +15,6 @@ from gmm_core.model.parameters import Mixture
 # Several patterns are processed together, in arrays of about this many numbers: for a few small
 # matrices, calling a function of NumPy takes longer than its work.
 _GROUP_SIZE = 1 << 17
-_KEY_ROWS = 1 << 16  # rows that are read at once to find out which features they lack
 
 
 class Pattern(NamedTuple):
@@ -29,19 +28,12 @@ class Pattern(NamedTuple):
         The indices of the features that the rows have and lack, in ascending order.
     X : ndarray of shape (n_rows, q)
         The values of the observed features.
-    sample_weight : ndarray of shape (n_rows,) or None
     """
 
     rows: Indices
     observed: Indices
     missing: Indices
     X: FloatArray
-    sample_weight: Float64Array | None
-
-    @property
-    def weight(self) -> float:
-        """The total weight of the rows."""
-        return float(len(self.rows) if self.sample_weight is None else self.sample_weight.sum())
 
 
 class PatternGroup(NamedTuple):
@@ -65,48 +57,29 @@ def has_missing(X: FloatArray | ForeignRows) -> bool:
     return bool(X.size and np.isnan(X.min()))
 
 
-def patterns_of(
-    X: FloatArray | ForeignRows, sample_weight: Float64Array | None = None
-) -> list[Pattern]:
+def patterns_of(X: FloatArray) -> list[Pattern]:
     """Group rows by the features that they lack.
 
     Parameters
     ----------
-    X : ndarray or ForeignRows of shape (n_samples, n_features)
-    sample_weight : ndarray of shape (n_samples,), optional
-        Rows of weight 0 belong to no pattern.
+    X : ndarray of shape (n_samples, n_features)
 
     Returns
     -------
     list of Pattern
         The patterns, sorted by the number of features that they lack.
     """
-    if isinstance(X, ForeignRows):
-        key = np.concatenate([_missing_bits(part) for _, part in X.parts(_KEY_ROWS)])
-    else:
-        key = _missing_bits(X)
+    key = np.packbits(np.isnan(X), axis=1)
     rows = np.lexsort(key.T)
-    if sample_weight is not None:
-        rows = rows[sample_weight[rows] > 0]
     key = key[rows]
     starts = np.flatnonzero((key[1:] != key[:-1]).any(axis=1)) + 1
     patterns = []
     for group, first in zip(np.split(rows, starts), [0, *starts], strict=True):
         is_missing = np.unpackbits(key[first], count=X.shape[1]).astype(bool)
         observed = np.flatnonzero(~is_missing)
-        values: AnyArray
-        if isinstance(X, ForeignRows):
-            values = X.take(group, observed)
-        else:
-            values = np.ascontiguousarray(X[group[:, None], observed])
-        weight = None if sample_weight is None else sample_weight[group]
-        patterns.append(Pattern(group, observed, np.flatnonzero(is_missing), values, weight))
+        values: AnyArray = np.ascontiguousarray(X[group[:, None], observed])
+        patterns.append(Pattern(group, observed, np.flatnonzero(is_missing), values))
     return sorted(patterns, key=lambda pattern: len(pattern.missing))
-
-
-def _missing_bits(X: FloatArray) -> Bits:
-    """Return for each row and feature whether its value is missing, packed into bits."""
-    return np.packbits(np.isnan(X), axis=1)
 
 
 def groups(patterns: list[Pattern], mixture: Mixture) -> Iterator[PatternGroup]:

@@ -197,16 +197,15 @@ def test_rows_without_density_belong_to_the_nearest_component(make_problem, cova
 
 
 def test_patterns():
-    X = np.array([[1.0, np.nan], [2, 3], [np.nan, np.nan], [4, np.nan], [5, 6], [np.nan, 7]])
-    assert has_missing(X) and not has_missing(X[[1, 4]])
-    found = patterns_of(X, np.array([1.0, 1, 2, 3, 0, 1]))
+    X = np.array([[1.0, np.nan], [2, 3], [np.nan, np.nan], [4, np.nan], [np.nan, 7]])
+    assert has_missing(X) and not has_missing(X[[1]])
+    found = patterns_of(X)
     assert [len(pattern.missing) for pattern in found] == [0, 1, 1, 2]
     by_features = {tuple(pattern.observed): pattern for pattern in found}
     assert {key: pattern.rows.tolist() for key, pattern in by_features.items()} == {
-        (0, 1): [1], (0,): [0, 3], (1,): [5], (): [2]
+        (0, 1): [1], (0,): [0, 3], (1,): [4], (): [2]
     }
     assert by_features[(0,)].X.tolist() == [[1], [4]]
-    assert by_features[(0,)].sample_weight.tolist() == [1, 3] and by_features[(0,)].weight == 4
 
 
 # --- fits -----------------------------------------------------------------------------------
