@@ -13,7 +13,8 @@ from matplotlib import pyplot as plt
 from gmm_core import GaussianMixture
 
 rng = np.random.default_rng(0)
-X = rng.normal(size=(2000, 2)) + np.array([[0, 0], [1.8, 0], [0, 1.8]])[rng.integers(3, size=2000)]
+centres = np.array([[0, 0], [1.8, 0], [0, 1.8]])
+X = centres[rng.integers(3, size=2000)] + rng.normal(size=(2000, 2))
 
 # %%
 # All fits begin at the same mixture, and stop when a step of EM changes the mean log-likelihood

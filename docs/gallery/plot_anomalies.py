@@ -28,7 +28,7 @@ below = log_density < threshold
 with_noise = GaussianMixture(5, noise=True, random_state=0).fit(X)
 noise = with_noise.predict(X) == -1
 for name, found in (("low density", below), ("noise component", noise)):
-    print(f"{name}: {found[950:].sum()} of the 50 anomalies, {found[:950].sum()} of the 950 others")
+    print(f"{name}: {found[950:].sum()} of 50 anomalies, {found[:950].sum()} of 950 others")
 
 # %%
 # The line in the left panel is the threshold; in the right panel it is where noise and components

@@ -49,7 +49,8 @@ for i, (n, d) in enumerate(SHAPES):
     X = rng.normal(size=(n, d)) + rng.normal(size=(K, d))[rng.integers(K, size=n)]
     with threadpool_limits(1):  # for the matrix products of NumPy
         ratios = [ratio_of(X, name) for name in TYPES]
-    bars = ax.bar(np.arange(4) + 0.28 * (i - 1), ratios, 0.26, label=f"{n:,} samples, {d} features")
+    places = np.arange(4) + 0.28 * (i - 1)
+    bars = ax.bar(places, ratios, 0.26, label=f"{n:,} samples, {d} features")
     ax.bar_label(bars, fmt="%.0f")
 ax.margins(y=0.1)
 ax.axhline(1, color="black", linewidth=1)

@@ -32,7 +32,8 @@ models = {
 paths = {name: [] for name in models}
 seen = []
 for time in np.linspace(0, 1, N_BATCHES):
-    batch = true_means(time)[rng.integers(2, size=N_ROWS)] + 0.6 * rng.normal(size=(N_ROWS, 2))
+    labels = rng.integers(2, size=N_ROWS)
+    batch = true_means(time)[labels] + 0.6 * rng.normal(size=(N_ROWS, 2))
     seen.append(batch)
     for name, model in models.items():
         model.partial_fit(batch)
@@ -52,7 +53,7 @@ for ax, (name, path) in zip(axes, paths.items(), strict=True):
     ax.scatter(*X[::3].T, s=4, c=np.arange(len(X))[::3], cmap="Greys", vmin=-5000)
     for k in range(2):
         ax.plot(*true[:, k].T, color="black", label="truth" if k == 0 else None)
-        ax.plot(*np.array(path)[:, k].T, color=f"C{k}", label=f"component {k + 1}", linewidth=2)
+        ax.plot(*np.array(path)[:, k].T, color=f"C{k}", label=f"component {k + 1}")
     ax.set_title(name)
 axes[0].legend()
 plt.show()

@@ -2,8 +2,8 @@
 Old Faithful
 ============
 
-The geyser Old Faithful erupts for some two or some four minutes, and the longer an eruption, the
-longer the waiting time until the next one. A mixture of two components describes both kinds.
+Eruptions of the geyser Old Faithful last about two or about four minutes. The longer an eruption,
+the longer is the waiting time until the next one. A mixture of two components describes both kinds.
 """
 
 from pathlib import Path
@@ -28,11 +28,13 @@ for weight, mean in zip(model.weights_, model.means_, strict=True):
 angle = np.linspace(0, 2 * np.pi, 100)
 circle = np.stack([np.cos(angle), np.sin(angle)])
 labels = model.predict(X)
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True, layout="constrained")
+left, right = axes
 for k, (mean, covariance) in enumerate(zip(model.means_, model.covariances_, strict=True)):
     left.plot(*X[labels == k].T, ".", color=f"C{k}", alpha=0.5)
+    ellipse = np.linalg.cholesky(covariance) @ circle
     for size in (1, 2):
-        left.plot(*(mean[:, None] + size * np.linalg.cholesky(covariance) @ circle), color=f"C{k}")
+        left.plot(*(mean[:, None] + size * ellipse), color=f"C{k}")
 left.set(title="components", xlabel="eruption [min]", ylabel="waiting time [min]")
 
 x, y = np.linspace(1.2, 5.6, 150), np.linspace(40, 100, 150)

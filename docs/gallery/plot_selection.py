@@ -24,7 +24,8 @@ X = np.loadtxt(path, delimiter=",", skiprows=1)
 # %%
 # Each fit gives both criteria. Starts by hierarchical clustering are those of mclust.
 
-selection = select(X, range(1, 8), "all", init_params="hierarchical", tol=1e-6, max_iter=5000)
+params = {"init_params": "hierarchical", "tol": 1e-6, "max_iter": 5000}
+selection = select(X, range(1, 8), "all", **params)
 for criterion in ("bic", "icl"):
     best = sorted(selection.table, key=attrgetter(criterion))[:3]
     values = ", ".join(
@@ -42,7 +43,7 @@ for ax, criterion in zip(axes, ("bic", "icl"), strict=True):
     plot_selection(selection.table, criterion, ax)
     ax.get_legend().remove()
     best = min(selection.table, key=attrgetter(criterion))
-    ax.plot(best.n_components, getattr(best, criterion), "ko", markersize=14, fillstyle="none")
+    ax.plot(best.n_components, getattr(best, criterion), "ko", markersize=14, mfc="none")
     ax.set(xlabel="number of components", ylim=(2300, 2620))
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", title="model")
 plt.show()

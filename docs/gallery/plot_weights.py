@@ -15,7 +15,8 @@ rng = np.random.default_rng(0)
 means = np.array([[0.0, 0], [4, 1], [1, 4]])
 factors = np.array([[[1, 0], [0.5, 0.7]], [[0.6, 0], [-0.4, 0.9]], [[1.2, 0], [0.4, 0.4]]])
 labels = rng.choice(3, p=[0.5, 0.3, 0.2], size=1_000_000)
-X = means[labels] + np.einsum("nij,nj->ni", factors[labels], rng.normal(size=(len(labels), 2)))
+X = rng.normal(size=(len(labels), 2))
+X = means[labels] + np.einsum("nij,nj->ni", factors[labels], X)
 
 # %%
 # Bins of a width of 0.2 are narrow enough here. Those without samples are left out.
