@@ -1,0 +1,83 @@
+"""Configuration of Sphinx. `docs/build` builds the site from the installed package, without network."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import gmm_core
+
+DOCS = Path(__file__).parent
+sys.path.append(str(DOCS))
+os.environ.setdefault("MPLBACKEND", "agg")
+
+project = "gmm_core"
+author = "The gmm_core developers"
+copyright = "The gmm_core developers"
+release = version = gmm_core.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_templates", "gallery"]
+default_role = "py:obj"     # `fit` in a docstring becomes a link where there is such an object
+suppress_warnings = ["config.cache"]    # the configuration of the gallery holds functions
+
+# --- the reference ---
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc's sections have the types
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False     # the templates list them
+
+# --- pages ---
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+nitpicky = False
+
+# --- the gallery ---
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_gallery",
+    "filename_pattern": r"\.py$",   # all scripts are run
+    "ignore_pattern": r"(^|[/\\])_",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "min_reported_time": 5,
+    "show_memory": False,
+    "show_signature": False,
+}
+
+# --- HTML ---
+html_theme = "furo"
+html_title = f"gmm_core {release}"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
+html_js_files = ["searchable.js"]
+html_copy_source = False
+html_show_sourcelink = False
+
+
+def draw_figures(app):
+    """Draw the figures of the pages, in light and in dark."""
+    import figures
+
+    figures.draw_all(DOCS / "_figures")
+
+
+def escape_bars(app, what, name, obj, options, lines):
+    """Keep |x|, and a name that ends in _, from being references of reStructuredText."""
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...", "..")):
+            lines[i] = re.sub(r"\|(?=\S)", r"\|", line).replace("_in_,)", r"_in\_,)")
+
+
+def setup(app):
+    """Connect what this file adds to the build."""
+    app.connect("builder-inited", draw_figures, priority=100)
+    app.connect("autodoc-process-docstring", escape_bars, priority=900)     # after numpydoc
