@@ -51,6 +51,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 5,
     "show_memory": False,
     "show_signature": False,
+    "write_computation_times": False,
 }
 
 # --- HTML ---

@@ -1,4 +1,4 @@
-"""Tests of the kernels in other projects: each way that the README names is built and run."""
+"""Tests of the kernels in other projects: each way that the README and the site name is built and run."""
 
 import json
 import os
@@ -22,6 +22,7 @@ from gmm_core import GaussianMixture, _build_config, _cpu, reference
 ROOT = Path(__file__).parents[2]
 CONSUMERS = ROOT / "tests" / "consumers"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "cython.md").read_text(encoding="utf-8")
 LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
 SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))
 posix = pytest.mark.skipif(os.name != "posix", reason="the commands are those of a POSIX shell")
@@ -57,8 +58,11 @@ def fitted() -> tuple[np.ndarray, GaussianMixture]:
 
 
 @posix
-def test_cython_as_the_readme_has_it(tmp_path: Path) -> None:
-    section = README.split("## From Cython, C and C++")[1].split("\n## ")[0]
+@pytest.mark.parametrize("section", [
+    pytest.param(README.split("## From Cython, C and C++")[1].split("\n## ")[0], id="README"),
+    pytest.param(PAGE.split("## C and C++")[0], id="page"),
+])
+def test_cython_as_the_documentation_has_it(tmp_path: Path, section: str) -> None:
     [source] = re.findall(r"^```cython\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     [commands] = re.findall(r"^```sh\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     (tmp_path / "density.pyx").write_text(source)
@@ -166,7 +170,7 @@ def test_subprojects(tmp_path: Path, fitted: Any, run_python: Any) -> None:
     Their wheels hold only their own modules, into which the kernels are linked. They neither change nor import the
     installed gmm_core, do not share symbols with each other, and their results are bit-identical to its results.
     """
-    assert (CONSUMERS / "subproject" / "meson.build").read_text().strip() in README
+    assert (CONSUMERS / "subproject" / "meson.build").read_text().strip() in PAGE
     levels = {"consumer": "base", "other": "v3" if "v3" in LEVELS else "base"}
     for name in levels:
         vendoring(tmp_path, name)
