@@ -26,7 +26,6 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates", "gallery"]
 default_role = "py:obj"     # `fit` in a docstring becomes a link where there is such an object
-suppress_warnings = ["config.cache"]    # the configuration of the gallery holds functions
 
 # --- the reference ---
 autosummary_generate = True
@@ -37,7 +36,6 @@ numpydoc_show_class_members = False     # the templates list them
 # --- pages ---
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
-nitpicky = False
 
 # --- the gallery ---
 sphinx_gallery_conf = {
