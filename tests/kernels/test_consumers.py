@@ -1,4 +1,4 @@
-"""Tests of the kernels in other projects: each way that the README and the site name is built and run."""
+"""Tests of the kernels in other projects: each way that the site names is built and run."""
 
 import json
 import os
@@ -21,7 +21,6 @@ from gmm_core import GaussianMixture, _build_config, _cpu, reference
 
 ROOT = Path(__file__).parents[2]
 CONSUMERS = ROOT / "tests" / "consumers"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "cython.md").read_text(encoding="utf-8")
 LEVELS = [level for level in _cpu.supported_levels() if level in _build_config.LEVELS]
 SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))
@@ -58,11 +57,8 @@ def fitted() -> tuple[np.ndarray, GaussianMixture]:
 
 
 @posix
-@pytest.mark.parametrize("section", [
-    pytest.param(README.split("## From Cython, C and C++")[1].split("\n## ")[0], id="README"),
-    pytest.param(PAGE.split("## C and C++")[0], id="page"),
-])
-def test_cython_as_the_documentation_has_it(tmp_path: Path, section: str) -> None:
+def test_cython_as_the_documentation_has_it(tmp_path: Path) -> None:
+    section = PAGE.split("## C and C++")[0]
     [source] = re.findall(r"^```cython\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     [commands] = re.findall(r"^```sh\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     (tmp_path / "density.pyx").write_text(source)
