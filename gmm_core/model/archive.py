@@ -81,13 +81,13 @@ def write(
     try:
         if exists and not (target.is_file() and os.access(target.parent, os.W_OK)):
             with open(target, "wb") as file:
-                np.savez(file, allow_pickle=False, **members)
+                _save(file, members)
             return
         if exists and not os.access(target, os.W_OK):
             raise PermissionError(13, "Permission denied")
         try:
             with open(new, "wb") as file:
-                np.savez(file, allow_pickle=False, **members)
+                _save(file, members)
                 file.flush()
                 os.fsync(file.fileno())
             if exists:
@@ -101,6 +101,16 @@ def write(
         reason = error.strerror or error
         message = f"the {what} could not be written: {reason}"
         raise OSError(error.errno, message, os.fspath(path)) from error
+
+
+def _save(file: IO[bytes], members: Mapping[str, AnyArray]) -> None:
+    """Write arrays to an open file as `np.savez` does, which before NumPy 2.1 could pickle them."""
+    from zipfile import ZipFile  # here, as it takes long to import
+
+    with ZipFile(file, "w") as archive:
+        for name, array in members.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 # --- reading ----------------------------------------------------------------------------------

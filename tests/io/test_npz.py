@@ -18,6 +18,7 @@ import pytest
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from gmm_core import GaussianMixture
+from gmm_core.model import archive
 
 TYPES = ["full", "tied", "diag", "spherical"]
 FITTED = [
@@ -131,9 +132,19 @@ def test_a_parameter_that_cannot_be_saved_leaves_no_file(tmp_path):
 def test_nothing_in_the_file_is_pickled(tmp_path):
     frame = pd.DataFrame(data(), columns=["a", "b"])
     GaussianMixture(2, random_state=0, means_init=data()[[0, 100]]).fit(frame).save(tmp_path / "m")
-    with np.load(tmp_path / "m", allow_pickle=False) as archive:
-        assert all(archive[name].dtype.kind in "fU" for name in archive.files)
-        assert json.loads(str(archive["header"]))["version"] == 2
+    with np.load(tmp_path / "m", allow_pickle=False) as saved:
+        assert all(saved[name].dtype.kind in "fU" for name in saved.files)
+        assert json.loads(str(saved["header"]))["version"] == 2
+
+
+def test_an_array_of_objects_is_not_pickled(tmp_path):
+    """NumPy 2.0's savez has no argument `allow_pickle`: it took that for the name of an array, and pickled objects."""
+    with pytest.raises(ValueError, match="Object arrays"):
+        archive.write(tmp_path / "m", "model", {}, {"objects": np.array([{}])}, "new")
+    assert not list(tmp_path.iterdir())
+    archive.write(tmp_path / "m", "model", {"a": 1}, {"numbers": np.arange(3.0)}, "new")
+    with np.load(tmp_path / "m") as written:
+        assert sorted(written.files) == ["header", "numbers"]
 
 
 def test_a_subclass_is_loaded_as_itself(tmp_path):
