@@ -54,6 +54,15 @@ def test_every_file_is_installed_once() -> None:
     assert set(names) == files - {"meson.build", "_build_config.py.in"}
 
 
+def test_the_citation_has_the_version_of_the_build() -> None:
+    build = (ROOT / "meson.build").read_text(encoding="utf-8")
+    [version] = re.findall(r"^  version: '(.*)',$", build, re.MULTILINE)
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.*)$", citation, re.MULTILINE) == [version]
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\S+)", changes, re.MULTILINE)[0] == version
+
+
 def test_the_benchmark_is_installed_as_a_module() -> None:
     import gmm_core.cli
 
