@@ -25,6 +25,8 @@ extensions = [
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates", "gallery"]
+# The path of a clone may have a space. The names of the scripts have none.
+suppress_warnings = ["sphinx_gallery.space_in_filename"]
 default_role = "py:obj"     # `fit` in a docstring becomes a link where there is such an object
 
 # --- the reference ---
