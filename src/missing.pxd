@@ -5,12 +5,12 @@ the missing values have the mean mu_m + t, where P_mm t = -(P d)_m, and the cova
 |Sigma_oo| = |Sigma| |P_mm|; and the squared distance in the known features is |UT z|**2 for z = d with t filled in, its
 minimum over the missing values, so that an error of t changes it by a square only.
 """
-from libc.math cimport M_PI, log, sqrt
+from libc.math cimport M_PI, log
 
 from lanes cimport factor_lanes, padded, solve_lanes, solve_transposed_lanes, solve_triangle_lanes
 from layout cimport real, vec, vec_set, LANES, WIDTH
 from linalg cimport invert_lower
-from rowpanel cimport RowMixture, RowPanel
+from rowpanel cimport RowMixture, RowPanel, length
 from whiten cimport pack_triangle, triangle, whiten
 
 cdef extern from "vec.h" nogil:
@@ -54,15 +54,10 @@ cdef inline void prepare_missing(
     """Write what the other functions read of a component"""
     cdef double* lower = scratch
     cdef double* inverse = scratch + D * D
-    cdef double largest, size, total
+    cdef double size, total
     cdef Py_ssize_t i, j, d
     for d in range(D):
-        largest = size = 0
-        for i in range(d, D):
-            largest = max(largest, abs(U[d * D + i]))
-        for i in range(d, D):
-            size += (U[d * D + i] / largest) * (U[d * D + i] / largest)
-        size = largest * sqrt(size)
+        size = length(U + d * D + d, D - d)
         unit[d] = <real> size
         log_missing[d] = <real> (0.5 * log(2 * M_PI) - log(size))
         for i in range(D):

@@ -5,18 +5,17 @@ mean mu + R u and the covariance R (I - WT W) RT given the sample with noise. Th
 multiplied by R once, after the pass, so that they keep their digits in every direction of Sigma. W is triangular: a row
 costs D**3 / 2 multiply-adds. A missing value has its row and column of T from the unit matrix, and its row of R is 0.
 """
-from libc.math cimport M_PI, log, sqrt
+from libc.math cimport M_PI, log
 
 from lanes cimport factor_lanes, multiply_transposed_lanes, padded, solve_lanes, solve_triangle_lanes
 from layout cimport real, vec, vec_set, LANES, WIDTH
 from linalg cimport invert_lower
-from rowpanel cimport RowMixture, RowPanel
+from rowpanel cimport RowMixture, RowPanel, length
 from vmath cimport log_vector
 from whiten cimport triangle
 
 cdef extern from "vec.h" nogil:
     vec vec_max(vec a, vec b)
-    vec vec_sqrt(vec a)
     vec vec_exponent(vec a)
     vec vec_mantissa(vec a)
 
@@ -64,7 +63,7 @@ cdef inline void prepare_noisy(
     # R is the inverse of UT with its rows divided by the standard deviations, which are their lengths.
     cdef double* lower = scratch
     cdef double* inverse = scratch + D * D
-    cdef double largest, size, total
+    cdef double size, total
     cdef Py_ssize_t i, j, d
     for i in range(D):
         for d in range(D):
@@ -72,12 +71,7 @@ cdef inline void prepare_noisy(
     invert_lower(lower, inverse, D)
     log_det[0] = 0
     for i in range(D):
-        largest = size = 0
-        for d in range(i + 1):
-            largest = max(largest, abs(inverse[i * D + d]))
-        for d in range(i + 1):
-            size += (inverse[i * D + d] / largest) * (inverse[i * D + d] / largest)
-        size = largest * sqrt(size)
+        size = length(inverse + i * D, i + 1)
         unit[i] = <real> (1 / size)
         log_missing[i] = <real> (0.5 * log(2 * M_PI) + log(size))
         log_det[0] += log(U[i * D + i] * size)

@@ -1,5 +1,5 @@
 """A panel of samples that have covariances of their own, because values are missing or were measured with noise."""
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, sqrt
 from libc.string cimport memset
 
 from layout cimport (
@@ -41,6 +41,17 @@ cdef struct RowMixture:
 # The place of an entry of a padded triangle that is beyond the diagonal.
 cdef enum:
     BEYOND = 1
+
+
+cdef inline double length(const double* a, Py_ssize_t n) noexcept nogil:
+    """Return |a|; no square overflows"""
+    cdef double largest = 0, total = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        largest = max(largest, abs(a[i]))
+    for i in range(n):
+        total += (a[i] / largest) * (a[i] / largest)
+    return largest * sqrt(total)
 
 
 # WIDTH samples side by side, feature-major. The lanes after n repeat a sample and have weight 0.
