@@ -11,8 +11,8 @@ from gmm_core import GaussianMixture
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MODELS = ("EII VII EEI VEI EVI VVI EEE VEE EVE VVE EEV VEV EVV VVV").split()
-LIGHT = {"ink": "#24292f", "faint": "#6e7781", "fill": "#eaeef2"}
-DARK = {"ink": "#e6edf3", "faint": "#9198a1", "fill": "#2d333b"}
+LIGHT = {"ink": "#24292f", "faint": "#6e7781", "fill": "#eaeef2", "density": "Greys"}
+DARK = {"ink": "#e6edf3", "faint": "#9198a1", "fill": "#2d333b", "density": "Greys_r"}
 COLOURS = ["#d1603d", "#2a7fb8", "#4f9d5d", "#8e6bbf"]
 
 
@@ -44,7 +44,8 @@ def faithful(theme):
     axes = figure.subplots()
     x, y = np.meshgrid(np.linspace(1.2, 5.6, 120), np.linspace(38, 100, 120))
     density = np.exp(model.score_samples(np.column_stack([x.ravel(), y.ravel()]))).reshape(x.shape)
-    axes.contourf(x, y, density, levels=9, cmap="Greys", alpha=0.35)
+    levels = np.linspace(0, density.max(), 10)[1:]
+    axes.contourf(x, y, density, levels, cmap=theme["density"], alpha=0.35)
     labels = model.predict(X)
     for k, covariance in enumerate(matrices(model)):
         axes.plot(*X[labels == k].T, ".", color=COLOURS[k], markersize=4)
