@@ -33,12 +33,12 @@ for acceleration in (None, "squarem", "lbfgs"):
 
 highest = max(model.lower_bound_ for model in models.values())
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-for k, (name, model) in enumerate(models.items()):
+for k, ((name, model), line) in enumerate(zip(models.items(), ("-", "--", "-."), strict=True)):
     gap = np.maximum(highest - np.array(model.lower_bounds_), 1e-12)
-    left.loglog(np.arange(1, len(gap) + 1), gap, color=f"C{k}", label=name)
+    left.loglog(np.arange(1, len(gap) + 1), gap, f"C{k}{line}", label=name)
     bar = right.barh(name, model.n_iter_, color=f"C{k}")
     right.bar_label(bar, padding=3)
-left.set(xlabel="passes over the data", ylabel="distance from the highest [nats per sample]")
+left.set(xlabel="passes over the data", ylabel="distance [nats per sample]")
 left.legend(title="acceleration")
 right.set(xlabel="passes to convergence", ylabel="acceleration")
 right.invert_yaxis()

@@ -50,10 +50,10 @@ for i, (n, d) in enumerate(SHAPES):
     with threadpool_limits(1):  # for the matrix products of NumPy
         ratios = [ratio_of(X, name) for name in TYPES]
     places = np.arange(4) + 0.28 * (i - 1)
-    bars = ax.bar(places, ratios, 0.26, label=f"{n:,} samples, {d} features")
+    bars = ax.bar(places, ratios, 0.26, label=f"{n:,} × {d}")
     ax.bar_label(bars, fmt="%.0f")
 ax.margins(y=0.1)
 ax.axhline(1, color="black", linewidth=1)
 ax.set(xticks=range(4), xticklabels=TYPES, ylabel="time of NumPy / time of the kernels")
-figure.legend(loc="outside upper center", ncols=3)
+figure.legend(loc="outside upper center", ncols=3, title="samples × features")
 plt.show()

@@ -43,16 +43,16 @@ for name, path in paths.items():
     print(f"{name}: means end at {path[-1].round(1).tolist()}")
 
 # %%
-# Dots are the samples, the darker the later. Black lines are the true paths of the clusters,
-# coloured lines those of the means of the model.
+# Dots are the samples, and the early ones are faint. Dashed lines are the true paths of the
+# clusters, coloured lines those of the means of the model.
 
 X = np.concatenate(seen)
 true = np.array([true_means(time) for time in np.linspace(0, 1, N_BATCHES)])
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
 for ax, (name, path) in zip(axes, paths.items(), strict=True):
-    ax.scatter(*X[::3].T, s=4, c=np.arange(len(X))[::3], cmap="Greys", vmin=-5000)
+    ax.scatter(*X[::3].T, s=4, c=np.arange(len(X))[::3], cmap="Greys", vmin=-8000, vmax=40000)
     for k in range(2):
-        ax.plot(*true[:, k].T, color="black", label="truth" if k == 0 else None)
+        ax.plot(*true[:, k].T, color="black", linestyle="--", label="truth" if k == 0 else None)
         ax.plot(*np.array(path)[:, k].T, color=f"C{k}", label=f"component {k + 1}")
     ax.set_title(name)
 axes[0].legend()

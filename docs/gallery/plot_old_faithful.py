@@ -40,8 +40,9 @@ left.set(title="components", xlabel="eruption [min]", ylabel="waiting time [min]
 x, y = np.linspace(1.2, 5.6, 150), np.linspace(40, 100, 150)
 grid = np.stack(np.meshgrid(x, y), axis=-1)
 density = np.exp(model.score_samples(grid.reshape(-1, 2))).reshape(150, 150)
-filled = right.contourf(x, y, density, levels=12, cmap="Blues")
+levels = np.linspace(0, density.max(), 13)[1:]
+filled = right.contourf(x, y, density, levels, cmap="Blues", vmin=0, vmax=2 * levels[-1])
 right.plot(*X.T, ".", color="black", markersize=2)
 right.set(title="density", xlabel="eruption [min]")
-figure.colorbar(filled, label="density [1 / min²]")
+figure.colorbar(filled, label="density [1 / min²]", format="%.3f")
 plt.show()

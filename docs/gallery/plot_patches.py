@@ -39,7 +39,7 @@ for ax, k in zip(axes, np.argsort(variance), strict=True):
     eigenvectors = np.linalg.eigh(model.covariances_[k])[1].T[::-1]
     examples = X[labels == k]
     images = [*examples[:: len(examples) // 3][:3], *eigenvectors[:7]]
-    tiles = [np.pad((v / abs(v).max()).reshape(8, 8), 1, constant_values=1) for v in images]
+    tiles = [np.pad((v / abs(v).max()).reshape(8, 8), 1, constant_values=np.nan) for v in images]
     ax.imshow(np.hstack(tiles), cmap="gray", vmin=-1, vmax=1)
     ax.axvline(29.5, color="C0")
     ax.set(xticks=[], yticks=[], ylabel=f"{model.weights_[k]:.0%}")
