@@ -45,7 +45,9 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_gallery",
     "filename_pattern": r"\.py$",   # all scripts are run
     "ignore_pattern": r"(^|[/\\])_",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_pages.order",
+    "image_scrapers": "gallery_pages.scrape",
+    "reset_modules": ("matplotlib", "gallery_pages.style"),
     "abort_on_example_error": True,
     "download_all_examples": False,
     "min_reported_time": 5,
@@ -58,7 +60,7 @@ sphinx_gallery_conf = {
 html_theme = "furo"
 html_title = f"gmm_core {release}"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]
 html_js_files = ["searchable.js"]
 html_copy_source = False
 html_show_sourcelink = False
@@ -71,6 +73,13 @@ def draw_figures(app):
     figures.draw_all(DOCS / "_figures")
 
 
+def arrange_gallery(app, docname, source):
+    """Divide the index of the gallery into sections."""
+    import gallery_pages
+
+    gallery_pages.arrange(app, docname, source)
+
+
 def escape_bars(app, what, name, obj, options, lines):
     """Keep |x|, and a name that ends in _, from being references of reStructuredText."""
     for i, line in enumerate(lines):
@@ -78,7 +87,14 @@ def escape_bars(app, what, name, obj, options, lines):
             lines[i] = re.sub(r"\|(?=\S)", r"\|", line).replace("_in_,)", r"_in\_,)")
 
 
+def skip_field(app, what, name, obj, skip, options):
+    """Leave out "Alias for field number 0": the Attributes of a named tuple describe its fields."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def setup(app):
     """Connect what this file adds to the build."""
     app.connect("builder-inited", draw_figures, priority=100)
+    app.connect("source-read", arrange_gallery)
+    app.connect("autodoc-skip-member", skip_field)
     app.connect("autodoc-process-docstring", escape_bars, priority=900)     # after numpydoc

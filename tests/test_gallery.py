@@ -60,3 +60,26 @@ def test_data_are_found_from_the_current_folder(pyplot, monkeypatch):
     monkeypatch.chdir(GALLERY)
     exec((GALLERY / "plot_old_faithful.py").read_text(encoding="utf-8"), {})
     assert pyplot.get_fignums()
+
+
+def test_every_script_is_in_one_section():
+    sections = runpy.run_path(str(GALLERY.parent / "gallery_pages.py"))["SECTIONS"]
+    names = [f"plot_{name}" for section in sections.values() for name in section]
+    assert sorted(names) == [path.stem for path in SCRIPTS]
+
+
+def test_figures_of_dark_pages(pyplot):
+    """Greys swap light and dark, colours stay, and a map that begins at white begins at black."""
+    module = runpy.run_path(str(GALLERY.parent / "gallery_pages.py"))
+    figure, axes = pyplot.subplots()
+    black, blue = axes.plot([0, 1], [0, 1], "k-", [0, 1], [1, 0], "C0-")
+    image = axes.imshow([[0.0, 1.0]], cmap="Greys")
+    title = axes.set_title("title")
+    axes.set_xlabel("x")
+    assert module["described"](figure, "Page") == "Page: title (x)"
+    colour = blue.get_color()
+    module["darken"](figure)
+    assert min(black.get_color()[:3]) > 0.85
+    assert title.get_color()[0] > 0.85
+    assert blue.get_color() == colour
+    assert max(image.cmap(0)[:3]) < 0.1
