@@ -55,5 +55,5 @@ for ax, (name, path) in zip(axes, paths.items(), strict=True):
         ax.plot(*true[:, k].T, color="black", linestyle="--", label="truth" if k == 0 else None)
         ax.plot(*np.array(path)[:, k].T, color=f"C{k}", label=f"component {k + 1}")
     ax.set_title(name)
-axes[0].legend()
+axes[0].legend(loc="upper left")
 plt.show()
