@@ -44,15 +44,17 @@ cdef inline void weighted_moments(
                 _moments_4(
                     x + d * WIDTH, D * WIDTH, weight if active != NULL else weight + k * WIDTH,
                     WIDTH if active != NULL else K * WIDTH, hi + at, lo + at, first + at,
-                    NULL if second == NULL else second + at, n_panels, NULL if active == NULL else panels,
-                    NULL if active == NULL else slots,
+                    NULL if second == NULL else second + at, n_panels,
+                    <const unsigned short*> NULL if active == NULL else panels,
+                    <const unsigned int*> NULL if active == NULL else slots,
                 )
             else:
                 _moments_1(
                     x + d * WIDTH, D * WIDTH, weight if active != NULL else weight + k * WIDTH,
                     WIDTH if active != NULL else K * WIDTH, hi[at], lo[at], first + at,
-                    NULL if second == NULL else second + at, n_panels, NULL if active == NULL else panels,
-                    NULL if active == NULL else slots,
+                    NULL if second == NULL else second + at, n_panels,
+                    <const unsigned short*> NULL if active == NULL else panels,
+                    <const unsigned int*> NULL if active == NULL else slots,
                 )
         d += 4 if d + 4 <= D else 1
 
@@ -215,7 +217,7 @@ cdef inline void scatter_components(
         scatter(
             t.x, t.r + k * WIDTH if panels == NULL else t.r, K * WIDTH if panels == NULL else WIDTH,
             shift_hi + k * D, shift_lo + k * D, t.wz, first + k * D, second + k * size, D, n,
-            panels, NULL if panels == NULL else slots,
+            panels, <const unsigned int*> NULL if panels == NULL else slots,
         )
 
 

@@ -25,7 +25,7 @@ cdef inline void load_some_rows(
     cdef Py_ssize_t i, d
     cdef const real* row
     cdef const real* second = X + (LANES * D if index == NULL else 0)
-    cdef const unsigned short* second_index = NULL if index == NULL else index + LANES
+    cdef const unsigned short* second_index = <const unsigned short*> NULL if index == NULL else index + LANES
     if n == WIDTH and weight == NULL:     # no row needs a stand-in
         d = 0
         while d + LANES <= D:

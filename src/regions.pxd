@@ -128,14 +128,14 @@ cdef inline Py_ssize_t words(Py_ssize_t K) noexcept nogil:
     return (K + 7) // 8 * 8
 
 
-cdef inline unsigned char* take(unsigned char** at, Py_ssize_t size) noexcept nogil:
-    """Return memory of a size in bytes, and move on"""
-    cdef unsigned char* taken = at[0]
+cdef inline unsigned char* take(size_t* at, Py_ssize_t size) noexcept nogil:
+    """Return memory of a size in bytes at an address, and move on"""
+    cdef unsigned char* taken = <unsigned char*> at[0]
     at[0] += (size + 7) // 8 * 8
     return taken
 
 
-cdef inline Active active_in(unsigned char** at, Py_ssize_t n_panels, Py_ssize_t K) noexcept nogil:
+cdef inline Active active_in(size_t* at, Py_ssize_t n_panels, Py_ssize_t K) noexcept nogil:
     cdef Active a
     a.n_panels = n_panels
     a.panels = <unsigned short*> take(at, 2 * K * n_panels)
@@ -158,7 +158,7 @@ cdef inline Py_ssize_t region_buffers(Py_ssize_t K, Py_ssize_t D) noexcept nogil
 
 
 cdef inline Lists lists_in(
-    unsigned char** at, Py_ssize_t region_rows, Py_ssize_t K, Py_ssize_t D,
+    size_t* at, Py_ssize_t region_rows, Py_ssize_t K, Py_ssize_t D,
 ) noexcept nogil:
     """Return lists whose memory begins at `at`, which is moved to its end"""
     cdef Py_ssize_t n = region_tile(K, D)
@@ -183,12 +183,9 @@ cdef inline Lists lists_in(
 cdef inline Py_ssize_t region_scratch(Py_ssize_t region_rows, Py_ssize_t K, Py_ssize_t D) noexcept nogil:
     """Return the number of reals of scratch of a thread: a tile, a shift, and the lists"""
     # The numbers of reals before the lists are even, so that these are aligned to 8 bytes.
-    cdef unsigned char* at = NULL
+    cdef size_t at = 0
     lists_in(&at, region_rows, K, D)
-    return (
-        size_of_tile(region_buffers(K, D), K, D) + 2 * K * D
-        + (at - <unsigned char*> NULL) // <Py_ssize_t> sizeof(real)
-    )
+    return size_of_tile(region_buffers(K, D), K, D) + 2 * K * D + <Py_ssize_t> (at // sizeof(real))
 
 
 cdef inline Py_ssize_t accumulate_region(
@@ -200,7 +197,7 @@ cdef inline Py_ssize_t accumulate_region(
     cdef Py_ssize_t first = region * job.region_rows, n = min(job.region_rows, rows.n_samples - first)
     cdef Py_ssize_t tile_rows = region_tile(K, D), at = 0, group, count
     cdef Tile tile = tile_of(scratch, region_buffers(K, D), K, D)
-    cdef unsigned char* memory = <unsigned char*> (scratch + size_of_tile(region_buffers(K, D), K, D) + 2 * K * D)
+    cdef size_t memory = <size_t> (scratch + size_of_tile(region_buffers(K, D), K, D) + 2 * K * D)
     cdef Lists lists = lists_in(&memory, job.region_rows, K, D)
     cdef Py_ssize_t* tally = job.tallies + 2 * region
     cdef int failed

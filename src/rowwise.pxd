@@ -219,9 +219,9 @@ cdef inline Py_ssize_t accumulate_rowwise(
     cdef const RowMixture* m = &job.mixture
     cdef Py_ssize_t K = m.K, D = m.D, k, i, n, at = 0, bad, size = moments_of(D, m.observation), n_rows, d
     cdef Buffers b = buffers_in(scratch, K, D, m.observation)
-    cdef const double* weight = NULL if job.weight == NULL else job.weight + start
+    cdef const double* weight = <const double*> NULL if job.weight == NULL else job.weight + start
     cdef const real* X = job.X + start * D
-    cdef const real* noise = NULL if job.noise == NULL else job.noise + start * job.noise_stride
+    cdef const real* noise = <const real*> NULL if job.noise == NULL else job.noise + start * job.noise_stride
     cdef real* sums
     cdef double* first = statistics + 2 + K
     cdef double* second = first + K * D
@@ -338,7 +338,7 @@ cdef inline Py_ssize_t evaluate_rowwise(
     cdef Py_ssize_t K = m.K, D = m.D, k, i, n, at = 0, bad = 0, found, row, n_rows
     cdef Buffers b = buffers_in(scratch, K, D, m.observation)
     cdef const real* X = job.X + start * D
-    cdef const real* noise = NULL if job.noise == NULL else job.noise + start * job.noise_stride
+    cdef const real* noise = <const real*> NULL if job.noise == NULL else job.noise + start * job.noise_stride
     cdef long long labels[WIDTH]
     n_rows = sort_rows(X, NULL, b.index, b.bins, stop - start, D)
     b.tile.weighted = False

@@ -126,7 +126,7 @@ cdef inline Py_ssize_t score_region(const Scores* job, Py_ssize_t region, double
     cdef Py_ssize_t at = 0, g, n_slots, n_early, n_groups, i
     cdef Py_ssize_t* tally = job.tallies + region
     cdef Tile tile = tile_of(scratch, region_buffers(K, D), K, D)
-    cdef unsigned char* memory = <unsigned char*> (scratch + size_of_tile(region_buffers(K, D), K, D) + 2 * K * D)
+    cdef size_t memory = <size_t> (scratch + size_of_tile(region_buffers(K, D), K, D) + 2 * K * D)
     cdef Lists lists = lists_in(&memory, regions.region_rows, K, D)
     cdef unsigned char* bytes_ = take(&memory, regions.region_rows * n_bytes(K))
     cdef const unsigned short* index = lists.number
