@@ -8,11 +8,22 @@ static inline Py_ssize_t ticket_take(Py_ssize_t *t) { return __atomic_fetch_add(
 static inline Py_ssize_t ticket_read(const Py_ssize_t *t) { return __atomic_load_n(t, __ATOMIC_ACQUIRE); }
 static inline void ticket_set(Py_ssize_t *t, Py_ssize_t value) { __atomic_store_n(t, value, __ATOMIC_RELEASE); }
 static inline void give_way(void) { sched_yield(); }
-#else   /* On Windows a volatile read acquires, and a volatile write releases. */
+#else   /* On Windows. Whether a volatile access is a barrier there depends on the processor and on compiler options. */
 #include <windows.h>
+#ifdef _WIN64
 static inline Py_ssize_t ticket_take(Py_ssize_t *t) { return InterlockedExchangeAdd64((volatile LONG64 *)t, 1); }
-static inline Py_ssize_t ticket_read(const Py_ssize_t *t) { return *(const volatile Py_ssize_t *)t; }
-static inline void ticket_set(Py_ssize_t *t, Py_ssize_t value) { *(volatile Py_ssize_t *)t = value; }
+#else
+static inline Py_ssize_t ticket_take(Py_ssize_t *t) { return InterlockedExchangeAdd((volatile LONG *)t, 1); }
+#endif
+static inline Py_ssize_t ticket_read(const Py_ssize_t *t) {
+    Py_ssize_t value = *(const volatile Py_ssize_t *)t;
+    MemoryBarrier();
+    return value;
+}
+static inline void ticket_set(Py_ssize_t *t, Py_ssize_t value) {
+    MemoryBarrier();
+    *(volatile Py_ssize_t *)t = value;
+}
 static inline void give_way(void) { SwitchToThread(); }
 #endif
 
