@@ -57,8 +57,8 @@ cdef inline Py_ssize_t run_chunks(
         work(&c, partial, scratch)
     else:
         for t in prange(n_threads, num_threads=n_threads, schedule="static", chunksize=1):
-            # `partial` is NULL if there are no sums, and C does not allow adding even 0 to NULL.
-            work(&c, partial + t * size if size else NULL, scratch + t * scratch_size)
+            # An array of size 0 is NULL, and C does not allow adding even 0 to NULL.
+            work(&c, partial + t * size if size else NULL, scratch + t * scratch_size if scratch_size else NULL)
     return c.status[0]
 
 

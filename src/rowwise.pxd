@@ -378,7 +378,7 @@ cdef inline void store_posterior(
     The mean is sum r_k b_k, and the covariance sum r_k (B_k + (b_k - mean) (b_k - mean)T).
     """
     cdef Py_ssize_t K = m.K, D = m.D, k, i, d, e, row
-    cdef const real* R
+    cdef const real* R = NULL
     cdef const real* x = b.panel.x
     cdef const real* known = b.panel.known
     cdef const real* unit
@@ -396,10 +396,10 @@ cdef inline void store_posterior(
     for k in range(K):
         if not any_positive(b.tile.r + k * WIDTH):
             continue
-        R = m.factor + k * m.factor_size
         unit = m.unit + k * D
         means = b.means + k * D * WIDTH
         if m.observation == NOISE:
+            R = m.factor + k * m.factor_size
             noisy_weights(m, &b.panel, k, noisy_part(b.parts + k * b.part_size, D), b.W, b.y, D)
         for d in range(D):
             for i in range(n):
