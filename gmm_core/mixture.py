@@ -29,6 +29,7 @@ from gmm_core.data.foreign import ForeignRows, check_rows, whole
 from gmm_core.data.measurement import noisy_rows
 from gmm_core.data.parameter_validation import mixture_of_arguments
 from gmm_core.data.validation import is_batches
+from gmm_core.distribution import Distribution
 from gmm_core.fit import run, stream
 from gmm_core.fit.fixed import check_fixed
 from gmm_core.fit.loop import Fit
@@ -56,14 +57,13 @@ from gmm_core.model.attributes import (
 from gmm_core.model.covariance import COVARIANCE_TYPES, type_by_shape
 from gmm_core.model.noise import Box
 from gmm_core.model.parameters import Prepared
-from gmm_core.sklearn_api import Estimator
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture as SklearnGaussianMixture
     from sklearn.utils import Tags
 
 
-class GaussianMixture(Estimator):
+class GaussianMixture(Distribution):
     """A Gaussian mixture p(x) = Σ_k π_k N(x | μ_k, Σ_k), fitted by expectation-maximisation (EM).
 
     The E-step computes the responsibilities of the components for the samples x_n,
