@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gmm_core.core.types import Float64Array, Indices
-from gmm_core.model.parameters import Mixture, Prepared, prepare, prepare_log_weights
+from gmm_core.model.covariance import COVARIANCE_TYPES
+from gmm_core.model.parameters import Mixture, Prepared, mixture_of, prepare, prepare_log_weights
 
 
 class Marginals(NamedTuple):
@@ -34,6 +35,29 @@ class Marginals(NamedTuple):
     mixtures: list[Prepared]
     order: Indices
     ordered: Float64Array
+
+
+def marginal_of(mixture: Mixture, features: Indices) -> Mixture:
+    """Return the marginal mixture of some features, in the order of `features`.
+
+    Models of mclust become the type of the same shape, as the marginal covariances may not have
+    the constraints of the model.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        A mixture without a noise component.
+    features : ndarray of shape (q,)
+
+    Returns
+    -------
+    Mixture
+    """
+    kind = COVARIANCE_TYPES[mixture.kind.sklearn_name]
+    covariances = kind.of_features(mixture.covariances, features)
+    factor = kind.factor_covariances(covariances, len(features))
+    means = np.ascontiguousarray(mixture.means[:, features])
+    return mixture_of(prepare(mixture.weights, means, factor, kind.name), covariances)
 
 
 def marginals(mixture: Mixture, order: Indices, q: int) -> Marginals:

@@ -449,6 +449,10 @@ class CovarianceType(ABC):
         """
 
     @abstractmethod
+    def of_features(self, covariances: Float64Array, features: Indices) -> Float64Array:
+        """Return a copy of the covariances of some features, in the order of `features`."""
+
+    @abstractmethod
     def regression(
         self, factor: Float64Array, ordered: Float64Array, order: Indices, q: int, n_components: int
     ) -> tuple[Float64Array, Float64Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gmm_core.core.types import Float64Array, Indices
 from gmm_core.model.covariance.base import moves
 from gmm_core.model.covariance.conjugate import Gammas
@@ -48,6 +50,9 @@ class Diag(VarianceType):
     ) -> Float64Array:
         part: Float64Array = factor[:, observed]
         return part
+
+    def of_features(self, covariances: Float64Array, features: Indices) -> Float64Array:
+        return np.ascontiguousarray(covariances[:, features])
 
     def moments_of_features(self, squares: Float64Array) -> Float64Array:
         return squares.ravel()

@@ -205,6 +205,10 @@ class MatrixType(CovarianceType):
             ) from error
         return factors.reshape(stack.shape)
 
+    def of_features(self, covariances: Float64Array, features: Indices) -> Float64Array:
+        part: Float64Array = covariances[..., features[:, None], features]
+        return np.ascontiguousarray(part)
+
     def regression(
         self, factor: Float64Array, ordered: Float64Array, order: Indices, q: int, n_components: int
     ) -> tuple[Float64Array, Float64Array]:

@@ -54,6 +54,9 @@ class Spherical(VarianceType):
     ) -> Float64Array:
         return factor
 
+    def of_features(self, covariances: Float64Array, features: Indices) -> Float64Array:
+        return covariances.copy()
+
     def moments_of_features(self, squares: Float64Array) -> Float64Array:
         sums: Float64Array = squares.sum(axis=1)
         return sums
