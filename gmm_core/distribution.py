@@ -6,15 +6,19 @@ import math
 from collections.abc import Mapping
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from gmm_core.core.threads import effective_n_threads
-from gmm_core.core.types import Names
+from gmm_core.core.types import Float64Array, Names
 from gmm_core.data.conversion import as_float_array
 from gmm_core.data.features import features_of
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.result import attributes_of, set_attributes
+from gmm_core.infer import univariate
 from gmm_core.infer.condition import condition
 from gmm_core.infer.score import FittedMixture
-from gmm_core.model.attributes import dtype_of, mixture_from
+from gmm_core.model.attributes import mixture_from
 from gmm_core.model.marginal import marginal_of
 from gmm_core.model.parameters import Mixture
 from gmm_core.sklearn_api import Estimator
@@ -116,11 +120,129 @@ class Distribution(Estimator):
         result, left = condition(mixture, known, values, self.n_threads)
         return self._made_of(result, None if names is None else names[left])
 
+    # --- one feature --------------------------------------------------------------------------
+
+    def cdf(self, x: npt.ArrayLike) -> Any:
+        """Return the cumulative distribution function, for a model of one feature.
+
+        Parameters
+        ----------
+        x : array-like
+            Values, of any shape. Infinite values are allowed.
+
+        Returns
+        -------
+        cdf : ndarray of the shape of `x`, or a number
+            The probability of values up to `x`, with errors of a few ulp also where it is small. It
+            is NaN where `x` is. It is float32 if `x` is an array of float32 and the model is
+            float32, else float64.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ValueError, TypeError
+            If the model has more than one feature or a noise component, or if `x` is not numbers.
+
+        See Also
+        --------
+        marginal : ``gm.marginal(feature).cdf(x)`` is for one of several features.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([0.5, 0.5], [[-3.0], [3.0]], covariances=[1, 1])
+        >>> gm.cdf([-3.0, 0.0]).round(6).tolist()
+        [0.25, 0.5]
+        """
+        one = self._univariate("cdf")
+        values = as_float_array(x, "x", allow_strings=False)
+        result = univariate.cdf(values.astype(np.float64).ravel(), *one).reshape(values.shape)
+        return result.astype(np.result_type(values.dtype, self._dtype()))[()]
+
+    def quantile(self, q: npt.ArrayLike) -> Any:
+        """Return quantiles, for a model of one feature: the inverse of `cdf`.
+
+        Parameters
+        ----------
+        q : array-like
+            Probabilities from 0 to 1, of any shape.
+
+        Returns
+        -------
+        x : ndarray of the shape of `q`, or a number, float64
+            The values with ``cdf(x) == q``, to a few ulp of `q` or of 1 − `q`, whichever is
+            smaller. They are −inf and inf where `q` is 0 and 1.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ValueError, TypeError
+            If the model has more than one feature or a noise component, or if `q` is not numbers
+            from 0 to 1.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([0.5, 0.5], [[-3.0], [3.0]], covariances=[1, 1])
+        >>> gm.quantile([0.25, 1.0]).round(6).tolist()
+        [-3.0, inf]
+        """
+        one = self._univariate("quantile")
+        p = _probabilities(q, "q")
+        return univariate.quantile(p.ravel(), *one).reshape(p.shape)[()]
+
+    def interval(self, confidence: npt.ArrayLike) -> tuple[Any, Any]:
+        """Return intervals with equal tails around the median, for a model of one feature.
+
+        Parameters
+        ----------
+        confidence : array-like
+            Probabilities of the intervals, from 0 to 1, of any shape.
+
+        Returns
+        -------
+        low, high : ndarray of the shape of `confidence`, or numbers, float64
+            The ends. The probability below `low` and that above `high` are (1 − `confidence`) / 2.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ValueError, TypeError
+            If the model has more than one feature or a noise component, or if `confidence` is not
+            numbers from 0 to 1.
+
+        See Also
+        --------
+        highest_density_region : The smallest set of a given probability.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[5.0]], covariances=[4.0])
+        >>> [round(float(end), 4) for end in gm.interval(0.95)]
+        [1.0801, 8.9199]
+        """
+        one = self._univariate("interval")
+        tail = (1 - _probabilities(confidence, "confidence")) / 2
+        low, high = (
+            univariate.tail_quantile(tail.ravel(), np.full(tail.size, upper), *one)
+            for upper in (False, True)
+        )
+        high = np.maximum(low, high)  # both are the median, to rounding, where `confidence` is 0
+        return low.reshape(tail.shape)[()], high.reshape(tail.shape)[()]
+
     # --- parts of these methods ---------------------------------------------------------------
 
     n_threads: int | None
     random_state: Any
     missing: Any
+
+    def _dtype(self) -> np.dtype[Any]:
+        """Return the dtype of the model, float32 or float64."""
+        raise NotImplementedError
 
     def _model(self) -> FittedMixture:
         """Check the fitted attributes, and return them with their options."""
@@ -141,6 +263,18 @@ class Distribution(Estimator):
             )
         return mixture
 
+    def _univariate(self, method: str) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Return weights, means and standard deviations; raise ValueError unless D is 1."""
+        mixture = self._gaussians()
+        K, D = mixture.means.shape
+        if D != 1:
+            raise ValueError(
+                f"{method} is for models of one feature, but this one has {D}: use "
+                f"marginal(feature).{method}"
+            )
+        deviations = np.sqrt(mixture.kind.variances(mixture.covariances, K, D)[:, 0])
+        return mixture.weights / mixture.weights.sum(), mixture.means[:, 0], deviations
+
     def _names(self) -> Names | None:
         """Return the names of the features, if there are any."""
         names: Names | None = vars(self).get("feature_names_in_")
@@ -155,6 +289,14 @@ class Distribution(Estimator):
         }  # fmt: skip
         model: Self = cls(len(mixture.weights), **params)
         fit = Fit(mixture, [], math.nan, False)
-        dtype, n_threads = dtype_of(vars(self)["means_"]), effective_n_threads(self.n_threads)
+        dtype, n_threads = self._dtype(), effective_n_threads(self.n_threads)
         set_attributes(model, attributes_of(fit, dtype, names, n_threads))
         return model
+
+
+def _probabilities(value: npt.ArrayLike, name: str) -> Float64Array:
+    """Return numbers from 0 to 1 as an array of float64, or raise an error with the name."""
+    array = as_float_array(value, name, allow_strings=False).astype(np.float64)
+    if not ((array >= 0) & (array <= 1)).all():
+        raise ValueError(f"{name} should be from 0 to 1, got {value!r}")
+    return array

@@ -173,3 +173,62 @@ def test_dask_estimators_stay_dask_estimators():
     dask = pytest.importorskip("gmm_core.dask")
     gm = dask.GaussianMixture.from_parameters([1.0], [[0.0, 0.0]], covariances=[1.0])
     assert type(gm.marginal(0)) is dask.GaussianMixture
+
+
+# --- one feature --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("covariance_type", [*TYPES, "E", "V"])
+def test_cdf_quantile_and_interval(covariance_type):
+    gm = mixture(covariance_type, D=1) if covariance_type in TYPES else GaussianMixture.from_parameters(
+        [0.3, 0.7], [[0.0], [4.0]], covariances=[2.0, 2.0], covariance_type=covariance_type
+    )  # fmt: skip
+    deviations = np.sqrt(matrices(gm)[:, 0, 0])
+    x = np.linspace(-9, 9, 12).reshape(3, 4)
+    expected = (gm.weights_ * stats.norm.cdf(x[..., None], gm.means_[:, 0], deviations)).sum(axis=-1)
+    np.testing.assert_allclose(gm.cdf(x), expected, rtol=1e-13)
+    # An error of eps of a probability near 1 is worth eps / density.
+    allowed = 8 * EPS * (expected / density(gm, x.reshape(-1, 1)).reshape(3, 4) + abs(x))
+    assert (abs(gm.quantile(gm.cdf(x)) - x) <= allowed)[expected < 1 - EPS].all()
+    assert isinstance(gm.cdf(0.0), np.float64) and gm.cdf([0.0]).shape == (1,)
+    low, high = gm.interval([[0.5, 0.9, 1.0]])
+    assert low.shape == high.shape == (1, 3)
+    np.testing.assert_allclose(gm.cdf(low), [[0.25, 0.05, 0]], rtol=1e-13)
+    np.testing.assert_allclose(gm.cdf(high), [[0.75, 0.95, 1]], rtol=1e-13)
+    low, high = gm.interval(0)
+    assert low <= high and [low, high] == pytest.approx([gm.quantile(0.5)] * 2, rel=8 * EPS)
+    assert isinstance(low, np.float64)
+
+
+def test_cdf_of_a_marginal_is_the_share_of_samples():
+    gm = mixture(random_state=0)
+    X = gm.sample(100_000)[0]
+    for j in range(4):
+        for q in (0.1, 0.5, 0.99):
+            share = (X[:, j] <= gm.marginal(j).quantile(q)).mean()
+            assert abs(share - q) < 4.5 * np.sqrt(q * (1 - q) / len(X))     # 7e-6 by chance
+
+
+def test_cdf_of_float32():
+    gm = mixture(D=1, dtype=np.float32)
+    x = np.linspace(-3, 3, 5, dtype=np.float32)
+    assert gm.cdf(x).dtype == np.float32 and gm.cdf(x.astype(float)).dtype == np.float64
+    np.testing.assert_allclose(gm.cdf(x), gm.cdf(x.astype(float)), rtol=1e-7)
+    assert mixture(D=1).cdf(x).dtype == np.float64
+    assert gm.quantile(np.float32(0.5)).dtype == np.float64
+
+
+def test_errors_of_one_feature_name_the_argument():
+    gm, wide = mixture(D=1), mixture()
+    for method in ("cdf", "quantile", "interval"):
+        with pytest.raises(ValueError, match=rf"{method} is for models of one feature, but this one has 4: use marginal\(feature\).{method}"):
+            getattr(wide, method)(0.5)
+        with pytest.raises(ValueError, match="has dtype <U1"):
+            getattr(gm, method)("a")
+        with pytest.raises(ValueError, match="not fitted"):
+            getattr(GaussianMixture(), method)(0.5)
+    for q in (-0.1, 1.1, np.nan, [0.5, 2]):
+        with pytest.raises(ValueError, match="q should be from 0 to 1, got"):
+            gm.quantile(q)
+        with pytest.raises(ValueError, match="confidence should be from 0 to 1, got"):
+            gm.interval(q)
