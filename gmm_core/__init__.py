@@ -25,6 +25,7 @@ from gmm_core.core.errors import (
     NumericalError,
 )
 from gmm_core.core.info import build_info, get_include
+from gmm_core.distribution import mix
 from gmm_core.functions import (
     accumulate,
     expectation_step,
@@ -58,6 +59,7 @@ __all__ = [
     "get_include",
     "log_density",
     "maximization_step",
+    "mix",
     "reference",
     "responsibilities",
     "select",

@@ -317,6 +317,43 @@ chunktype=numpy.ndarray>
         empty = np.empty((0, len(self.weights_)), result_dtype(self, rows))
         return lazy(self, rows, "predict_proba", empty, noise)
 
+    def mahalanobis(self, X: Any) -> Any:
+        """Return the Mahalanobis distances; see `gmm_core.GaussianMixture.mahalanobis`.
+
+        Parameters
+        ----------
+        X : array-like, data frame or Dask collection of shape (n_samples, n_features)
+            The samples.
+
+        Returns
+        -------
+        distances : ndarray or Dask array of shape (n_samples, n_components)
+            float32 if X and the fitted means are float32, else float64. A Dask array, which is
+            lazy, if X is a Dask collection.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit the model or is not numbers. An error about the values in a chunk is
+            raised when the chunk is computed.
+        NotFittedError
+            If the model is not fitted.
+
+        Examples
+        --------
+        >>> import dask.array as da
+        >>> import numpy as np
+        >>> from gmm_core.dask import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[4.0])
+        >>> gm.mahalanobis(da.from_array(np.array([[4.0], [8.0]]))).compute().tolist()
+        [[2.0], [4.0]]
+        """
+        if not is_collection(X):
+            return super().mahalanobis(X)
+        rows = as_rows(self, X)
+        empty = np.empty((0, len(self.weights_)), result_dtype(self, rows))
+        return lazy(self, rows, "mahalanobis", empty)
+
     def noise_proba(self, X: Any) -> Any:
         """Return the probability that a sample is noise; see `gmm_core.GaussianMixture`.
 

@@ -46,7 +46,7 @@ from gmm_core.infer.score import Certainty, Score
 
 _Method = Literal[
     "predict", "predict_proba", "noise_proba", "score_samples", "impute", "denoise",
-    "log_predictive",
+    "log_predictive", "mahalanobis",
 ]
 # The noise of a collection: that of each row, in the chunks of X, or one for all rows, or none.
 _Noise: TypeAlias = "da.Array | NoiseRows | None"
