@@ -446,12 +446,8 @@ class Distribution(Estimator):
         >>> abs(divergence.estimate - 0.5) < 4 * divergence.standard_error
         True
         """
-        p = self._model()
-        q, D = _model_of(other, "other"), p.prepared.means.shape[1]
-        if q.prepared.means.shape[1] != D:
-            raise ValueError(
-                f"other has {q.prepared.means.shape[1]} features, but this model has {D}"
-            )
+        p, q = self._model(), _model_of(other, "other")
+        _check_same_features(other, "other", self, "this model")
         return kl_divergence(p, q, n_samples, self._random_state(random_state))
 
     # --- other components ---------------------------------------------------------------------
@@ -680,21 +676,15 @@ def mix(models: Sequence[_Model], weights: npt.ArrayLike | None = None) -> _Mode
         raise ValueError("models is empty, expected at least one model")
     for i, model in enumerate(models):
         _model_of(model, f"models[{i}]")
-    first, mixtures = models[0], [model._gaussians() for model in models]
-    names = [model._names() for model in models]
-    for i, (mixture, own) in enumerate(zip(mixtures, names, strict=True)):
-        D, expected = mixture.means.shape[1], mixtures[0].means.shape[1]
-        if D != expected:
-            raise ValueError(f"models[{i}] has {D} features, but models[0] has {expected}")
-        if own is not None and names[0] is not None and list(own) != list(names[0]):
-            raise ValueError(
-                f"models[{i}] has the features {list(own)}, but models[0] has {list(names[0])}"
-            )
+        for j in range(i):
+            _check_same_features(model, f"models[{i}]", models[j], f"models[{j}]")
     n = len(models)
     shares = np.full(n, 1 / n) if weights is None else check_weights(weights, n)
+    mixture = join([model._gaussians() for model in models], shares / shares.sum())
+    names = [model._names() for model in models]
     common = None if any(own is None for own in names) else names[0]
     dtype = np.result_type(*(model._dtype() for model in models))
-    return first._made_of(join(mixtures, shares / shares.sum()), common, dtype)
+    return models[0]._made_of(mixture, common, dtype)
 
 
 def _probabilities(value: npt.ArrayLike, name: str) -> Float64Array:
@@ -727,3 +717,17 @@ def _model_of(value: object, argument: str) -> FittedMixture:
             f"{argument} should be a fitted GaussianMixture, got {type(value).__name__}"
         )
     return value._model()
+
+
+def _check_same_features(
+    model: Distribution, name: str, other: Distribution, name_of_other: str
+) -> None:
+    """Raise ValueError if fitted models differ in the number or the names of their features."""
+    D, expected = (np.shape(vars(m)["means_"])[1] for m in (model, other))
+    if D != expected:
+        raise ValueError(f"{name} has {D} features, but {name_of_other} has {expected}")
+    names, others = model._names(), other._names()
+    if names is not None and others is not None and list(names) != list(others):
+        raise ValueError(
+            f"{name} has the features {list(names)}, but {name_of_other} has {list(others)}"
+        )

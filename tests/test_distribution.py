@@ -285,6 +285,10 @@ def test_region_with_a_component_of_another_scale():
     (spike, broad) = gm.highest_density_region(0.75).intervals
     assert spike[0] == pytest.approx(-spike[1], rel=1e-4) and 4e-6 < spike[1] < 7e-6
     assert gm.cdf(broad[1]) - gm.cdf(broad[0]) == pytest.approx(0.25, abs=1e-5)
+    for scale in (1e-140, 1e140):   # variances near the ends of the range
+        scaled = on_the_line([0.5, 0.5], [0.0, 1.0 * scale], [1e-12 * scale**2, scale**2])
+        got = scaled.highest_density_region(0.75).intervals / scale
+        np.testing.assert_allclose(got, [spike, broad], rtol=1e-9)
     symmetric = on_the_line([0.5, 0.5], [-3.0, 3.0], [1.0, 1.0]).highest_density_region(0.999)
     np.testing.assert_allclose(symmetric.intervals, -symmetric.intervals[::-1, ::-1], rtol=1e-12)
 
@@ -448,6 +452,13 @@ def test_errors_of_divergences_name_the_argument():
     ]:
         with pytest.raises(error, match=message):
             gm.kl_divergence(other)
+    named = mixture()
+    named.feature_names_in_ = np.array(list("abcd"), dtype=object)
+    other = mixture()
+    other.feature_names_in_ = np.array(list("abdc"), dtype=object)
+    with pytest.raises(ValueError, match=r"other has the features .*, but this model has \['a'"):
+        named.kl_divergence(other)
+    assert named.kl_divergence(gm, 10) == (0, 0)
     with pytest.raises(ValueError, match="n_samples should be at least 2"):
         gm.kl_divergence(gm, 1)
 

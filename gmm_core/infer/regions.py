@@ -99,8 +99,9 @@ def _log_density(
 def _log_terms(
     x: Float64Array, weights: Float64Array, means: Float64Array, deviations: Float64Array
 ) -> Float64Array:
-    z = (x[:, None] - means) / deviations
-    terms: Float64Array = np.log(weights / deviations) - (z * z + _LOG_2_PI) / 2
+    with np.errstate(over="ignore"):
+        z = (x[:, None] - means) / deviations
+        terms: Float64Array = np.log(weights) - np.log(deviations) - (z * z + _LOG_2_PI) / 2
     return terms
 
 
@@ -120,7 +121,9 @@ def _extrema(weights: Float64Array, means: Float64Array, deviations: Float64Arra
             part = x[start : start + step]
             terms = _log_terms(part, weights, means, deviations)
             shares = np.exp(terms - terms.max(axis=1, keepdims=True))
-            slopes = shares * (means - part[:, None]) / deviations**2
+            with np.errstate(over="ignore", invalid="ignore"):
+                slopes = shares * ((means - part[:, None]) / deviations) / deviations
+            slopes[shares == 0] = 0
             rising[start : start + step] = slopes.sum(axis=1) > 0
         return rising
 

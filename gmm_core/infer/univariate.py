@@ -35,7 +35,9 @@ def cdf(
     out = np.empty(len(x))
     for rows in _blocks(len(x), means.shape[-1]):
         w, m, s = (_of_rows(array, rows) for array in (weights, means, deviations))
-        out[rows] = (w * normal_cdf((x[rows, None] - m) / s)).sum(axis=1)
+        with np.errstate(over="ignore"):
+            z = (x[rows, None] - m) / s
+        out[rows] = (w * normal_cdf(z)).sum(axis=1)
     return np.minimum(out, 1.0, out=out)  # weights may sum to 1 + eps
 
 
@@ -121,9 +123,9 @@ def _solve(
     active = np.flatnonzero(low < high)
     while len(active):
         at, w, s = x[active], weights[active], deviations[active]
-        z = (at[:, None] - means[active]) / s
-        F = (w * normal_cdf(z)).sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            z = (at[:, None] - means[active]) / s
+            F = (w * normal_cdf(z)).sum(axis=1)
             residual = np.log(F) - np.log(p[active])
             step = residual * F * ROOT_2_PI / (w / s * gaussian(z)).sum(axis=1)
         low[active] = np.where(residual < 0, at, low[active])

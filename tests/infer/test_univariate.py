@@ -85,6 +85,9 @@ def test_quantiles_at_the_edges():
     # scales far apart, with roots on the narrow component, and equal components
     narrow = quantile(np.array([0.4, 0.6]), np.array([0.5, 0.5]), np.zeros(2), np.array([1e-100, 1.0]))
     assert narrow[0] == -narrow[1] and 1e-101 < narrow[1] < 1e-99
+    apart = np.array([0.5, 0.5]), np.array([-1e307, 1e307]), np.array([1e-200, 1e200])
+    np.testing.assert_allclose(quantile(np.array([0.25, 0.75]), *apart), apart[1], rtol=4 * EPS)
+    assert cdf(np.array([-1.7e308, 0.0, 1.7e308]), *apart).tolist() == [0, 0.5, 1]
     equal = quantile(np.array([0.9]), np.full(4, 0.25), np.full(4, 3.0), np.full(4, 2.0))
     assert equal[0] == pytest.approx(stats.norm.ppf(0.9, 3, 2), rel=4 * EPS)
 
