@@ -279,7 +279,8 @@ class Distribution(Estimator):
             If the model is not fitted.
         ValueError, TypeError
             If `probability` is not a number between 0 and 1, if `n_samples` is not a positive whole
-            number, or if the model has a noise component.
+            number, if the model has a noise component, or if floating-point numbers do not resolve
+            the region of one feature.
 
         References
         ----------

@@ -314,6 +314,12 @@ def test_errors_of_regions_name_the_argument():
     for probability in (0, 1, -0.1, 1.5, np.nan, [0.5]):
         with pytest.raises(ValueError, match="probability should be"):
             gm.highest_density_region(probability)
+    with pytest.raises(ValueError, match="the region cannot be resolved"):
+        on_the_line([0.5, 0.5], [1e8, -1e8], [1e-20, 1e-20]).highest_density_region(0.7)
+    with pytest.raises(ValueError, match="the region cannot be resolved"):
+        on_the_line([1.0], [1e8], [1e-20]).highest_density_region(0.7)
+    with pytest.raises(ValueError, match="its probability is too small"):
+        on_the_line([1.0], [0.0], [1.0]).highest_density_region(1e-12)
     with pytest.raises(ValueError, match="'n_samples': 0"):
         gm.highest_density_region(0.5, n_samples=0)
     with pytest.raises(ValueError, match="random_state='a'"):

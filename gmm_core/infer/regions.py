@@ -13,6 +13,7 @@ from gmm_core.infer.univariate import cdf, tail_quantile
 
 _STEPS = np.linspace(-10, 10, 161)  # in standard deviations, where the slope is evaluated
 _BLOCK = 1 << 18  # pairs of a point and a component that are computed at once
+_TOLERANCE = 1e-3  # the largest relative error of the probability
 _EPS = float(np.finfo(np.float64).eps)
 _LOG_2_PI = float(np.log(2 * np.pi))
 
@@ -51,10 +52,17 @@ def univariate_region(
     Returns
     -------
     HighestDensityRegion
+
+    Raises
+    ------
+    ValueError
+        If the region is so narrow that floating-point numbers do not resolve it.
     """
     some = weights > 0
     mixture = weights[some], means[some], deviations[some]
     extrema = _extrema(*mixture)
+    if not len(extrema):
+        raise _unresolved()
     tail = np.full(2, (1 - probability) / 4)
     left, right = tail_quantile(tail, np.array([False, True]), *mixture)
     # The region above this level holds all between the two quantiles, which is enough.
@@ -82,8 +90,19 @@ def univariate_region(
         below = cdf(ends(float(levels[0])), *mixture)
         return np.array([(below[1::2] - below[::2]).sum() < probability])
 
-    level = _bisect(holds, np.array([least]), heights.max(keepdims=True), _EPS)
-    return HighestDensityRegion(float(level[0]), ends(float(level[0])).reshape(-1, 2))
+    level = float(_bisect(holds, np.array([least]), heights.max(keepdims=True), _EPS)[0])
+    intervals = ends(level).reshape(-1, 2)
+    below = cdf(intervals.ravel(), *mixture)
+    if abs((below[1::2] - below[::2]).sum() - probability) > _TOLERANCE * probability:
+        raise _unresolved()
+    return HighestDensityRegion(level, intervals)
+
+
+def _unresolved() -> ValueError:
+    return ValueError(
+        "the region cannot be resolved, as its probability is too small, or a standard deviation "
+        "is not much larger than the rounding errors of its mean (then subtract an offset)"
+    )
 
 
 def _log_density(
