@@ -143,8 +143,8 @@ class Distribution(Estimator):
         Returns
         -------
         cdf : ndarray of the shape of `x`, or a number
-            The probability of values up to `x`, with errors of a few ulp also where it is small. It
-            is NaN where `x` is. It is float32 if `x` is an array of float32 and the model is
+            The probability of values up to `x`, with a small relative error, also of 1e-300.
+            It is NaN where `x` is. It is float32 if `x` is an array of float32 and the model is
             float32, else float64.
 
         Raises
@@ -181,8 +181,8 @@ class Distribution(Estimator):
         Returns
         -------
         x : ndarray of the shape of `q`, or a number, float64
-            The values with ``cdf(x) == q``, to a few ulp of `q` or of 1 − `q`, whichever is
-            smaller. They are −inf and inf where `q` is 0 and 1.
+            The values with ``cdf(x) == q``, to rounding. They are −inf and inf where `q` is 0 and
+            1.
 
         Raises
         ------
