@@ -37,6 +37,7 @@ from gmm_core.functions import (
 from gmm_core.io import old_pickles
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.statistics import Statistics
+from gmm_core.regression import GaussianMixtureRegressor
 from gmm_core.selection import Selection, select
 
 old_pickles.register()
@@ -45,6 +46,7 @@ __all__ = [
     "BayesianGaussianMixture",
     "ConvergenceWarning",
     "GaussianMixture",
+    "GaussianMixtureRegressor",
     "IllDefinedCovarianceError",
     "InvalidParameterError",
     "NoDensityError",

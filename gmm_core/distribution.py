@@ -16,6 +16,8 @@ from gmm_core.data.conversion import as_float_array
 from gmm_core.data.features import features_of
 from gmm_core.data.foreign import ForeignRows
 from gmm_core.data.parameter_validation import check_weights
+from gmm_core.data.finite import check_finite
+from gmm_core.data.validation import check_X
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.result import attributes_of, set_attributes
 from gmm_core.infer import univariate
@@ -26,6 +28,8 @@ from gmm_core.infer.draw import draw
 from gmm_core.infer.regions import HighestDensityRegion, univariate_region
 from gmm_core.infer.score import FittedMixture, log_likelihood
 from gmm_core.io.scipy import to_scipy
+from gmm_core.infer.conditional import Conditional, conditional
+from gmm_core.infer.score import FittedMixture
 from gmm_core.model.attributes import mixture_from
 from gmm_core.model.components import join, merge, split, take
 from gmm_core.model.entropy import EntropyBounds, entropy_bounds
@@ -129,6 +133,66 @@ class Distribution(Estimator):
         values = as_float_array(list(given.values()), "given", allow_strings=False)
         result, left = condition(mixture, known, values, self.n_threads)
         return self._made_of(result, None if names is None else names[left])
+
+    def conditional(self, X: Any, given: Any) -> Conditional:
+        """Return the distributions of the other features, given those of each row of X.
+
+        Given the features x_o of a row, component k has the weight r_k, its responsibility for x_o,
+        and the other features x_m have the mean μ_km + Σ_kmo Σ_koo⁻¹ (x_o − μ_ko) and the
+        covariance Σ_kmm − Σ_kmo Σ_koo⁻¹ Σ_kom, which does not depend on the row.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_given)
+            The values of the features `given`, in this order.
+        given : int, str, or sequence of int and str
+            Indices or names (see `feature_names_in_`) of the features that X has. Negative indices
+            count from the end.
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_components)
+            The weights of the conditional mixtures. As in `predict_proba`, a row that is so far from
+            all components that its squared distances overflow belongs to the nearest component.
+        means : ndarray of shape (n_samples, n_components, n_others)
+            The means of the features that are not given, in ascending order of their indices.
+        covariances : ndarray of shape (n_components, n_others, n_others)
+            Their covariances, for all rows. The three arrays are a named tuple. They are float32 if
+            both X and `means_` are, else float64.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ValueError, TypeError
+            If there is no such feature, if one is given twice, if all are given, if X has another
+            number of columns or other names than `given`, or values that are not finite, if a mean
+            is beyond the range of float64, or if the model has a noise component.
+
+        See Also
+        --------
+        condition : The conditional mixture of one row, as a model.
+        GaussianMixtureRegressor : Regression by such distributions.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> covariances = [[[2.0, 1.0], [1.0, 4.0]]]
+        >>> gm = GaussianMixture.from_parameters([1.0], [[1.0, 5.0]], covariances=covariances)
+        >>> r, means, covariances = gm.conditional([[3.0], [1.0]], given=0)
+        >>> means.round(6).tolist(), covariances.round(6).tolist()
+        ([[[6.0]], [[5.0]]], [[[3.5]]])
+        """
+        mixture, names = self._gaussians(), self._names()
+        known = features_of(given, mixture.means.shape[1], names, "given")
+        rows, _ = check_X(
+            X, n_features=len(known), feature_names=None if names is None else names[known],
+            allow_nan=True, estimator_name=f"conditional with given={known.tolist()}",
+        )  # fmt: skip
+        check_finite(rows, "X", "`impute` takes missing values.")
+        made = conditional(rows, mixture, known, self.n_threads)
+        dtype = np.result_type(rows.dtype, self._dtype())
+        return Conditional._make(array.astype(dtype, copy=False) for array in made)
 
     # --- one feature --------------------------------------------------------------------------
 

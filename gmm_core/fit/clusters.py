@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from gmm_core.core.types import Float64Array, FloatArray, Labels
+from gmm_core.core.types import AnyArray, Float64Array, FloatArray, Indices, Labels
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.digest import Digest
 from gmm_core.fit.hierarchical import Tree, hierarchical_tree
-from gmm_core.fit.kmeans import kmeans
+from gmm_core.fit.kmeans import kmeans, seed_rows
 
 
 class Clusters:
@@ -26,6 +26,12 @@ class Clusters:
     ) -> tuple[Labels, Float64Array]:
         """Return labels and centers; see `kmeans`."""
         return kmeans(data, n_clusters, random_state, tol)
+
+    def seeds(
+        self, data: ArrayPass, n_clusters: int, random_state: np.random.RandomState
+    ) -> Indices:
+        """Return rows as centers, chosen by k-means++; see `seed_rows`."""
+        return seed_rows(data, n_clusters, random_state)
 
     def tree(self, X: FloatArray, sample_weight: Float64Array | None) -> Tree:
         """Return the tree of these rows, which is made once; see `hierarchical_tree`."""
@@ -62,3 +68,44 @@ class SharedClusters(Clusters):
         labels, centers, after = kept
         random_state.set_state(after)
         return labels, centers
+
+
+class StandardisedClusters(Clusters):
+    """Clusters of standardised features, which do not depend on the units of the features.
+
+    Hierarchical clusters do not depend on them either: their scaling is that of mclust.
+
+    Parameters
+    ----------
+    center : ndarray of shape (n_features,)
+    scale : ndarray of shape (n_features,)
+        The standard deviations of the features.
+    tol : float
+        The parameter `tol` of `kmeans` for features of variance 1.
+    """
+
+    def __init__(self, center: Float64Array, scale: Float64Array, tol: float) -> None:
+        super().__init__()
+        self._center, self._scale, self._tol = center, scale, tol
+
+    def kmeans(
+        self, data: ArrayPass, n_clusters: int, random_state: np.random.RandomState, tol: float
+    ) -> tuple[Labels, Float64Array]:
+        """Return labels, and centers in the units of the data; `tol` is that of the constructor."""
+        labels, centers = super().kmeans(
+            self._standardised(data), n_clusters, random_state, self._tol
+        )
+        return labels, self._center + centers * self._scale
+
+    def seeds(
+        self, data: ArrayPass, n_clusters: int, random_state: np.random.RandomState
+    ) -> Indices:
+        """Return rows as centers, chosen by k-means++ among standardised rows."""
+        return super().seeds(self._standardised(data), n_clusters, random_state)
+
+    def _standardised(self, data: ArrayPass) -> ArrayPass:
+        weight = data.sample_weight if len(data.sample_weight) else None
+        X: AnyArray = (data.X - self._center) / self._scale
+        return ArrayPass(
+            X.astype(data.X.dtype), weight, data.n_components, data.covariance_type, data.n_threads
+        )

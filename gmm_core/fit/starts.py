@@ -17,7 +17,7 @@ from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.subset import subset_size
 from gmm_core.fit.clusters import Clusters
 from gmm_core.fit.hierarchical import N_ROWS
-from gmm_core.fit.kmeans import draw_rows, seed_rows
+from gmm_core.fit.kmeans import draw_rows
 from gmm_core.fit.maximization import maximization_step
 from gmm_core.fit.options import InitCallable
 from gmm_core.model.covariance import BY_FEATURE, COVARIANCE_TYPES
@@ -26,7 +26,7 @@ from gmm_core.model.statistics import Statistics
 
 # k-means stops when no label changes, when the squared moves of the centers sum to at most this
 # share of the mean variance of the features, as in scikit-learn, or after a number of iterations.
-_KMEANS_TOL = 1e-4
+KMEANS_TOL = 1e-4
 _LEAST_SHARE = 0.1  # of a variance that remains when the variance of the noise is subtracted
 _NO_ROWS = np.empty(0, np.intp)
 
@@ -200,7 +200,7 @@ def find(
         tree = clusters.tree(data.X, _weight(data))
         return _by_labels(data, tree.labels(data.n_components))
     if method == "k-means++":
-        return Found(data, seed_rows(data, data.n_components, random_state))
+        return Found(data, clusters.seeds(data, data.n_components, random_state))
     assert method == "random_from_data"
     return Found(data, _distinct_rows(data, random_state))
 
@@ -275,7 +275,7 @@ def _by_kmeans(
         moments = _moments_of_features(data)
         with np.errstate(over="ignore"):    # k-means refuses such data
             variance = float(moments.moments.sum() / moments.counts[0] / D)
-        labels, centers = clusters.kmeans(data, K, random_state, _KMEANS_TOL * variance)
+        labels, centers = clusters.kmeans(data, K, random_state, KMEANS_TOL * variance)
     return Found(data, _NO_ROWS, partial(data.statistics, labels=labels), centers, near=True)
 
 
