@@ -152,8 +152,8 @@ class Distribution(Estimator):
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
-            The weights of the conditional mixtures. As in `predict_proba`, a row that is so far from
-            all components that its squared distances overflow belongs to the nearest component.
+            The weights of the conditional mixtures. As in `predict_proba`, a row that is so far
+            from all components that its squared distances overflow belongs to the nearest one.
         means : ndarray of shape (n_samples, n_components, n_others)
             The means of the features that are not given, in ascending order of their indices.
         covariances : ndarray of shape (n_components, n_others, n_others)

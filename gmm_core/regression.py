@@ -11,6 +11,7 @@ from gmm_core.core.errors import not_fitted_error
 from gmm_core.core.random import check_random_state
 from gmm_core.core.types import (
     AccelerationName,
+    AnyArray,
     CovarianceName,
     Float64Array,
     FloatArray,
@@ -114,10 +115,10 @@ callable, default='kmeans'
     >>> import numpy as np
     >>> from gmm_core import GaussianMixtureRegressor
     >>> X = np.linspace(-2, 2, 401)[:, None]
-    >>> y = np.abs(X[:, 0])
+    >>> y = np.where(X[:, 0] < 0, X[:, 0], 3 * X[:, 0])
     >>> model = GaussianMixtureRegressor(n_components=2, random_state=0).fit(X, y)
-    >>> model.predict([[-1.0], [1.5]]).round(3).tolist()
-    [1.0, 1.5]
+    >>> model.predict([[-1.0], [1.5]]).round(1).tolist()
+    [-1.0, 4.5]
     """
 
     mixture_: GaussianMixture
@@ -190,7 +191,8 @@ callable, default='kmeans'
         Examples
         --------
         >>> from gmm_core import GaussianMixtureRegressor
-        >>> model = GaussianMixtureRegressor(reg_covar=0).fit([[0.0], [1.0], [2.0]], [1.0, 2.0, 6.0])
+        >>> X, y = [[0.0], [1.0], [2.0]], [1.0, 2.0, 6.0]
+        >>> model = GaussianMixtureRegressor(reg_covar=0).fit(X, y)
         >>> model.predict([[4.0]]).round(6).tolist()
         [10.5]
         """
@@ -272,7 +274,8 @@ callable, default='kmeans'
         Examples
         --------
         >>> from gmm_core import GaussianMixtureRegressor
-        >>> model = GaussianMixtureRegressor(reg_covar=0).fit([[0.0], [1.0], [2.0]], [1.0, 2.0, 6.0])
+        >>> X, y = [[0.0], [1.0], [2.0]], [1.0, 2.0, 6.0]
+        >>> model = GaussianMixtureRegressor(reg_covar=0).fit(X, y)
         >>> mean, std = model.predict([[4.0]], return_std=True)
         >>> mean.round(6).tolist(), std.round(6).tolist()
         ([10.5], [0.707107])
@@ -284,8 +287,8 @@ callable, default='kmeans'
             raise ValueError("give only one of return_std and return_cov")
         kind: Any = "variance" if return_std else "covariance" if return_cov else None
         blocks, n, dtype = self._conditionals(X)
-        mean, spread = regression.moments(blocks, n, self.n_targets_, kind)
-        mean = self._shaped(mean, dtype)
+        made, spread = regression.moments(blocks, n, self.n_targets_, kind)
+        mean = self._shaped(made, dtype)
         if return_std:
             return mean, self._shaped(np.sqrt(spread), dtype)
         return (mean, spread.astype(dtype, copy=False)) if return_cov else mean
@@ -314,11 +317,13 @@ callable, default='kmeans'
         Examples
         --------
         >>> from gmm_core import GaussianMixtureRegressor
-        >>> model = GaussianMixtureRegressor(reg_covar=0).fit([[0.0], [1.0], [2.0]], [1.0, 2.0, 6.0])
+        >>> X, y = [[0.0], [1.0], [2.0]], [1.0, 2.0, 6.0]
+        >>> model = GaussianMixtureRegressor(reg_covar=0).fit(X, y)
         >>> model.predict_quantiles([[4.0]], [0.05, 0.95]).round(3).tolist()
         [[9.337, 11.663]]
         """
-        p = np.asarray(as_float_array(quantiles, "quantiles", allow_strings=False), np.float64)
+        given: AnyArray = as_float_array(quantiles, "quantiles", allow_strings=False)
+        p = given.astype(np.float64)
         if p.ndim > 1 or not ((p >= 0) & (p <= 1)).all():
             raise ValueError(
                 f"quantiles should be a number or an array (n_quantiles,) of probabilities from 0 "

@@ -8,7 +8,7 @@ import pkgutil
 import pytest
 
 import gmm_core
-from gmm_core import BayesianGaussianMixture, GaussianMixture, reference
+from gmm_core import BayesianGaussianMixture, GaussianMixture, GaussianMixtureRegressor, reference
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_examples(docstrings, tmp_path, monkeypatch):
 
 def test_everything_public_has_an_example(docstrings):
     public = [getattr(gmm_core, name) for name in gmm_core.__all__]
-    for estimator in (GaussianMixture, BayesianGaussianMixture):
+    for estimator in (GaussianMixture, BayesianGaussianMixture, GaussianMixtureRegressor):
         public += [method for _, method in inspect.getmembers(estimator, inspect.isroutine)]
     public += [function for _, function in inspect.getmembers(reference, inspect.isfunction)]
     names = {

@@ -105,7 +105,5 @@ class StandardisedClusters(Clusters):
 
     def _standardised(self, data: ArrayPass) -> ArrayPass:
         weight = data.sample_weight if len(data.sample_weight) else None
-        X: AnyArray = (data.X - self._center) / self._scale
-        return ArrayPass(
-            X.astype(data.X.dtype), weight, data.n_components, data.covariance_type, data.n_threads
-        )
+        X: AnyArray = ((data.X - self._center) / self._scale).astype(data.X.dtype, copy=False)
+        return ArrayPass(X, weight, data.n_components, data.covariance_type, data.n_threads)

@@ -46,13 +46,16 @@ class ConditionalBlock(NamedTuple):
     ----------
     rows : ndarray of shape (n,), intp
         The numbers of the rows.
-    mixtures : Conditional
+    responsibilities, means, covariances : ndarray
+        See `Conditional`.
     roots : ndarray of shape (K, q, q)
         Lower triangular R_k; the covariances are R_k R_kᵀ.
     """
 
     rows: Indices
-    mixtures: Conditional
+    responsibilities: Float64Array
+    means: Float64Array
+    covariances: Float64Array
     roots: Float64Array
 
 
@@ -96,7 +99,7 @@ def conditional(
     regression = _Regression(
         made.mixtures[0], mixture.means[:, given], mixture.means[:, others], slopes[0], roots[0]
     )
-    return _given(X, np.arange(len(X)), regression, n_threads)
+    return Conditional(*_given(X, np.arange(len(X)), regression, n_threads))
 
 
 def conditional_blocks(
@@ -140,19 +143,20 @@ def conditional_blocks(
             for start in range(0, len(pattern.rows), n_rows):
                 rows = pattern.rows[start : start + n_rows]
                 part = pattern.X[start : start + n_rows]
-                yield ConditionalBlock(
-                    rows, _given(part, rows, regression, n_threads), regression.roots
-                )
+                made = _given(part, rows, regression, n_threads)
+                yield ConditionalBlock(rows, *made, regression.roots)
 
 
 def _given(
     X: FloatArray, rows: Indices, regression: _Regression, n_threads: int | None
-) -> Conditional:
-    """Return the conditional mixtures of rows, whose numbers are for the message of an error."""
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return what a `Conditional` has; the numbers of the rows are for the message of an error."""
     x = X.astype(np.float64, copy=False)
     K, q = regression.means.shape
+    r: Float64Array
     if x.shape[1]:
-        r = responsibilities(x, FittedMixture(regression.of_given, False, n_threads))
+        model = FittedMixture(regression.of_given, False, n_threads)
+        r = responsibilities(x, model).astype(np.float64, copy=False)
     else:
         r = np.tile(regression.of_given.weights, (len(x), 1))
     means = np.empty((len(x), K, q))
@@ -168,4 +172,4 @@ def _given(
             "scale the data"
         )
     covariances = np.einsum("kir,kjr->kij", regression.roots, regression.roots)
-    return Conditional(r, means, covariances)
+    return r, means, covariances

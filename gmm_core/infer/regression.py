@@ -29,7 +29,7 @@ def moments(
     """
     mean = np.empty((n, q))
     out = np.empty({"variance": (n, q), "covariance": (n, q, q)}.get(spread or "", (0,)))
-    for rows, (r, means, covariances), _ in blocks:
+    for rows, r, means, covariances, _ in blocks:
         mean[rows] = np.einsum("nk,nkt->nt", r, means)
         if spread is None:
             continue
@@ -46,7 +46,7 @@ def moments(
 def quantiles(blocks: Blocks, n: int, q: int, probabilities: Float64Array) -> Float64Array:
     """Return quantiles of each target of n conditional mixtures, of shape (n, q, n_quantiles)."""
     out = np.empty((n, q, len(probabilities)))
-    for rows, (r, means, covariances), _ in blocks:
+    for rows, r, means, covariances, _ in blocks:
         deviations = np.sqrt(np.einsum("ktt->kt", covariances))
         for t, i in np.ndindex(out.shape[1:]):
             p = np.full(len(rows), probabilities[i])
@@ -68,7 +68,7 @@ def draws(
     """
     uniforms = random_state.uniform(size=(n, n_samples))
     out = random_state.standard_normal(size=(n, n_samples, q))
-    for rows, (r, means, _), roots in blocks:
+    for rows, r, means, _, roots in blocks:
         K = r.shape[1]
         drawn, at = out[rows], uniforms[rows]
         labels = np.zeros(at.shape, np.intp)
