@@ -57,8 +57,8 @@ default='full'
         The type of the covariances of features and targets together; see `GaussianMixture`. With
         'full', each component has a linear function of its own, and with 'tied' all have the same
         slopes. Types without covariances between features have slopes of 0, so that the mean is a
-        blend of constants. 'spherical' and types with equal shapes or orientations depend on the
-        units of features and targets: standardise both.
+        blend of constants. 'spherical', EII, VII, EVE, VVE, EEV and VEV depend on the units of
+        features and targets: standardise both.
     tol : float, default=1e-3
         EM stops when the mean log-likelihood changes by less than `tol` in an iteration, in nats
         per sample.

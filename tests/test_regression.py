@@ -247,7 +247,7 @@ def test_missing_features_and_targets():
 
 
 @pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "hierarchical", "random_from_data", "random"])
-@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "EVV"])
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "EEI", "VEI", "EVI", "VEE", "EVV"])
 def test_units_do_not_matter(init_params, covariance_type):
     """Powers of 2 scale without rounding, so that only the order of rounding errors of k-means may differ."""
     x_scale, x_offset, y_scale, y_offset = np.array([2.0**20, 2.0**-20]), [2.0**20, 0.0], 2.0**10, -(2.0**12)
