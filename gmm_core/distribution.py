@@ -187,7 +187,7 @@ class Distribution(Estimator):
         known = features_of(given, mixture.means.shape[1], names, "given")
         rows, _ = check_X(
             X, n_features=len(known), feature_names=None if names is None else names[known],
-            allow_nan=True, estimator_name=f"conditional with given={known.tolist()}",
+            allow_nan=True, estimator_name=f"{type(self).__name__} with given={known.tolist()}",
         )  # fmt: skip
         check_finite(rows, "X", "`impute` takes missing values.")
         made = conditional(rows, mixture, known, self.n_threads)

@@ -394,12 +394,18 @@ callable, default='kmeans'
         Returns
         -------
         score : float
-            At most 1. A constant target has the score 1 if it is predicted exactly, else 0.
+            At most 1. A constant target has the score 1 if it is predicted exactly, else 0. The
+            score of a single sample is NaN.
 
         Raises
         ------
         NotFittedError, ValueError, TypeError
             For the same reasons as in `predict`, and if `y` or `sample_weight` is invalid.
+
+        Warns
+        -----
+        UserWarning
+            If there is only one sample.
 
         Examples
         --------

@@ -327,6 +327,11 @@ def test_score_is_that_of_sklearn(y, weight):
     assert model.score(X, y, weight) == pytest.approx(expected, rel=1e-9)
 
 
+def test_score_of_one_sample_is_undefined():
+    with pytest.warns(UserWarning, match="R² is not defined"):
+        assert np.isnan(regressor().fit(X, SINGLE).score(X[:1], SINGLE[:1]))
+
+
 def test_missing_targets_do_not_count_in_the_score():
     model = regressor(missing="marginalize").fit(X, DOUBLE)
     predicted, known = model.predict(X), ~np.isnan(HOLED_Y)

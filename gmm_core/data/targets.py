@@ -75,4 +75,4 @@ def check_targets(
 def _names_of(y: Any) -> Names | None:
     """Return the names of the targets, if they have any."""
     name = getattr(y, "name", None)  # of a series
-    return np.array([name], object) if isinstance(name, str) else feature_names_of(y)
+    return np.array([name], object) if isinstance(name, str) and name else feature_names_of(y)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 
 from gmm_core.core.types import Float64Array
+from gmm_core.core.warn import warn
 from gmm_core.infer.conditional import ConditionalBlock
 from gmm_core.infer.univariate import quantile
 
@@ -89,7 +91,15 @@ def r_squared(y: Float64Array, predicted: Float64Array, weight: Float64Array | N
     y, predicted : ndarray of shape (n_samples, n_targets)
         Where a target is NaN, the row does not count for it.
     weight : ndarray of shape (n_samples,) or None
+
+    Returns
+    -------
+    float
+        NaN, with a warning, if there is only one sample.
     """
+    if len(y) < 2:
+        warn("R² is not defined for fewer than two samples")
+        return math.nan
     known = ~np.isnan(y)
     w = known.astype(np.float64) if weight is None else known * weight[:, None]
     total = w.sum(axis=0)

@@ -140,7 +140,7 @@ def test_names_of_features():
     ("X", "given", "message"),
     [
         (X4, [0, 1, 2, 3], "given has all 4 features"),
-        (X4, [0, 1], r"X has 4 features, but conditional with given=\[0, 1\] is expecting 2"),
+        (X4, [0, 1], r"X has 4 features, but GaussianMixture with given=\[0, 1\] is expecting 2"),
         (X4[:, :2], [0, 0], "given has a feature twice"),
         (X4[:, :0], [], "given is empty"),
         (X4[:, :1], [4], "given has the index 4"),
