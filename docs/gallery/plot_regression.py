@@ -41,7 +41,7 @@ density = (r * np.exp(-squares / 2) / np.sqrt(2 * np.pi * variances)).sum(axis=-
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
 at = np.linspace(0, 2, 200)
-low, middle, high = forward.predict_quantiles(at[:, None], [0.05, 0.5, 0.95]).T
+low, high = forward.predict_quantiles(at[:, None], [0.05, 0.95]).T
 left.plot(time, height, ".", color="0.6", markersize=2)
 left.fill_between(at, low, high, alpha=0.3)
 left.plot(at, forward.predict(at[:, None]), label="mean")
