@@ -14,22 +14,21 @@ from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import Float64Array, FloatArray, Indices, Names
 from gmm_core.data.conversion import as_float_array
 from gmm_core.data.features import features_of
+from gmm_core.data.finite import check_finite
 from gmm_core.data.foreign import ForeignRows
 from gmm_core.data.parameter_validation import check_weights
-from gmm_core.data.finite import check_finite
 from gmm_core.data.validation import check_X
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.result import attributes_of, set_attributes
 from gmm_core.infer import univariate
 from gmm_core.infer.condition import condition
+from gmm_core.infer.conditional import Conditional, conditional
 from gmm_core.infer.distances import mahalanobis
 from gmm_core.infer.divergence import KLDivergence, kl_divergence
 from gmm_core.infer.draw import draw
 from gmm_core.infer.regions import HighestDensityRegion, univariate_region
 from gmm_core.infer.score import FittedMixture, log_likelihood
 from gmm_core.io.scipy import to_scipy
-from gmm_core.infer.conditional import Conditional, conditional
-from gmm_core.infer.score import FittedMixture
 from gmm_core.model.attributes import mixture_from
 from gmm_core.model.components import join, merge, split, take
 from gmm_core.model.entropy import EntropyBounds, entropy_bounds
