@@ -157,14 +157,14 @@ class Selection(NamedTuple):
             raise ImportError("to_frame needs pandas, which cannot be imported") from error
         return pandas.DataFrame(list(self.table), columns=list(Row._fields))
 
-    def plot(self, axes: Any = None) -> Any:
+    def plot(self, ax: Any = None) -> Any:
         """Draw the criterion against the number of components, with a line for each type.
 
         An open marker is a fit with collapsed components. A fit that failed leaves a gap.
 
         Parameters
         ----------
-        axes : matplotlib.axes.Axes, default=None
+        ax : matplotlib.axes.Axes, default=None
             Where to draw; by default in a new figure.
 
         Returns
@@ -178,7 +178,7 @@ class Selection(NamedTuple):
         """
         from gmm_core.plot import plot_selection
 
-        return plot_selection(self.table, self.criterion, axes)
+        return plot_selection(self.table, self.criterion, ax)
 
 
 def select(

@@ -11,6 +11,8 @@ from gmm_core.core.types import AccelerationName, StartName
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.selection import FOURTEEN, UNIVARIATE, Criterion
 
+_PICTURES = (".png", ".svg", ".pdf")
+
 # Commands and the descriptions that --help prints.
 _COMMANDS = {
     "fit": "Fit a mixture to a file of samples.",
@@ -142,9 +144,16 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
                         help="save the model in this file")  # fmt: skip
     parser.add_argument(
         "--plot",
-        type=_file_name(".png"),
-        metavar="PLOT.png",
-        help="save a plot of the first two features (needs matplotlib)",
+        type=_file_name(*_PICTURES),
+        metavar="PLOT",
+        help="save a plot of the model as PNG, SVG or PDF, by the ending of the name: the density "
+        "of one feature, the ellipses of two, or the pairs of the first 6 (needs matplotlib)",
+    )
+    parser.add_argument(
+        "--plot-selection",
+        type=_file_name(*_PICTURES),
+        metavar="PLOT",
+        help="save a plot of the criterion of all fits, if -k is a range (needs matplotlib)",
     )
     parser.add_argument("--seed", dest="random_state", type=int, default=0, metavar="N",
                         help="seed of the random starts (default: 0)")  # fmt: skip

@@ -1,9 +1,11 @@
 """Fit a mixture to a file of samples, or several, of which an information criterion chooses one."""
 
 import argparse
+import copy
 import inspect
 import sys
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from gmm_core import GaussianMixture, Selection, plot, select
 from gmm_core.cli.data_files import RealArray, read_data
 from gmm_core.cli.messages import warnings_on_one_line
 from gmm_core.cli.progress import Progress
-from gmm_core.cli.report import feature_names, print_components, print_table, print_text
+from gmm_core.cli.report import MAX_FEATURES_SHOWN, feature_names, print_components, print_table, print_text
 from gmm_core.fit import run
 from gmm_core.selection import Criterion
 
@@ -32,12 +34,10 @@ def fit(args: argparse.Namespace) -> None:
     OSError
         If a file cannot be read or written.
     """
-    if args.plot:
+    if args.plot or args.plot_selection:
         plot.require_matplotlib()
     data = read_data(args.data, args.delimiter, args.header)
     n_samples, n_features = data.X.shape
-    if args.plot and n_features < 2:
-        raise ValueError(f"--plot draws two features, {args.data} has one")
     parameters = inspect.signature(GaussianMixture).parameters
     options = {name: value for name, value in vars(args).items() if name in parameters}
     title = f"{args.data}: {n_samples} samples, {n_features} features\n"
@@ -50,7 +50,11 @@ def fit(args: argparse.Namespace) -> None:
         print(title)
         _print_selection(selection)
         print_components(model, names)
+        if args.plot_selection:
+            _save(selection.plot().figure, args.plot_selection)
     else:
+        if args.plot_selection:
+            raise ValueError("--plot-selection draws several fits: give a range such as -k 1:10")
         model, figures = _fit_one(args.k[0], data.X, options, args.criterion)
         names = data.names or feature_names(model)
         print(title)
@@ -59,8 +63,7 @@ def fit(args: argparse.Namespace) -> None:
         for name, text in figures.items():
             print(f"{name:<15} {text}")
     if args.plot:
-        plot.plot_mixture(model, data.X, names, args.plot)
-        print(f"\nplot saved to {args.plot}")
+        _save(_picture(model, data.X, names), args.plot)
     if args.out:
         if data.names is not None:
             model.feature_names_in_ = np.array(data.names, dtype=object)
@@ -90,6 +93,29 @@ def _fit_one(
         "converged": "yes" if model.converged_ else "no",
         "seconds": f"{seconds:.3f}",
     }
+
+
+def _picture(model: GaussianMixture, X: RealArray, names: list[str]) -> Any:
+    """Draw a model: the density of one feature, the ellipses of two, or pairs of up to six."""
+    from matplotlib import use
+
+    use("agg")
+    named = copy.copy(model)
+    named.feature_names_in_ = np.array(names, dtype=object)
+    n_features = min(len(names), MAX_FEATURES_SHOWN)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        if n_features == 1:
+            return plot.plot_density(named, X).figure
+        if n_features == 2:
+            return plot.plot_mixture(named, X).figure
+        return plot.plot_pairs(named, X, range(n_features))[0, 0].figure
+
+
+def _save(figure: Any, path: str) -> None:
+    """Save a figure in the format that the name of the file tells."""
+    figure.savefig(path, dpi=130)
+    print(f"\nplot saved to {path}")
 
 
 def _print_selection(selection: Selection) -> None:

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return complain(f"error: {reason}")
-    except (ValueError, MemoryError) as error:
+    except (ValueError, MemoryError, ImportError) as error:
         return complain(f"error: {error}")
     return 0
 
