@@ -36,6 +36,7 @@ from gmm_core.infer import score
 from gmm_core.infer.draw import draw
 from gmm_core.infer.predictive import log_predictive
 from gmm_core.infer.score import FittedMixture, Rows
+from gmm_core.infer.summary import Parameters, components_html
 from gmm_core.io import bayesian_npz
 from gmm_core.io.sklearn import bayesian_to_sklearn
 from gmm_core.mixture import GaussianMixture
@@ -927,6 +928,18 @@ covariance_prior_ : float or ndarray
             estimator_name=type(self).__name__,
         )
         return rows
+
+    def _html_of_fit(self) -> str:
+        """Return the components of a fitted model as a table in HTML."""
+        return components_html(self._shown()) if "means_" in vars(self) else ""
+
+    def _shown(self) -> Parameters:
+        """Check the fitted attributes, and return what the table of components shows."""
+        self._model()
+        return Parameters(
+            self.weights_, self.means_, self.covariances_, self.covariance_type,
+            vars(self).get("feature_names_in_"),
+        )  # fmt: skip
 
     def __sklearn_tags__(self) -> Tags:
         """Describe the estimator to scikit-learn, including whether it accepts NaN."""

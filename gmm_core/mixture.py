@@ -28,7 +28,7 @@ from gmm_core.data.batches import checked_batches, refuse_weights_of_batches
 from gmm_core.data.foreign import ForeignRows, check_rows, whole
 from gmm_core.data.measurement import noisy_rows
 from gmm_core.data.parameter_validation import mixture_of_arguments
-from gmm_core.data.validation import is_batches
+from gmm_core.data.validation import check_sample_weight, is_batches
 from gmm_core.distribution import Distribution
 from gmm_core.fit import run, stream
 from gmm_core.fit.fixed import check_fixed
@@ -42,6 +42,7 @@ from gmm_core.infer.denoise import denoise
 from gmm_core.infer.draw import draw
 from gmm_core.infer.impute import impute
 from gmm_core.infer.score import Certainty, FittedMixture, Rows, Score
+from gmm_core.infer.summary import Parameters, Summary, components_html, summary
 from gmm_core.io import npz
 from gmm_core.io.sklearn import to_sklearn
 from gmm_core.model.attributes import (
@@ -999,6 +1000,48 @@ callable, default='kmeans'
         """Number of free parameters, without those that are fixed; the noise counts as two."""
         return self._n_parameters()
 
+    def summary(self, X: Any, sample_weight: npt.ArrayLike | None = None) -> Summary:
+        """Return the figures of the model for samples, which are printed as a table.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            The samples, usually those of `fit`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; they are 1 by default.
+
+        Returns
+        -------
+        summary : Summary
+            A named tuple with `log_likelihood`, `n_parameters`, `bic`, `aic`, `icl`, `counts` and
+            others. The criteria have scikit-learn's sign: lower is better.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As from `predict`.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> X = [[0.0], [1.0], [2.0], [8.0], [9.0]]
+        >>> GaussianMixture(2, random_state=0, tol=1e-8).fit(X).summary(X)  # doctest: +ELLIPSIS
+        Gaussian mixture of 2 components, full covariances,
+        fitted by EM (converged after ... iterations)
+        <BLANKLINE>
+        samples  log-likelihood  parameters    BIC    AIC    ICL
+              5           -8.47           5  24.98  26.93  24.98
+        <BLANKLINE>
+        Samples by component
+        ...
+        """
+        scored = self._scored(X, sample_weight, "map")
+        weight = check_sample_weight(sample_weight, len(X))
+        history = bool(vars(self).get("converged_", False)), int(vars(self).get("n_iter_", 0))
+        return summary(
+            scored, self.predict(X), weight, self._n_parameters(), self._shown(), history
+        )
+
     def impute(self, X: Any, sample: bool = False) -> FloatArray:
         """Fill missing values from their distribution given the rest of the sample.
 
@@ -1461,6 +1504,18 @@ callable, default='kmeans'
             missing = f"its first fit needs {needed}."
             detail += missing if n < needed else "no fit of them has succeeded yet."
         return not_fitted_error(type(self).__name__, detail)
+
+    def _html_of_fit(self) -> str:
+        """Return the components of a fitted model as a table in HTML."""
+        return components_html(self._shown()) if "means_" in vars(self) else ""
+
+    def _shown(self) -> Parameters:
+        """Check the fitted attributes, and return what the table of components shows."""
+        self._model()
+        return Parameters(
+            self.weights_, self.means_, self.covariances_, self.covariance_type,
+            vars(self).get("feature_names_in_"), vars(self).get("noise_weight_"),
+        )  # fmt: skip
 
     def __sklearn_tags__(self) -> Tags:
         """Describe the estimator to scikit-learn, including whether it accepts NaN."""

@@ -7,6 +7,7 @@ so when they are called.
 from __future__ import annotations
 
 import functools
+import html
 import inspect
 import reprlib
 from collections.abc import Callable
@@ -139,6 +140,24 @@ class Estimator:
             else:
                 line += argument if i == 0 else " " + argument
         return "\n".join([*lines, line if arguments else head + ")"])
+
+    def _repr_html_(self) -> str:
+        """Return the estimator for a notebook: its parameters, and what `fit` has found."""
+        rows = []
+        for name, default in self._parameter_defaults().items():
+            text = html.escape(_short_repr(getattr(self, name)))
+            changed = _short_repr(getattr(self, name)) != _short_repr(default)
+            rows.append(f"<tr><td>{name}</td><td>{f'<b>{text}</b>' if changed else text}</td></tr>")
+        state = "fitted" if self.__sklearn_is_fitted__() else "not fitted"
+        return (
+            f"<div><b>{type(self).__name__}</b> ({state})"
+            f"<details><summary>Parameters</summary><table>{''.join(rows)}</table></details>"
+            f"{self._html_of_fit()}</div>"
+        )
+
+    def _html_of_fit(self) -> str:
+        """Return what `fit` has found, in HTML."""
+        return ""
 
     # --- pickling ---------------------------------------------------------------------------
 

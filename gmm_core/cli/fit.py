@@ -14,7 +14,13 @@ from gmm_core import GaussianMixture, Selection, plot, select
 from gmm_core.cli.data_files import RealArray, read_data
 from gmm_core.cli.messages import warnings_on_one_line
 from gmm_core.cli.progress import Progress
-from gmm_core.cli.report import MAX_FEATURES_SHOWN, feature_names, print_components, print_table, print_text
+from gmm_core.cli.report import (
+    MAX_FEATURES_SHOWN,
+    feature_names,
+    print_components,
+    print_table,
+    print_text,
+)
 from gmm_core.fit import run
 from gmm_core.selection import Criterion
 
