@@ -5,7 +5,7 @@ from pathlib import Path
 
 # A reader goes through these from top to bottom. Each script in gallery/ is in one section.
 SECTIONS = {
-    "First steps": ["old_faithful", "digits"],
+    "First steps": ["old_faithful", "pairs", "digits"],
     "Choosing a model": ["covariance_types", "selection", "bayesian"],
     "Using a model": ["anomalies"],
     "Images": ["segmentation", "imputation", "patches"],
