@@ -14,6 +14,9 @@ except ImportError as error:
         "with `pip install .`, and import it in another directory."
     ) from error
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from gmm_core import reference
 from gmm_core.bayesian import BayesianGaussianMixture
 from gmm_core.core.errors import (
@@ -37,10 +40,31 @@ from gmm_core.functions import (
 from gmm_core.io import old_pickles
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.statistics import Statistics
-from gmm_core.regression import GaussianMixtureRegressor
 from gmm_core.selection import Selection, select
 
+if TYPE_CHECKING:
+    from gmm_core.regression import GaussianMixtureRegressor
+
 old_pickles.register()
+
+# These names are imported from their modules when they are first used: not all programs need them.
+_MODULES = {
+    "GaussianMixtureRegressor": "regression",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what `_MODULES` names."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'gmm_core' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"gmm_core.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the names of the module, with those that are not imported yet."""
+    return sorted({*globals(), *_MODULES})
 
 __all__ = [
     "BayesianGaussianMixture",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gmm_core
 from gmm_core import _build_config, _cpu
 
 Make = Callable[..., Any]  # the type of the fixtures that return functions
@@ -55,6 +56,21 @@ print([name for name in slow if name in sys.modules and name not in before])
 """
     with start_python(code, prelude="") as child:
         assert child.communicate(timeout=60)[0] == "[]\n"
+
+
+def test_names_are_imported_when_they_are_used(run_python: Make) -> None:
+    code = """
+later = sorted(gmm_core._MODULES)
+loaded = [name for name in later if f"gmm_core.{gmm_core._MODULES[name]}" in sys.modules]
+named = set(later) <= set(dir(gmm_core)) and set(later) <= set(gmm_core.__all__)
+show([loaded, named, all(getattr(gmm_core, name).__name__ == name for name in later)])
+"""
+    assert run_python(code) == [[], True, True]
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'gmm_core' has no attribute 'Unknown'"):
+        gmm_core.Unknown  # noqa: B018
 
 
 def test_import_takes_little_time(start_python: Make) -> None:
