@@ -29,6 +29,7 @@ from gmm_core.core.errors import (
 )
 from gmm_core.core.info import build_info, get_include
 from gmm_core.distribution import mix
+from gmm_core.fit.watching import FitState
 from gmm_core.functions import (
     accumulate,
     expectation_step,
@@ -40,6 +41,7 @@ from gmm_core.functions import (
 from gmm_core.io import old_pickles
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.statistics import Statistics
+from gmm_core.progress import ProgressBar
 from gmm_core.selection import Selection, select
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "BayesianGaussianMixture",
     "ConvergenceWarning",
+    "FitState",
     "GaussianMixture",
     "GaussianMixtureRegressor",
     "IllDefinedCovarianceError",
@@ -76,6 +79,7 @@ __all__ = [
     "NoDensityError",
     "NotFittedError",
     "NumericalError",
+    "ProgressBar",
     "Selection",
     "Statistics",
     "__version__",

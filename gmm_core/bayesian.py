@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -32,6 +34,7 @@ from gmm_core.fit.bayesian import fit_bayesian
 from gmm_core.fit.options import BayesianOptions, InitCallable, options_of
 from gmm_core.fit.restarts import Restart
 from gmm_core.fit.result import Result, set_attributes
+from gmm_core.fit.watching import Callback
 from gmm_core.infer import score
 from gmm_core.infer.draw import draw
 from gmm_core.infer.predictive import log_predictive
@@ -165,6 +168,21 @@ default='dirichlet_process'
         With either of these methods, fits take fewer passes over the data; see `GaussianMixture`.
         What is said there of the log-likelihood holds for the lower bound here. Memoized fits are
         not accelerated, and an error is raised.
+    callback : callable, list of callables, or None, default=None
+        Called as ``callback(state)`` after each iteration, with a `FitState`: the numbers of the
+        iteration and of the start, the lower bound, the time, and the parameters on demand.
+        If it returns True, the fit stops after this iteration: other starts and moves are left out,
+        the best parameters so far are kept, and there is no warning. If it raises an error, `fit`
+        raises it, and the estimator is unchanged. Several callbacks are called in turn. When the
+        fit has ended in any way, the method `close` of a callback that has one is called.
+        `ProgressBar` is such a callback. A file written by `save` has no callback, and
+        `partial_fit` calls none.
+    time_limit : float or None, default=None
+        Number of seconds after which the fit stops: it ends with the iteration in which this time
+        is passed, as if a callback had stopped it, but with a warning if EM has not converged. At
+        least one iteration is made. `restarts_` has the starts that were made, and `stopped` of the
+        last one tells why it ended early. With a `checkpoint`, a fit that is stopped early leaves
+        its file, and the next `fit` goes on from there. `partial_fit` has no time limit.
 
     Attributes
     ----------
@@ -293,6 +311,8 @@ covariance_prior_ : float or ndarray
         learning_offset: float = 10.0,
         skip: SkipName = "auto",
         acceleration: AccelerationName | None = None,
+        callback: Callback | Sequence[Callback] | None = None,
+        time_limit: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -322,6 +342,8 @@ covariance_prior_ : float or ndarray
         self.learning_offset = learning_offset
         self.skip = skip
         self.acceleration = acceleration
+        self.callback = callback
+        self.time_limit = time_limit
 
     # --- fitting ----------------------------------------------------------------------------
 
@@ -361,7 +383,9 @@ covariance_prior_ : float or ndarray
         >>> bgm.fit([[0.0], [1.0], [8.0], [9.0]]).converged_
         True
         """
-        self._fit(X, sample_weight)[0].keep_in(self)
+        self._watched(
+            lambda watch: self._fit(X, sample_weight, watch)[0].keep_in(self), X, y, sample_weight
+        )
         return self
 
     def fit_batches(self, batches: Any, *, memoized: bool = False) -> Self:
@@ -406,17 +430,20 @@ covariance_prior_ : float or ndarray
         """
         if not isinstance(memoized, (bool, np.bool_)):
             raise TypeError(f"memoized is {memoized!r}, expected a bool")
-        options = self._options()
+        began, options = time.perf_counter(), self._options()
         data, totals, names = run.pass_over_batches(options, batches, options.verbose)
         if data.noise_width:
             raise ValueError(
                 "batches have a noise_covariance, which BayesianGaussianMixture does not take"
             )
-        result = fit_bayesian(
-            options, *self._warm(), data, totals, names, memoized=bool(memoized),
-            order=self._order_before(),
-        )
-        result.keep_in(self)
+
+        def fit(watch: Callback | None) -> None:
+            fit_bayesian(
+                options, *self._warm(), data, totals, names, memoized=bool(memoized),
+                order=self._order_before(), watch=watch, began=began,
+            ).keep_in(self)  # fmt: skip
+
+        self._watched(fit)
         return self
 
     def fit_predict(
@@ -451,12 +478,16 @@ covariance_prior_ : float or ndarray
         >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
         True
         """
-        result, rows = self._fit(X, sample_weight)
-        fitted = type(self)(**self.get_params())
-        set_attributes(fitted, result.attributes)
-        labels = score.labels(rows, fitted._model())
-        result.keep_in(self)
-        return labels
+
+        def fit(watch: Callback | None) -> Labels:
+            result, rows = self._fit(X, sample_weight, watch)
+            fitted = type(self)(**self.get_params())
+            set_attributes(fitted, result.attributes)
+            labels = score.labels(rows, fitted._model())
+            result.keep_in(self)
+            return labels
+
+        return self._watched(fit, X, y, sample_weight)
 
     def partial_fit(
         self, X: Any, y: object = None, sample_weight: npt.ArrayLike | None = None
@@ -522,15 +553,18 @@ covariance_prior_ : float or ndarray
         set_attributes(self, changes)
         return self
 
-    def _fit(self, X: Any, sample_weight: Any) -> tuple[Result, Rows]:
+    def _fit(
+        self, X: Any, sample_weight: Any, watch: Callback | None
+    ) -> tuple[Result, Rows]:
         """Return the result of the fit and the checked samples."""
-        options = self._options()
+        began, options = time.perf_counter(), self._options()
         data, totals, names, rows = run.pass_over_array(
             options, X, sample_weight, type(self).__name__
         )
         result = fit_bayesian(
-            options, *self._warm(), data, totals, names, order=self._order_before()
-        )
+            options, *self._warm(), data, totals, names, order=self._order_before(), watch=watch,
+            began=began,
+        )  # fmt: skip
         return result, rows
 
     def _order_before(self) -> Order | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +28,7 @@ from gmm_core.fit import run
 from gmm_core.fit.clusters import Clusters
 from gmm_core.fit.options import Options
 from gmm_core.fit.result import Result, set_attributes
+from gmm_core.fit.watching import Callback
 from gmm_core.infer.score import Certainty, Score
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class GaussianMixture(mixture.GaussianMixture):
     n_components, covariance_type, tol, reg_covar, max_iter, n_init, init_params, weights_init, \
 means_init, precisions_init, random_state, warm_start, verbose, verbose_interval, n_threads, \
 missing, init_size, n_short, n_swaps, checkpoint, checkpoint_interval, learning_decay, \
-forget_factor, noise, labels_init, fixed, acceleration, skip
+forget_factor, noise, labels_init, fixed, acceleration, skip, callback, time_limit
         The parameters of `gmm_core.GaussianMixture`, with the same meaning and the same defaults.
 
     Attributes
@@ -181,7 +183,11 @@ chunktype=numpy.ndarray>
         """
         if not is_collection(X):
             return super().fit(X, y, sample_weight, noise_covariance)
-        self._fit_collection(X, sample_weight, noise_covariance)[0].keep_in(self)
+
+        def fit(watch: Callback | None) -> None:
+            self._fit_collection(X, sample_weight, noise_covariance, watch)[0].keep_in(self)
+
+        self._watched(fit, X, y, sample_weight)
         return self
 
     def fit_predict(
@@ -223,13 +229,17 @@ chunktype=numpy.ndarray>
         """
         if not is_collection(X):
             return super().fit_predict(X, y, sample_weight, noise_covariance)
-        result, array = self._fit_collection(X, sample_weight, noise_covariance)
-        fitted = copy.copy(self)
-        set_attributes(fitted, result.attributes)
-        rows, noise = with_noise(array, noise_covariance)
-        labels = lazy(fitted, rows, "predict", np.empty(0, np.int64), noise)
-        result.keep_in(self)
-        return labels
+
+        def fit(watch: Callback | None) -> Any:
+            result, array = self._fit_collection(X, sample_weight, noise_covariance, watch)
+            fitted = copy.copy(self)
+            set_attributes(fitted, result.attributes)
+            rows, noise = with_noise(array, noise_covariance)
+            labels = lazy(fitted, rows, "predict", np.empty(0, np.int64), noise)
+            result.keep_in(self)
+            return labels
+
+        return self._watched(fit, X, y, sample_weight)
 
     # --- using a fitted mixture --------------------------------------------------------------
 
@@ -695,14 +705,15 @@ chunktype=numpy.ndarray>
     # --- parts of these methods ---------------------------------------------------------------
 
     def _fit_collection(
-        self, X: Any, sample_weight: Any, noise_covariance: Any
+        self, X: Any, sample_weight: Any, noise_covariance: Any, watch: Callback | None
     ) -> tuple[Result, da.Array]:
         """Fit a collection on the cluster; return the result and the collection as an array."""
-        options = self._options()
+        began, options = time.perf_counter(), self._options()
         chunks, names, array = chunks_on_workers(
             X, sample_weight, options.missing == "marginalize", noise_covariance
         )
-        return fit_chunks(options, vars(self), chunks, names), array
+        result = fit_chunks(options, vars(self), chunks, names, watch=watch, began=began)
+        return result, array
 
     def _scored(
         self,
@@ -737,9 +748,11 @@ def fit_chunks(
     names: Names | None,
     clusters: Clusters | None = None,
     quiet: bool = False,
+    watch: Callback | None = None,
+    began: float | None = None,
 ) -> Result:
     """Fit a mixture to the chunks of a collection; see `run.fit_array`."""
     data = pass_over_chunks(chunks, options.n_components, options.n_threads)
     return run.fit_pass(
-        options, before, data, chunks.totals, names, clusters=clusters, quiet=quiet
+        options, before, data, chunks.totals, names, watch, clusters, quiet, began
     )

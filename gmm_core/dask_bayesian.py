@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ from gmm_core.dask_collections import (
 )
 from gmm_core.fit.bayesian import fit_bayesian
 from gmm_core.fit.result import Result, set_attributes
+from gmm_core.fit.watching import Callback
 
 if TYPE_CHECKING:
     from dask import array as da
@@ -39,7 +41,7 @@ class BayesianGaussianMixture(bayesian.BayesianGaussianMixture):
 weight_concentration_prior_type, weight_concentration_prior, mean_precision_prior, mean_prior, \
 degrees_of_freedom_prior, covariance_prior, random_state, warm_start, verbose, verbose_interval, \
 n_threads, missing, init_size, posterior, checkpoint, checkpoint_interval, moves, \
-learning_decay, learning_offset, acceleration, skip
+learning_decay, learning_offset, acceleration, skip, callback, time_limit
         The parameters of `gmm_core.BayesianGaussianMixture`, with the same meaning and the same
         defaults.
 
@@ -102,7 +104,11 @@ chunktype=numpy.ndarray>
         """
         if not is_collection(X):
             return super().fit(X, y, sample_weight)
-        self._fit_collection(X, sample_weight)[0].keep_in(self)
+
+        def fit(watch: Callback | None) -> None:
+            self._fit_collection(X, sample_weight, watch)[0].keep_in(self)
+
+        self._watched(fit, X, y, sample_weight)
         return self
 
     def fit_predict(self, X: Any, y: object = None, sample_weight: Any = None) -> Any:
@@ -136,12 +142,16 @@ chunktype=numpy.ndarray>
         """
         if not is_collection(X):
             return super().fit_predict(X, y, sample_weight)
-        result, array = self._fit_collection(X, sample_weight)
-        fitted = copy.copy(self)
-        set_attributes(fitted, result.attributes)
-        labels = lazy(fitted, array, "predict", np.empty(0, np.int64))
-        result.keep_in(self)
-        return labels
+
+        def fit(watch: Callback | None) -> Any:
+            result, array = self._fit_collection(X, sample_weight, watch)
+            fitted = copy.copy(self)
+            set_attributes(fitted, result.attributes)
+            labels = lazy(fitted, array, "predict", np.empty(0, np.int64))
+            result.keep_in(self)
+            return labels
+
+        return self._watched(fit, X, y, sample_weight)
 
     # --- using a fitted model ----------------------------------------------------------------
 
@@ -321,16 +331,19 @@ chunktype=numpy.ndarray>
 
     # --- parts of these methods ---------------------------------------------------------------
 
-    def _fit_collection(self, X: Any, sample_weight: Any) -> tuple[Result, da.Array]:
+    def _fit_collection(
+        self, X: Any, sample_weight: Any, watch: Callback | None
+    ) -> tuple[Result, da.Array]:
         """Fit a collection on the cluster; return the result and the collection as an array."""
-        options = self._options()
+        began, options = time.perf_counter(), self._options()
         chunks, names, array = chunks_on_workers(
             X, sample_weight, options.missing == "marginalize"
         )
         data = pass_over_chunks(chunks, options.n_components, options.n_threads)
         result = fit_bayesian(
-            options, *self._warm(), data, chunks.totals, names, order=self._order_before()
-        )
+            options, *self._warm(), data, chunks.totals, names, order=self._order_before(),
+            watch=watch, began=began,
+        )  # fmt: skip
         return result, array
 
     def _plain(self) -> bayesian.BayesianGaussianMixture:

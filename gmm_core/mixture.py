@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
@@ -37,6 +37,7 @@ from gmm_core.fit.options import InitCallable, Options, options_of
 from gmm_core.fit.restarts import Restart
 from gmm_core.fit.result import attributes_of, present, set_attributes
 from gmm_core.fit.stepwise import rows_of_first_fit
+from gmm_core.fit.watching import Callback
 from gmm_core.infer import score
 from gmm_core.infer.denoise import denoise
 from gmm_core.infer.draw import draw
@@ -246,6 +247,21 @@ callable, default='kmeans'
         than `tol`. Where there are several local optima, it may end in another one than plain EM.
         Short runs are not accelerated, nor are the steps of `partial_fit`. A checkpoint of an
         accelerated fit is resumed with the same `tol` only.
+    callback : callable, list of callables, or None, default=None
+        Called as ``callback(state)`` after each iteration, with a `FitState`: the numbers of the
+        iteration and of the start, the log-likelihood, the time, and the parameters on demand.
+        If it returns True, the fit stops after this iteration: other starts, short runs and swaps
+        are left out, the best parameters so far are kept, and there is no warning. If it raises an
+        error, `fit` raises it, and the estimator is unchanged. Several callbacks are called in
+        turn. When the fit has ended in any way, the method `close` of a callback that has one is
+        called. `ProgressBar` is such a callback. A file written by `save` has no callback, and
+        `partial_fit` calls none.
+    time_limit : float or None, default=None
+        Number of seconds after which the fit stops: it ends with the iteration in which this time
+        is passed, as if a callback had stopped it, but with a warning if EM has not converged. At
+        least one iteration is made. `restarts_` has the starts that were made, and `stopped` of the
+        last one tells why it ended early. With a `checkpoint`, a fit that is stopped early leaves
+        its file, and the next `fit` goes on from there. `partial_fit` has no time limit.
 
     Attributes
     ----------
@@ -387,6 +403,8 @@ callable, default='kmeans'
         fixed: Iterable[str] | Mapping[str, Any] | None = None,
         skip: SkipName = "auto",
         acceleration: AccelerationName | None = None,
+        callback: Callback | Sequence[Callback] | None = None,
+        time_limit: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -416,6 +434,8 @@ callable, default='kmeans'
         self.fixed = fixed
         self.skip = skip
         self.acceleration = acceleration
+        self.callback = callback
+        self.time_limit = time_limit
 
     # --- fitting ----------------------------------------------------------------------------
 
@@ -488,10 +508,15 @@ callable, default='kmeans'
         >>> round(float(X.var()), 1), round(float(gm.covariances_[0, 0, 0]), 1)
         (5.1, 1.1)
         """
-        result, _ = run.fit_array(
-            self._options(), vars(self), X, sample_weight, noise_covariance=noise_covariance
-        )
-        result.keep_in(self)
+
+        def fit(watch: Callback | None) -> None:
+            result, _ = run.fit_array(
+                self._options(), vars(self), X, sample_weight, watch,
+                noise_covariance=noise_covariance,
+            )  # fmt: skip
+            result.keep_in(self)
+
+        self._watched(fit, X, y, sample_weight)
         return self
 
     def fit_batches(self, batches: Any) -> Self:
@@ -543,7 +568,11 @@ callable, default='kmeans'
         >>> bool((gm.means_ == GaussianMixture(2, random_state=0).fit(X).means_).all())
         True
         """
-        run.fit_batches(self._options(), vars(self), batches).keep_in(self)
+
+        def fit(watch: Callback | None) -> None:
+            run.fit_batches(self._options(), vars(self), batches, watch).keep_in(self)
+
+        self._watched(fit)
         return self
 
     def fit_predict(
@@ -588,14 +617,19 @@ callable, default='kmeans'
         >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
         True
         """
-        result, rows = run.fit_array(
-            self._options(), vars(self), X, sample_weight, noise_covariance=noise_covariance
-        )
-        fitted = present(result.attributes)
-        prepared = prepared_of(fitted, self.covariance_type, self.n_threads)
-        labels = score.labels(rows, self._using(prepared))
-        result.keep_in(self)
-        return labels
+
+        def fit(watch: Callback | None) -> Labels:
+            result, rows = run.fit_array(
+                self._options(), vars(self), X, sample_weight, watch,
+                noise_covariance=noise_covariance,
+            )  # fmt: skip
+            fitted = present(result.attributes)
+            prepared = prepared_of(fitted, self.covariance_type, self.n_threads)
+            labels = score.labels(rows, self._using(prepared))
+            result.keep_in(self)
+            return labels
+
+        return self._watched(fit, X, y, sample_weight)
 
     def partial_fit(
         self, X: Any, y: object = None, sample_weight: npt.ArrayLike | None = None

@@ -23,8 +23,8 @@ from gmm_core.data.validation import check_sample_weight, is_batches
 from gmm_core.fit import run
 from gmm_core.fit.clusters import SharedClusters
 from gmm_core.fit.options import Options
-from gmm_core.fit.restarts import State
 from gmm_core.fit.result import Result
+from gmm_core.fit.watching import Callback, FitState
 from gmm_core.infer import score
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.covariance import COVARIANCE_TYPES
@@ -276,7 +276,7 @@ default=('full', 'tied', 'diag', 'spherical')
     small = data.is_array and n_samples * data.n_features * max(counts) < _SMALL
     interrupted = threading.Event()
 
-    def watch(state: State[Any]) -> None:
+    def watch(state: FitState) -> None:
         if interrupted.is_set():
             raise KeyboardInterrupt
 
@@ -369,7 +369,7 @@ class _Data(NamedTuple):
     totals: Totals
     is_array: bool
     estimator: type[GaussianMixture]
-    fit: Callable[[Options, SharedClusters, run.Watch], Result]
+    fit: Callable[[Options, SharedClusters, Callback], Result]
 
 
 def _checked(X: Any, sample_weight: Any, noise_covariance: Any, options: Options) -> _Data:
@@ -414,7 +414,7 @@ def _checked(X: Any, sample_weight: Any, noise_covariance: Any, options: Options
 
 
 def _fit(
-    model: GaussianMixture, data: _Data, clusters: SharedClusters, watch: run.Watch
+    model: GaussianMixture, data: _Data, clusters: SharedClusters, watch: Callback
 ) -> tuple[Row, GaussianMixture | None]:
     """Fit a model, and return its row of the table, and the model unless it failed."""
     began = time.perf_counter()

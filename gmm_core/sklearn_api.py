@@ -11,10 +11,11 @@ import html
 import inspect
 import reprlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from gmm_core._build_config import VERSION
 from gmm_core.core.warn import warn
+from gmm_core.sklearn_callbacks import set_callbacks, with_hooks
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _UNCHANGED = "$UNCHANGED$"  # the value of sklearn.utils.metadata_routing.UNCHANGED
 _VERSION_KEY = "_gmm_core_version"  # where a pickle has the version of gmm_core that wrote it
 _LINE_LENGTH = 80
+R = TypeVar("R")
 
 
 def _make_short_repr() -> reprlib.Repr:
@@ -291,6 +293,54 @@ class Estimator:
         ...     gm = GaussianMixture().set_score_request(sample_weight=True)
         """
         return self._request("score", requests)
+
+    def set_callbacks(self, *callbacks: object) -> Self:
+        """Set callbacks of scikit-learn for the fits of this estimator.
+
+        The protocol of callbacks is experimental in scikit-learn 1.9. The task of a fit has a
+        subtask for each start and each short run, and these have one for each iteration. A hook
+        ``on_fit_task_end`` that returns True stops the fit; see `callback`.
+
+        Parameters
+        ----------
+        *callbacks : sklearn.callback.FitCallback
+            Such as `sklearn.callback.ProgressBar`. They replace those that were set before.
+
+        Returns
+        -------
+        self : Estimator
+            The estimator itself.
+
+        Raises
+        ------
+        ImportError
+            If scikit-learn is not installed, or is older than version 1.9.
+        TypeError
+            If an argument does not follow the protocol.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> class Count:
+        ...     n = 0
+        ...     def setup(self, estimator, context): pass
+        ...     def on_fit_task_begin(self, estimator, context): pass
+        ...     def on_fit_task_end(self, estimator, context):
+        ...         self.n += context.task_name == "iteration"
+        ...     def teardown(self, estimator, context): pass
+        >>> count = Count()
+        >>> gm = GaussianMixture(2, random_state=0).set_callbacks(count)
+        >>> gm.fit([[0.0], [1.0], [8.0], [9.0]]).n_iter_ == count.n
+        True
+        """
+        set_callbacks(self, callbacks)
+        return self
+
+    def _watched(
+        self, fit: Callable[[Any], R], X: Any = None, y: Any = None, sample_weight: Any = None
+    ) -> R:
+        """Call `fit` with what watches it for scikit-learn's callbacks; see `with_hooks`."""
+        return with_hooks(self, fit, X, y, sample_weight)
 
     def _request(self, method: str, aliases: dict[str, bool | str | None]) -> Self:
         """Store the requests of a method."""

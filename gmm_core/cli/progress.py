@@ -4,9 +4,8 @@ import os
 import sys
 import threading
 import time
-from typing import Any
 
-from gmm_core.fit.restarts import State
+from gmm_core.fit.watching import FitState
 
 
 class Progress:
@@ -28,7 +27,7 @@ class Progress:
     def __init__(self, text: str, n_init: int) -> None:
         self._text = text
         self._n_init = n_init
-        self._state: State[Any] | None = None
+        self._state: FitState | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._shown = sys.stderr.isatty()
@@ -38,13 +37,12 @@ class Progress:
             self._thread.start()
         return self
 
-    def watch(self, state: State[Any]) -> None:
+    def watch(self, state: FitState) -> None:
         """Store the state of the fit after an iteration.
 
         Parameters
         ----------
-        state : State
-            The number of the current start and the log-likelihoods of its iterations.
+        state : FitState
         """
         self._state = state
 
@@ -66,8 +64,8 @@ class Progress:
     def _iteration(self) -> str:
         """Describe the last iteration; return an empty text before the first one."""
         state = self._state
-        if state is None or not state.lower_bounds:
+        if state is None:
             return ""
         start = f"start {state.start + 1} of {self._n_init}, " if self._n_init > 1 else ""
-        return (f": {start}iteration {len(state.lower_bounds)}, "
-                f"log-likelihood {state.lower_bounds[-1]:.4f} per sample")  # fmt: skip
+        return (f": {start}iteration {state.n_iter}, "
+                f"log-likelihood {state.lower_bound:.4f} per sample")  # fmt: skip

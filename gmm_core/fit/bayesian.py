@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import time
 from typing import Any
 
 import numpy as np
 
-from gmm_core.core.errors import NumericalError, convergence_warning_class
+from gmm_core.core.errors import NumericalError
 from gmm_core.core.random import check_random_state
 from gmm_core.core.threads import effective_n_threads
 from gmm_core.core.types import Float64Array, Names
-from gmm_core.core.warn import warn
 from gmm_core.data.arrays import ArrayPass
 from gmm_core.data.batches import BatchPass
 from gmm_core.data.conversion import as_float_array
@@ -32,6 +31,7 @@ from gmm_core.fit.options import BayesianOptions
 from gmm_core.fit.orders import order_to_keep
 from gmm_core.fit.restarts import Begun, Schedule, best_of_starts
 from gmm_core.fit.result import Attributes, Result
+from gmm_core.fit.run import warn_of_no_convergence
 from gmm_core.fit.starts import find, rows_of_start
 from gmm_core.fit.variational import (
     Inferred,
@@ -40,6 +40,7 @@ from gmm_core.fit.variational import (
     scaled,
     variational_inference,
 )
+from gmm_core.fit.watching import Callback, Watcher
 from gmm_core.model.attributes import arrays_of
 from gmm_core.model.covariance import COVARIANCE_TYPES
 from gmm_core.model.covariance.base import check_shape, check_shape_and_values, check_values
@@ -58,6 +59,8 @@ def fit_bayesian(
     quiet: bool = False,
     memoized: bool = False,
     order: Order | None = None,
+    watch: Callback | None = None,
+    began: float | None = None,
 ) -> Result:
     """Fit a Bayesian mixture to the data of a pass.
 
@@ -79,6 +82,8 @@ def fit_bayesian(
         Whether the posterior is updated after every batch. The pass is then one over batches.
     order : Order, default=None
         The order that a warm start continues with.
+    watch, began : default=None
+        See `run.fit_array` and `run.fit_pass`.
 
     Raises
     ------
@@ -110,7 +115,20 @@ def fit_bayesian(
     if options.skip:
         data.skip(mean_weight_of(totals))
     data.order = order
-    schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
+    n_init = options.n_init if warm is None else 1
+
+    def made_attributes(fit: Fit[Inferred]) -> Attributes:
+        return attributes_of(
+            fit, prior, data.dtype, names, effective_n_threads(options.n_threads)
+        )
+
+    watcher = Watcher(
+        options.callback, options.time_limit, watch, made_attributes, n_init,
+        time.perf_counter() if began is None else began,
+    )  # fmt: skip
+    schedule = Schedule(
+        options.tol, options.max_iter, options.verbose, options.verbose_interval, watcher
+    )
     checkpoint, state, save = None, None, None
     if options.checkpoint is not None:
         for name, used in (("moves", options.moves), ("memoized", memoized)):
@@ -167,27 +185,23 @@ def fit_bayesian(
         coordinates = coordinates_of_posteriors(kind, prior, reg_covar, conjugate, data.n_threads)
         algorithm = accelerated(algorithm, coordinates, options.acceleration)
 
-    def improve(fit: Fit[Inferred], save: Callable[..., None]) -> Fit[Inferred]:
+    def improve(fit: Fit[Inferred]) -> Fit[Inferred]:
         if not options.moves:
             return fit
         return merge_and_delete(
-            fit, save, algorithm=algorithm, posterior_of=posterior_of, process=prior.process,
+            fit, algorithm=algorithm, posterior_of=posterior_of, process=prior.process,
             schedule=schedule,
         )  # fmt: skip
 
-    best, restarts = best_of_starts(
-        algorithm, start, options.n_init if warm is None else 1, schedule, previous, state, save,
-        improve, quiet,
-    )  # fmt: skip
-    if not (best.converged or quiet) and options.max_iter > 0:
-        warn(
-            "Best performing initialization did not converge. Try different init parameters, "
-            "or increase max_iter, tol, or check for degenerate data.",
-            convergence_warning_class(),
+    with watcher:
+        best, restarts = best_of_starts(
+            algorithm, start, n_init, schedule, previous, state, save, improve, quiet
         )
-    attributes = attributes_of(
-        best, prior, data.dtype, names, effective_n_threads(options.n_threads)
-    )
+    if restarts[-1].stopped or len(restarts) < n_init:
+        checkpoint = None  # it stays, so that the next fit can go on from it
+    if not quiet:
+        warn_of_no_convergence(best, options)
+    attributes = made_attributes(best)
     kept = order_to_keep(data.order, options, len(restarts))
     attributes |= {"restarts_": restarts, "_position": None, "_order": kept}
     return Result(attributes, checkpoint)

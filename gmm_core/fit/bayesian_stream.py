@@ -192,7 +192,10 @@ def _collect(
     if not is_enough and np.isnan(position.X).all(axis=0).any():  # a feature has no value yet
         return {"_position": position}
     n_init = max(STARTS, options.n_init) if is_enough else options.n_init
-    once = options._replace(n_init=n_init, moves=False, checkpoint=None, warm_start=False)
+    once = options._replace(
+        n_init=n_init, moves=False, checkpoint=None, warm_start=False, callback=None,
+        time_limit=None,
+    )  # fmt: skip
     weight = None if (position.sample_weight == 1).all() else position.sample_weight
     try:
         data, totals, _, _ = pass_over_array(once, position.X, weight)

@@ -180,7 +180,7 @@ class Checkpoint(Generic[P]):
         self._data = data
 
     def save(self, state: State[P]) -> None:
-        """Replace the file in one step, at every `interval`-th call.
+        """Replace the file in one step, at every `interval`-th call and when the fit is stopped.
 
         At any moment the file is either the complete old one or the complete new one.
 
@@ -190,7 +190,7 @@ class Checkpoint(Generic[P]):
             If the file cannot be written; the message names it.
         """
         self._n_unsaved += 1
-        if self._n_unsaved < self.interval:
+        if self._n_unsaved < self.interval and not self._schedule.watcher.stopped:
             return
         best = state.best
         name, keys, *position = self.random_state.get_state(legacy=True)

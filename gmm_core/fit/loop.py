@@ -99,12 +99,15 @@ class Fit(NamedTuple, Generic[P]):
         The bound at `parameters`.
     converged : bool
         Whether the bound stopped changing within the allowed iterations.
+    stopped : {'callback', 'time_limit'} or None, default=None
+        What stopped EM before it converged and before the allowed iterations were made.
     """
 
     parameters: P
     lower_bounds: list[float]
     lower_bound: float
     converged: bool
+    stopped: str | None = None
 
 
 def step(algorithm: Algorithm[P], parameters: P) -> tuple[P, float]:
@@ -163,7 +166,7 @@ def iterate(
     previous: float = -np.inf,
     lower_bounds: Sequence[float] = (),
     memory: Any = None,
-    report: Callable[[int, float], None] = lambda n_iter, change: None,
+    report: Callable[[P, list[float], float, bool], bool] = lambda *iteration: False,
     save: Callable[[P, list[float], Any], None] = lambda parameters, lower_bounds, memory: None,
 ) -> Fit[P]:
     """Iterate until the lower bound changes by less than `tol`.
@@ -185,7 +188,9 @@ def iterate(
     memory : object, default=None
         The memory of the steps after these iterations; see `Steps`.
     report : callable, default=no operation
-        Called after each iteration with its number and the change of the bound.
+        Called after each iteration with the parameters that it leads to, the lower bounds, the
+        last change of the bound, and whether it has converged. With True as the result, the loop
+        ends.
     save : callable, default=no operation
         Called with the parameters, the lower bounds and the memory of the steps after each
         iteration, but not after one in which the bound has converged, or whose parameters were
@@ -205,14 +210,16 @@ def iterate(
     converged = memory is None and len(made) > 1 and has_converged(made[-1] - made[-2], tol)
     last = len(made) if converged else max_iter
     steps: Steps[P] = PlainSteps() if algorithm.steps is None else algorithm.steps(memory)
-    for n_iter in range(len(made) + 1, last + 1):
+    for _ in range(len(made), last):
         parameters, bound, converged, rejected = steps.take(algorithm, parameters, previous, tol)
         made.append(bound)
         change, previous = bound - previous, bound
-        report(n_iter, change)
+        stop = report(steps.end(parameters), made, change, converged)
         if converged:
             break
         if not rejected:
             save(parameters, made, steps.memory)
+        if stop:
+            break
     parameters = steps.end(parameters)
     return Fit(parameters, made, algorithm.final_bound(parameters), converged)

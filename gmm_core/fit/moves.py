@@ -31,7 +31,6 @@ class _GivenUp(Exception):
 
 def merge_and_delete(
     fit: Fit[Inferred],
-    save: Callable[[Inferred, list[float], Any], None],
     *,
     algorithm: Algorithm[Inferred],
     posterior_of: Callable[[Moments], Posterior],
@@ -54,8 +53,6 @@ def merge_and_delete(
     ----------
     fit : Fit
         The result of variational inference.
-    save : callable
-        Called with the parameters, the lower bounds and the memory after each iteration.
     algorithm : Algorithm
     posterior_of : callable
         Returns the posterior that moments lead to.
@@ -76,7 +73,6 @@ def merge_and_delete(
     n_kept = n_tried = 0
 
     def check(parameters: Inferred, made: list[float], memory: Any) -> None:
-        save(parameters, made, memory)
         if len(made) >= _N_TRIED and (
             made[-1] + _N_AHEAD * (made[-1] - made[-2]) < fit.lower_bound
         ):
@@ -84,14 +80,15 @@ def merge_and_delete(
 
     moves = _moves(fit.parameters, process)
     while n_kept < len(fit.parameters.moments.counts):
-        moments = next(moves, None)
+        moments = None if schedule.watcher.stopped else next(moves, None)
         if moments is None:
             break
         n_tried += 1
         try:
             moved = iterate(
                 algorithm, Inferred(posterior_of(moments), moments, np.nan, np.nan),
-                tol=schedule.tol, max_iter=schedule.max_iter, save=check,
+                tol=schedule.tol, max_iter=schedule.max_iter,
+                report=schedule.watcher.run("move", schedule.max_iter), save=check,
             )  # fmt: skip
         except (_GivenUp, NumericalError):
             continue

@@ -6,7 +6,7 @@ import functools
 import math
 import numbers
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
@@ -26,6 +26,7 @@ from gmm_core.core.types import (
     StartName,
 )
 from gmm_core.data.conversion import is_sparse
+from gmm_core.fit.watching import Callback
 from gmm_core.model.covariance import COVARIANCE_TYPES
 
 # A start that the user provides. It takes X, n_components and random_state, and returns
@@ -68,6 +69,8 @@ class Options(NamedTuple):
     fixed: Iterable[str] | Mapping[str, Any] | None
     skip: SkipName
     acceleration: AccelerationName | None
+    callback: Callback | Sequence[Callback] | None
+    time_limit: float | None
 
 
 class BayesianOptions(NamedTuple):
@@ -101,6 +104,8 @@ class BayesianOptions(NamedTuple):
     learning_offset: float
     skip: SkipName
     acceleration: AccelerationName | None
+    callback: Callback | Sequence[Callback] | None
+    time_limit: float | None
 
 
 AnyOptions = TypeVar("AnyOptions", Options, BayesianOptions)
@@ -215,6 +220,10 @@ def _is_thread_count(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not _is_bool(value) and bool(value != 0)
 
 
+def _are_callables(value: Any) -> bool:
+    return callable(value) or (isinstance(value, (list, tuple)) and all(map(callable, value)))
+
+
 def _is_seed(value: Any) -> bool:
     if isinstance(value, numbers.Integral):
         return 0 <= int(value) <= MAX_SEED
@@ -290,4 +299,6 @@ _RULES: dict[str, _Rule] = {
     "skip": ("'auto' or False", lambda v: v is False or (isinstance(v, str) and v == "auto")),
     "noise": _or(_BOOL, *_POSITIVE_FLOAT),
     "acceleration": _or_none(_one_of(get_args(AccelerationName))),
+    "callback": _or_none(("a callable, a list of callables", _are_callables)),
+    "time_limit": _or_none(_POSITIVE_FLOAT),
 }

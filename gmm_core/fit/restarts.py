@@ -13,6 +13,7 @@ from gmm_core.core.errors import NumericalError
 from gmm_core.core.types import Float64Array
 from gmm_core.core.warn import warn
 from gmm_core.fit.loop import Algorithm, Fit, iterate
+from gmm_core.fit.watching import Watcher
 from gmm_core.model.archive_entries import field, is_count, is_flag, is_log_likelihood, is_number
 from gmm_core.model.covariance import CovarianceType
 
@@ -33,8 +34,8 @@ class Parameters(Protocol):
 
 P = TypeVar("P", bound=Parameters)
 
-# Takes the result of EM from a start, and a function of parameters and lower bounds.
-Improve = Callable[[Fit[P], Callable[[P, list[float], Any], None]], Fit[P]]
+# Takes the result of EM from a start.
+Improve = Callable[[Fit[P]], Fit[P]]
 
 
 class Restart:
@@ -58,6 +59,9 @@ class Restart:
         likelihood grows without bound as a component shrinks onto few samples, so the start with
         the largest likelihood may be the most degenerate one. Computing the eigenvalue takes as
         long as an M-step, so a callable is called only when the attribute is first read.
+    stopped : {'callback', 'time_limit'} or None, default=None
+        What stopped the fit in this start before EM had converged or made `max_iter` iterations.
+        It is not a part of the tuple.
 
     Examples
     --------
@@ -67,13 +71,16 @@ class Restart:
     (3, True, None)
     """
 
-    __slots__ = ("_smallest_eigenvalue", "converged", "failure", "log_likelihood", "n_iter")
+    __slots__ = (
+        "_smallest_eigenvalue", "converged", "failure", "log_likelihood", "n_iter", "stopped",
+    )  # fmt: skip
 
     _smallest_eigenvalue: float | Callable[[], float]
     converged: bool
     failure: str | None
     log_likelihood: float
     n_iter: int
+    stopped: str | None
 
     # This is not __init__, as pickles of version 0.1 hold a named tuple, which __new__ creates.
     def __new__(  # noqa: D102
@@ -83,6 +90,7 @@ class Restart:
         converged: bool,
         failure: str | None,
         smallest_eigenvalue: float | Callable[[], float],
+        stopped: str | None = None,
     ) -> Self:
         self = super().__new__(cls)
         self.log_likelihood = log_likelihood
@@ -90,6 +98,7 @@ class Restart:
         self.converged = converged
         self.failure = failure
         self._smallest_eigenvalue = smallest_eigenvalue
+        self.stopped = stopped
         return self
 
     @property
@@ -112,18 +121,25 @@ class Restart:
         return tuple(self)[index]
 
     def __eq__(self, other: object) -> bool:
-        return tuple(self) == tuple(other) if isinstance(other, Restart) else NotImplemented
+        if not isinstance(other, Restart):
+            return NotImplemented
+        return self.row() == other.row()
 
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Restart, tuple(self)
+        return Restart, tuple(self.row())
+
+    def row(self) -> list[Any]:
+        """Return the arguments of the constructor, without `stopped` if it is None."""
+        return [*self] if self.stopped is None else [*self, self.stopped]
 
     def __repr__(self) -> str:
+        stopped = "" if self.stopped is None else f", stopped={self.stopped!r}"
         return (
             f"Restart(log_likelihood={self.log_likelihood!r}, n_iter={self.n_iter!r}, "
             f"converged={self.converged!r}, failure={self.failure!r}, "
-            f"smallest_eigenvalue={self.smallest_eigenvalue!r})"
+            f"smallest_eigenvalue={self.smallest_eigenvalue!r}{stopped})"
         )
 
 
@@ -170,12 +186,13 @@ class Begun(NamedTuple, Generic[P]):
 
 
 class Schedule(NamedTuple):
-    """The options, already checked, that say how EM is run from each start."""
+    """The options, already checked, that say how EM is run from each start, and what watches it."""
 
     tol: float
     max_iter: int
     verbose: int
     verbose_interval: int
+    watcher: Watcher[Any]
 
 
 def best_of_starts(
@@ -186,7 +203,7 @@ def best_of_starts(
     previous: float = -np.inf,
     state: State[P] | None = None,
     save: Callable[[State[P]], None] | None = None,
-    improve: Improve[P] = lambda fit, save: fit,
+    improve: Improve[P] = lambda fit: fit,
     quiet: bool = False,
 ) -> tuple[Fit[P], list[Restart]]:
     """Run EM from `n_init` starts, and keep the one with the largest log-likelihood.
@@ -207,8 +224,7 @@ def best_of_starts(
         Called with the state after each iteration in which EM has not converged, and after each
         successful start but the last.
     improve : callable, default=no operation
-        Takes the result of EM from a start, and a function to be called with the parameters, the
-        lower bounds and the memory after each iteration; returns a result that is at least as good.
+        Takes the result of EM from a start, and returns a result that is at least as good.
     quiet : bool, default=False
         Whether no warning is issued.
 
@@ -216,7 +232,7 @@ def best_of_starts(
     -------
     best : Fit
     restarts : list of Restart
-        The result of each start.
+        The result of each start that was made. They are fewer than `n_init` if the fit was stopped.
 
     Raises
     ------
@@ -231,9 +247,11 @@ def best_of_starts(
     best = None if state is None else state.best
     failure: NumericalError | None = None
     restarts = [] if state is None else list(state.restarts)
+    watcher = schedule.watcher
     for i in range(len(restarts), n_init):
+        if watcher.stopped and best is not None:
+            break
         progress = _Progress(schedule, i)
-        save_iteration = partial(save_state, save, restarts, best)
         try:
             memory = None
             if state is not None and state.start == i and state.parameters is not None:
@@ -241,29 +259,37 @@ def best_of_starts(
             else:
                 parameters, made = start()
             fit = iterate(
-                algorithm, parameters, tol=schedule.tol, max_iter=schedule.max_iter,
+                algorithm, parameters, tol=schedule.tol,
+                max_iter=len(made) if watcher.stopped else schedule.max_iter,
                 previous=previous, lower_bounds=made, memory=memory, report=progress.iteration,
-                save=save_iteration,
+                save=partial(save_state, save, restarts, best),
             )  # fmt: skip
-            fit = improve(fit, save_iteration)
+            fit = improve(fit)
         except NumericalError as error:
             failure = error
             restarts.append(Restart(np.nan, 0, False, str(error), np.nan))
+            watcher.end(i, f"failed: {error}")
             if n_init > 1 and not quiet:
                 warn(f"start {i} of {n_init} failed: {error}")
             continue
         progress.end(fit)
+        if not fit.converged and len(fit.lower_bounds) < schedule.max_iter:
+            fit = fit._replace(stopped=watcher.stopped)
+        outcome = "converged" if fit.converged else "did not converge"
+        watcher.end(
+            i, f"{outcome} in {len(fit.lower_bounds)} iterations, lower bound {fit.lower_bound:.6f}"
+        )
         covariances = fit.parameters.covariances
         restart = Restart(
             fit.lower_bound, len(fit.lower_bounds), fit.converged, None,
-            partial(fit.parameters.kind.smallest_eigenvalue, covariances),
+            partial(fit.parameters.kind.smallest_eigenvalue, covariances), fit.stopped,
         )  # fmt: skip
         restarts.append(restart)
         if n_init * covariances.nbytes > _KEPT_BYTES and n_init > 1:
             _ = restart.smallest_eigenvalue  # computed now, so that the covariances can be freed
         if best is None or fit.lower_bound > best.lower_bound:
             best = fit
-        if i < n_init - 1:
+        if i < n_init - 1 and fit.stopped is None:
             save_state(save, restarts, best, None, [])
     if best is None:
         assert failure is not None
@@ -290,18 +316,22 @@ class _Progress:
     def __init__(self, schedule: Schedule, start: int) -> None:
         self.verbose = schedule.verbose
         self.interval = schedule.verbose_interval
+        self.watch = schedule.watcher.run("start", schedule.max_iter, start)
         self.began = self.last = time.perf_counter()
         if self.verbose:
             print(f"Initialization {start}")
 
-    def iteration(self, n_iter: int, change: float) -> None:
-        """Print a line after every `verbose_interval`-th iteration."""
-        if not self.verbose or n_iter % self.interval:
-            return
-        now = time.perf_counter()
-        timing = f"\t time lapse {now - self.last:.5f}s\t ll change {change:.5f}"
-        print(f"  Iteration {n_iter}" + (timing if self.verbose > 1 else ""))
-        self.last = now
+    def iteration(
+        self, parameters: Any, lower_bounds: list[float], change: float, converged: bool
+    ) -> bool:
+        """Print a line after every `verbose_interval`-th iteration; return whether EM stops."""
+        n_iter = len(lower_bounds)
+        if self.verbose and n_iter % self.interval == 0:
+            now = time.perf_counter()
+            timing = f"\t time lapse {now - self.last:.5f}s\t ll change {change:.5f}"
+            print(f"  Iteration {n_iter}" + (timing if self.verbose > 1 else ""))
+            self.last = now
+        return self.watch(parameters, lower_bounds, change, converged)
 
     def end(self, fit: Fit[P]) -> None:
         """Print a line at the end of the start."""
@@ -322,7 +352,7 @@ def _are_restarts(rows: Any) -> bool:
     """Return whether a value is a list of the arguments of restarts."""
     return isinstance(rows, list) and all(
         isinstance(row, list)
-        and len(row) == 5
+        and (len(row) == 5 or (len(row) == 6 and row[5] in ("callback", "time_limit")))
         and (is_number(row[0]) if row[3] else is_log_likelihood(row[0]))
         and is_count(row[1])
         and is_flag(row[2])

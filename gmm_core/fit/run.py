@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, MutableMapping, Sequence
+import time
+from collections.abc import MutableMapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,9 +50,9 @@ from gmm_core.fit.labelled import start_from_labels
 from gmm_core.fit.loop import Fit
 from gmm_core.fit.maximization import maximization_step, maximum_likelihood
 from gmm_core.fit.noise import noise_of, with_noise, without_noise
-from gmm_core.fit.options import Options
+from gmm_core.fit.options import BayesianOptions, Options
 from gmm_core.fit.orders import arrays_of_order, order_to_keep
-from gmm_core.fit.restarts import Begun, Schedule, State, best_of_starts
+from gmm_core.fit.restarts import Begun, Schedule, best_of_starts
 from gmm_core.fit.result import Result, attributes_of
 from gmm_core.fit.short_runs import short_runs
 from gmm_core.fit.starts import (
@@ -62,6 +63,7 @@ from gmm_core.fit.starts import (
     with_given,
 )
 from gmm_core.fit.swaps import swap_components
+from gmm_core.fit.watching import Callback, Watcher
 from gmm_core.model.archive_entries import arrays_for_file, mixture_from_file
 from gmm_core.model.attributes import mixture_from
 from gmm_core.model.collapse import collapsed_components
@@ -69,15 +71,13 @@ from gmm_core.model.covariance import COVARIANCE_TYPES, check_features
 from gmm_core.model.parameters import Mixture
 from gmm_core.model.statistics import Statistics
 
-Watch = Callable[[State[Mixture]], None]
-
 
 def fit_array(
     options: Options,
     before: MutableMapping[str, Any],
     X: Any,
     sample_weight: Any = None,
-    watch: Watch | None = None,
+    watch: Callback | None = None,
     clusters: Clusters | None = None,
     quiet: bool = False,
     noise_covariance: Any = None,
@@ -92,8 +92,7 @@ def fit_array(
     X : array-like or data frame of shape (n_samples, n_features)
     sample_weight : array-like of shape (n_samples,), default=None
     watch : callable, default=None
-        Called with the `State` after each iteration in which EM has not converged, and after each
-        successful start but the last. It is not called in a fit with a checkpoint.
+        Called like `callback`, and after it; see `Watcher`.
     clusters : Clusters, default=None
         Clusters that this fit shares with others.
     quiet : bool, default=False
@@ -112,10 +111,11 @@ def fit_array(
     ValueError, TypeError
         For bad input, and if all starts fail.
     """
+    began = time.perf_counter()
     data, totals, names, rows = pass_over_array(
         options, X, sample_weight, noise_covariance=noise_covariance
     )
-    return fit_pass(options, before, data, totals, names, watch, clusters, quiet), rows
+    return fit_pass(options, before, data, totals, names, watch, clusters, quiet, began), rows
 
 
 class FitSize(Protocol):
@@ -172,13 +172,14 @@ def fit_batches(
     options: Options,
     before: MutableMapping[str, Any],
     batches: Any,
-    watch: Watch | None = None,
+    watch: Callback | None = None,
     clusters: Clusters | None = None,
     quiet: bool = False,
 ) -> Result:
     """Fit a mixture to batches; see `fit_array` and `GaussianMixture.fit_batches`."""
+    began = time.perf_counter()
     data, totals, names = pass_over_batches(options, batches, options.verbose)
-    return fit_pass(options, before, data, totals, names, watch, clusters, quiet)
+    return fit_pass(options, before, data, totals, names, watch, clusters, quiet, began)
 
 
 def pass_over_batches(
@@ -200,9 +201,10 @@ def fit_pass(
     data: Pass,
     totals: Totals,
     names: Names | None,
-    watch: Watch | None = None,
+    watch: Callback | None = None,
     clusters: Clusters | None = None,
     quiet: bool = False,
+    began: float | None = None,
 ) -> Result:
     """Fit a mixture to the data of a pass; see `fit_array`.
 
@@ -219,6 +221,8 @@ def fit_pass(
     watch : callable, default=None
     clusters : Clusters, default=None
     quiet : bool, default=False
+    began : float, default=None
+        The value of `time.perf_counter` at the beginning of the fit; None means now.
 
     Returns
     -------
@@ -248,8 +252,19 @@ def fit_pass(
         data.skip(mean_weight_of(totals))
     order = before.get("_order", Order()) if warm is not None else Order()
     data.order = order
-    schedule = Schedule(options.tol, options.max_iter, options.verbose, options.verbose_interval)
-    checkpoint, state = None, None
+    n_init = options.n_init if warm is None else 1
+    n_threads = effective_n_threads(options.n_threads)
+    made_attributes = functools.partial(
+        attributes_of, dtype=data.dtype, names=names, n_threads=n_threads
+    )
+    watcher: Watcher[Mixture] = Watcher(
+        options.callback, options.time_limit, watch, made_attributes, n_init,
+        time.perf_counter() if began is None else began,
+    )  # fmt: skip
+    schedule = Schedule(
+        options.tol, options.max_iter, options.verbose, options.verbose_interval, watcher
+    )
+    checkpoint, state, save = None, None, None
     clusters = clusters or Clusters()
     if options.checkpoint is not None:
         of_warm = None if warm is None else (*warm[:3], warm.prepared.precisions_cholesky)
@@ -266,7 +281,7 @@ def fit_pass(
             subset_seed, Form(arrays_for_file, read, (K, D)), data,
         )  # fmt: skip
         state = checkpoint.load(previous)
-        subset_seed, watch = checkpoint.subset_seed, checkpoint.save
+        subset_seed, save = checkpoint.subset_seed, checkpoint.save
 
     @functools.cache
     def rows_for_start() -> tuple[ArrayPass, RegCovar]:
@@ -298,17 +313,20 @@ def fit_pass(
         kind = COVARIANCE_TYPES[options.covariance_type]
         coordinates = coordinates_of_mixtures(kind, reg_covar, data.n_threads)
         algorithm = accelerated(algorithm, coordinates, options.acceleration)
-    n_init, begin = options.n_init if warm is None else 1, start
-    if options.n_short and warm is None:
-        begin = short_runs(algorithm, start, options.n_short, n_init, schedule, watch, quiet)
     improve = functools.partial(
         swap_components, algorithm=algorithm, schedule=schedule, n_swaps=options.n_swaps,
         rows=lambda: rows_for_start()[0], random_state=random_state,
         collapsed=lambda mixture: len(collapsed_components(mixture, totals.n_present, reg_covar)),
     )  # fmt: skip
-    best, restarts = best_of_starts(
-        algorithm, begin, n_init, schedule, previous, state, watch, improve, quiet
-    )
+    with watcher:
+        begin = start
+        if options.n_short and warm is None:
+            begin = short_runs(algorithm, start, options.n_short, n_init, schedule, quiet)
+        best, restarts = best_of_starts(
+            algorithm, begin, n_init, schedule, previous, state, save, improve, quiet
+        )
+    if restarts[-1].stopped or len(restarts) < n_init:
+        checkpoint = None  # it stays, so that the next fit can go on from it
     order = data.order
     collapsed: tuple[int, ...] = ()
     if best.lower_bounds:
@@ -319,9 +337,10 @@ def fit_pass(
         given_by_user = np.zeros(K, bool) if fixed is None else fixed.covariances
         collapsed = tuple(int(k) for k in found if not given_by_user[k])
     if not quiet:
-        _warn_of_the_end(best, collapsed, options.max_iter)
+        warn_of_no_convergence(best, options)
+        _warn_of_components(best, collapsed)
     attributes = attributes_of(
-        best, data.dtype, names, effective_n_threads(options.n_threads),
+        best, data.dtype, names, n_threads,
         restarts_=restarts, n_samples_seen_=totals.total, _collected=None, _position=None,
         _mean_weight=totals.total / totals.n_present if totals.weighted else None,
         noise_box_=box, _order=order_to_keep(order, options, n_init),
@@ -466,14 +485,21 @@ def _check_short_runs(options: Options) -> None:
 # --- warnings -----------------------------------------------------------------------------------
 
 
-def _warn_of_the_end(best: Fit[Mixture], collapsed: Sequence[int], max_iter: int) -> None:
-    """Warn if EM has not converged, and about components that are empty or have collapsed."""
-    if not best.converged and max_iter > 0:
-        warn(
-            "Best performing initialization did not converge. Try different init parameters, "
-            "or increase max_iter, tol, or check for degenerate data.",
-            convergence_warning_class(),
-        )
+def warn_of_no_convergence(best: Fit[Any], options: Options | BayesianOptions) -> None:
+    """Warn if EM has not converged, unless a callback has stopped it."""
+    if best.converged or options.max_iter == 0 or best.stopped == "callback":
+        return
+    message = (
+        "Best performing initialization did not converge. Try different init parameters, "
+        "or increase max_iter, tol, or check for degenerate data."
+    )
+    if best.stopped == "time_limit":
+        message = f"The fit did not converge within time_limit={options.time_limit} seconds."
+    warn(message, convergence_warning_class())
+
+
+def _warn_of_components(best: Fit[Mixture], collapsed: Sequence[int]) -> None:
+    """Warn about components that are empty or have collapsed."""
     # With max_iter=0 the mixture may be the one that the user gave, so its weights of 0 are no
     # reason to warn.
     if not best.lower_bounds:

@@ -6,14 +6,13 @@ This is the "em-EM" of Biernacki, Celeux & Govaert (2003).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import numpy as np
 
 from gmm_core.core.errors import NumericalError
 from gmm_core.core.warn import warn
 from gmm_core.fit.loop import Algorithm, iterate
-from gmm_core.fit.restarts import Begun, Schedule, State, save_state
+from gmm_core.fit.restarts import Begun, Schedule
 from gmm_core.model.parameters import Mixture
 
 # Number of iterations of a short run. In benchmarks/starts.py, runs of 10 or 20 iterations came no
@@ -27,7 +26,6 @@ def short_runs(
     n_short: int,
     n_init: int,
     schedule: Schedule,
-    save: Callable[[State[Mixture]], None] | None = None,
     quiet: bool = False,
 ) -> Callable[[], Begun[Mixture]]:
     """Make short runs, and keep the `n_init` with the largest log-likelihood.
@@ -44,8 +42,6 @@ def short_runs(
         The number of short runs, at least `n_init`.
     n_init : int
     schedule : Schedule
-    save : callable, default=None
-        Called with the state after each iteration in which EM has not converged.
     quiet : bool, default=False
         Whether no warning is issued.
 
@@ -54,7 +50,7 @@ def short_runs(
     callable
         A function for `best_of_starts`, which returns the runs that were kept, the best first. If
         fewer than `n_init` runs succeeded, the calls after them raise the errors of those that
-        failed.
+        failed. If the fit was stopped before there were enough runs, the last calls make starts.
 
     Warns
     -----
@@ -64,14 +60,16 @@ def short_runs(
     kept: list[tuple[float, Begun[Mixture]]] = []
     failures: list[NumericalError] = []
     plain = algorithm._replace(final_bound=lambda parameters: np.nan, steps=None)
+    max_iter = min(N_ITERATIONS, schedule.max_iter)
     for i in range(n_short):
+        if schedule.watcher.stopped:
+            break
         try:
             parameters, _ = start()
             fit = iterate(
-                plain, parameters, tol=schedule.tol,
-                max_iter=min(N_ITERATIONS, schedule.max_iter),
-                save=partial(save_state, save, [], None),
-            )  # fmt: skip
+                plain, parameters, tol=schedule.tol, max_iter=max_iter,
+                report=schedule.watcher.run("short run", max_iter, i),
+            )
             bounds = fit.lower_bounds
             bound = bounds[-1] if bounds else algorithm.final_bound(fit.parameters)
         except NumericalError as error:
@@ -87,7 +85,9 @@ def short_runs(
     rest: Iterator[Begun[Mixture] | NumericalError] = iter([*(run for _, run in kept), *failures])
 
     def next_run() -> Begun[Mixture]:
-        run = next(rest)
+        run = next(rest, None)
+        if run is None:
+            return start()
         if isinstance(run, NumericalError):
             raise run
         return run

@@ -162,6 +162,8 @@ def _collect(
     weight = np.concatenate(collected.sample_weight)
     once = options._replace(
         checkpoint=None,
+        callback=None,
+        time_limit=None,
         warm_start=False,
         n_short=0,
         n_swaps=0,

@@ -32,7 +32,6 @@ class _GivenUp(Exception):
 
 def swap_components(
     fit: Fit[Mixture],
-    save: Callable[[Mixture, list[float], Any], None],
     *,
     algorithm: Algorithm[Mixture],
     schedule: Schedule,
@@ -50,8 +49,6 @@ def swap_components(
     ----------
     fit : Fit
         The result of EM.
-    save : callable
-        Called with the parameters, the lower bounds and the memory after each iteration of EM.
     algorithm : Algorithm
     schedule : Schedule
         EM makes at most `max_iter` iterations after each move.
@@ -73,17 +70,20 @@ def swap_components(
     n_kept = 0
 
     def check(parameters: Mixture, made: list[float], memory: Any) -> None:
-        save(parameters, made, memory)
         if len(made) >= _N_TRIED and (
             made[-1] + _N_AHEAD * (made[-1] - made[-2]) < fit.lower_bound
         ):
             raise _GivenUp
 
+    watcher = schedule.watcher
     for _ in range(n_swaps):
+        if watcher.stopped:
+            break
         try:
             moved = iterate(
                 algorithm, _swap(fit.parameters, rows(), random_state), tol=schedule.tol,
-                max_iter=schedule.max_iter, save=check,
+                max_iter=schedule.max_iter, report=watcher.run("swap", schedule.max_iter),
+                save=check,
             )  # fmt: skip
         except (_GivenUp, NumericalError):
             continue

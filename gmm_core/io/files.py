@@ -81,6 +81,7 @@ def content_for_file(
         params["random_state"] = None
     if callable(params["init_params"]):
         del params["init_params"]
+    del params["callback"]
     names = getattr(model, "feature_names_in_", None)
     header = {
         "format": _PREFIX + class_name,
@@ -126,7 +127,7 @@ def write_model(
 
 def _plain(value: object) -> object:
     """Convert a restart, a value of NumPy or a path to a type that JSON has."""
-    return list(value) if isinstance(value, Restart) else plain(value)
+    return value.row() if isinstance(value, Restart) else plain(value)
 
 
 # --- reading ------------------------------------------------------------------------------------

@@ -131,8 +131,8 @@ def test_a_swap_that_makes_a_component_collapse_is_not_kept(monkeypatch):
     model = GaussianMixture(4, **params).fit(X)  # without a warning
     original = run.swap_components
 
-    def without_rule(fit, save, **params):
-        return original(fit, save, **{**params, "collapsed": lambda mixture: 0})
+    def without_rule(fit, **params):
+        return original(fit, **{**params, "collapsed": lambda mixture: 0})
 
     monkeypatch.setattr(run, "swap_components", without_rule)
     with pytest.warns(UserWarning, match="collapsed onto few samples"):
