@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from gmm_core import reference
 from gmm_core.bayesian import BayesianGaussianMixture
+from gmm_core.bootstrap import bootstrap, bootstrap_lrt
 from gmm_core.core.errors import (
     ConvergenceWarning,
     IllDefinedCovarianceError,
@@ -84,6 +85,8 @@ __all__ = [
     "Statistics",
     "__version__",
     "accumulate",
+    "bootstrap",
+    "bootstrap_lrt",
     "build_info",
     "expectation_step",
     "get_include",

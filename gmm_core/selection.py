@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple, SupportsIndex, get_args, overload
@@ -12,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gmm_core.core.random import check_random_state
-from gmm_core.core.threads import effective_n_threads
 from gmm_core.data.batches import Batches, refuse_weights_of_batches
 from gmm_core.data.conversion import is_dask_collection
 from gmm_core.data.foreign import check_rows
@@ -23,8 +21,9 @@ from gmm_core.data.validation import check_sample_weight, is_batches
 from gmm_core.fit import run
 from gmm_core.fit.clusters import SharedClusters
 from gmm_core.fit.options import Options
+from gmm_core.fit.parallel import SMALL, each
 from gmm_core.fit.result import Result
-from gmm_core.fit.watching import Callback, FitState
+from gmm_core.fit.watching import Callback
 from gmm_core.infer import score
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.covariance import COVARIANCE_TYPES
@@ -34,10 +33,6 @@ from gmm_core.model.parameters import n_parameters_of
 Criterion = Literal["bic", "aic", "icl"]
 FOURTEEN = tuple(kind.name for kind in MODELS if kind.n_features is None)
 UNIVARIATE = tuple(kind.name for kind in MODELS if kind.n_features == 1)
-
-# Fits of fewer numbers than this, samples times features times components, run side by side in one
-# thread each; larger ones run one after the other, with all threads inside.
-_SMALL = 2_000_000
 
 # Parameters of GaussianMixture that cannot be the same for all fits.
 _REFUSED = {
@@ -255,7 +250,6 @@ default=('full', 'tied', 'diag', 'spherical')
     for name, instead in _REFUSED.items():
         if name in params:
             raise TypeError(f"select has no parameter {name!r}{instead}")
-    threads = effective_n_threads(n_threads)
     if not isinstance(random_state, (int, np.integer)):
         random_state = int(check_random_state(random_state).randint(2**31))
     params = {**params, "random_state": random_state}
@@ -273,32 +267,17 @@ default=('full', 'tied', 'diag', 'spherical')
         )
     clusters = SharedClusters()
     jobs = [(name, K) for K in counts for name in types]
-    small = data.is_array and n_samples * data.n_features * max(counts) < _SMALL
-    interrupted = threading.Event()
+    small = data.is_array and n_samples * data.n_features * max(counts) < SMALL
 
-    def watch(state: FitState) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-
-    def fit(job: tuple[str, int], n_threads: int | None) -> tuple[Row, GaussianMixture | None]:
+    def fit(
+        job: tuple[str, int], n_threads: int | None, watch: Callback
+    ) -> tuple[Row, GaussianMixture | None]:
         name: Any = job[0]
         model = data.estimator(job[1], covariance_type=name, n_threads=n_threads, **params)
         return _fit(model, data, clusters, watch)
 
-    results: list[tuple[Row, GaussianMixture | None]] = []
-    if small and threads > 1 and len(jobs) > 1:
-        from concurrent.futures import ThreadPoolExecutor  # imported late, as it takes a while
-
-        # the first type of each number of components makes the clusters for the others
-        with ThreadPoolExecutor(threads) as pool:
-            made: Iterator[Any] = pool.map(lambda job: fit(job, 1), jobs)
-            try:
-                results = list(_watched(made, len(jobs), verbose))
-            except BaseException:  # Ctrl-C does not reach the threads of the pool
-                interrupted.set()
-                raise
-    else:
-        results = list(_watched((fit(job, n_threads) for job in jobs), len(jobs), verbose))
+    # the first type of each number of components makes the clusters for the others
+    results = list(_watched(each(fit, jobs, n_threads, small), len(jobs), verbose))
     fitted = [(row, found) for row, found in results if found is not None]
     if not fitted:
         raise ValueError(f"all fits failed, the last because: {results[-1][0].failure}")
