@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from gmm_core import reference
 from gmm_core.bayesian import BayesianGaussianMixture
-from gmm_core.bootstrap import bootstrap, bootstrap_lrt
 from gmm_core.core.errors import (
     ConvergenceWarning,
     IllDefinedCovarianceError,
@@ -44,6 +43,7 @@ from gmm_core.mixture import GaussianMixture
 from gmm_core.model.statistics import Statistics
 from gmm_core.progress import ProgressBar
 from gmm_core.selection import Selection, select
+from gmm_core.uncertainty import Bootstrap, LikelihoodRatioTests, bootstrap, bootstrap_lrt
 
 if TYPE_CHECKING:
     from gmm_core.regression import GaussianMixtureRegressor
@@ -71,12 +71,14 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "BayesianGaussianMixture",
+    "Bootstrap",
     "ConvergenceWarning",
     "FitState",
     "GaussianMixture",
     "GaussianMixtureRegressor",
     "IllDefinedCovarianceError",
     "InvalidParameterError",
+    "LikelihoodRatioTests",
     "NoDensityError",
     "NotFittedError",
     "NumericalError",

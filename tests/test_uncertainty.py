@@ -160,7 +160,7 @@ def test_the_same_for_any_number_of_threads(model, kind):
 def test_large_fits_take_all_threads(model, monkeypatch):
     """They run one after the other, with the same result."""
     small = bootstrap(model, X, 3, random_state=5, n_threads=2)
-    monkeypatch.setattr(sys.modules["gmm_core.bootstrap"], "SMALL", 0)
+    monkeypatch.setattr(sys.modules["gmm_core.uncertainty"], "SMALL", 0)
     large = bootstrap(model, X, 3, random_state=5, n_threads=2)
     np.testing.assert_array_equal(small.means.replicates, large.means.replicates)
 
