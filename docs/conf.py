@@ -1,5 +1,6 @@
 """Configuration of Sphinx. `docs/build` builds the site from the installed package, without network."""
 
+import logging
 import os
 import re
 import sys
@@ -10,6 +11,7 @@ import gmm_core
 DOCS = Path(__file__).parent
 sys.path.append(str(DOCS))
 os.environ.setdefault("MPLBACKEND", "agg")
+logging.getLogger("gmm_core").setLevel("WARNING")   # a package of the theme prints messages of level INFO
 
 project = "gmm_core"
 author = "The gmm_core developers"

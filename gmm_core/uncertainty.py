@@ -69,6 +69,13 @@ class Bootstrap(NamedTuple):
     confidence_level : float
     n_resamples : int
         Number of resamples whose fit did not fail.
+
+    Examples
+    --------
+    >>> from gmm_core import GaussianMixture, bootstrap
+    >>> X = [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [7.0], [8.0]]
+    >>> bootstrap(GaussianMixture().fit(X), X, 50, random_state=0).means.value.tolist()
+    [[4.0]]
     """
 
     weights: Estimate
@@ -123,6 +130,14 @@ class LikelihoodRatioTests(NamedTuple):
     tests : tuple of LikelihoodRatioTest
         The tests of K = 1, 2, ... components. The last one is that which did not reject its null
         hypothesis, if there is one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmm_core import bootstrap_lrt
+    >>> X = np.random.default_rng(0).normal(size=(60, 1))
+    >>> bootstrap_lrt(X, 2, n_resamples=19, random_state=0).tests[0].n_components
+    1
     """
 
     n_components: int
