@@ -57,9 +57,10 @@ class ProgressBar:
             several = state.n_init > 1 or state.phase == "short run"
             text = f"{state.phase} {state.start + 1}" if several else state.phase
             self._bar = self._tqdm(**{"desc": text, "total": state.max_iter, **self._options})
-        self._last = state.phase, state.start, state.n_iter
-        self._bar.set_postfix_str(f"lower bound {state.lower_bound:.5g}", refresh=False)
-        self._bar.update(state.n_iter - self._bar.n)
+        self._last, bar = (state.phase, state.start, state.n_iter), self._bar
+        if bar is not None:  # another thread, which shares this object, may have closed it
+            bar.set_postfix_str(f"lower bound {state.lower_bound:.5g}", refresh=False)
+            bar.update(state.n_iter - bar.n)
 
     def close(self) -> None:
         """End the bar; a fit does so when it has ended."""

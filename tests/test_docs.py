@@ -20,7 +20,7 @@ PAGES = {
     for path in sorted([*DOCS.glob("*.md"), *DOCS.glob("api/*.md")])
 }
 CODE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
-MODULES = ("functions", "reference", "dask", "plot")
+MODULES = ("functions", "reference", "dask", "plot", "uncertainty")
 
 
 @pytest.mark.parametrize("name", [name for name, text in PAGES.items() if "```python\n" in text])

@@ -157,7 +157,7 @@ class Watcher(Generic[P]):
         self._began = began
         self._start = 0
         self._log = _logger()
-        debug = self._log is not None and self._log.isEnabledFor(10)
+        debug = self._log is not None and self._log.isEnabledFor(10)  # logging.DEBUG
         self._idle = not (self._callbacks or debug) and time_limit is None
 
     def __enter__(self) -> Self:
