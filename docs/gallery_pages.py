@@ -6,7 +6,7 @@ from pathlib import Path
 # A reader goes through these from top to bottom. Each script in gallery/ is in one section.
 SECTIONS = {
     "First steps": ["old_faithful", "pairs", "digits"],
-    "Choosing a model": ["covariance_types", "selection", "bayesian"],
+    "Choosing a model": ["covariance_types", "selection", "bayesian", "bootstrap"],
     "Using a model": ["distributions", "regression", "anomalies"],
     "Images": ["segmentation", "imputation", "patches"],
     "Data in all shapes": ["weights", "deconvolution", "drifting_stream"],

@@ -41,18 +41,23 @@ from gmm_core.functions import (
 from gmm_core.io import old_pickles
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.statistics import Statistics
-from gmm_core.progress import ProgressBar
 from gmm_core.selection import Selection, select
-from gmm_core.uncertainty import Bootstrap, LikelihoodRatioTests, bootstrap, bootstrap_lrt
 
 if TYPE_CHECKING:
+    from gmm_core.progress import ProgressBar
     from gmm_core.regression import GaussianMixtureRegressor
+    from gmm_core.uncertainty import Bootstrap, LikelihoodRatioTests, bootstrap, bootstrap_lrt
 
 old_pickles.register()
 
 # These names are imported from their modules when they are first used: not all programs need them.
 _MODULES = {
+    "Bootstrap": "uncertainty",
     "GaussianMixtureRegressor": "regression",
+    "LikelihoodRatioTests": "uncertainty",
+    "ProgressBar": "progress",
+    "bootstrap": "uncertainty",
+    "bootstrap_lrt": "uncertainty",
 }
 
 
