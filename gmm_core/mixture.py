@@ -45,6 +45,9 @@ from gmm_core.infer.impute import impute
 from gmm_core.infer.score import Certainty, FittedMixture, Rows, Score
 from gmm_core.infer.summary import Parameters, Summary, components_html, summary
 from gmm_core.io import npz
+from gmm_core.io.c_header import to_c
+from gmm_core.io.constants import Constants, constants_of
+from gmm_core.io.onnx import to_onnx
 from gmm_core.io.sklearn import to_sklearn
 from gmm_core.model.attributes import (
     ArrayAttribute,
@@ -61,6 +64,7 @@ from gmm_core.model.noise import Box
 from gmm_core.model.parameters import Prepared
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
     from sklearn.mixture import GaussianMixture as SklearnGaussianMixture
     from sklearn.utils import Tags
 
@@ -206,8 +210,8 @@ callable, default='kmeans'
         `noise_proba` take the density of the noise to be the same everywhere, so that a sample far
         away from the data is noise. For `score_samples` and the scores it is 0 outside of the box,
         so that the density of the mixture integrates to 1; a density that is given has no box. The
-        noise counts as two free parameters. Missing values, `partial_fit`, `impute` and
-        `to_sklearn` do not take it.
+        noise counts as two free parameters. Missing values, `partial_fit`, `impute`, `to_sklearn`,
+        `to_onnx` and `to_c` do not take it.
     labels_init : array-like of shape (n_samples,) or None, default=None
         The component of each sample, as an int, in place of `init_params`. If all samples have a
         label, the fit starts from these labels and may then leave them. A label of -1 means that
@@ -1447,6 +1451,95 @@ callable, default='kmeans'
             raise ValueError("scikit-learn's class has no noise component, as this model has")
         return to_sklearn(self)
 
+    def to_onnx(self, *, dtype: npt.DTypeLike | None = None) -> ModelProto:
+        """Convert the model to a graph of ONNX, for runtimes without Python.
+
+        The graph has the input X of shape (N, n_features), and three outputs: `label` (N,), int64,
+        as from `predict`; `probabilities` (N, n_components), as from `predict_proba`; and
+        `score_samples` (N,). It uses the operators of opset 18. A sample that is not finite has
+        NaN for its probabilities and its score, and a label that means nothing.
+
+        Parameters
+        ----------
+        dtype : {float32, float64} or None, default=None
+            The dtype of the input, of the outputs and of the computation. None means the dtype of
+            the model. With float32 the means are stored in two parts, so that the scores have the
+            accuracy of float32 also where the data are far from zero.
+
+        Returns
+        -------
+        model : onnx.ModelProto
+            The model, which ``onnx.save(model, path)`` writes to a file.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ValueError
+            If `dtype` is another one, or cannot hold the parameters, or the model has a noise
+            component.
+        ImportError
+            If the package onnx is not installed.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[4.0])
+        >>> [output.name for output in gm.to_onnx().graph.output]
+        ['label', 'probabilities', 'score_samples']
+        """
+        return to_onnx(self._constants(dtype, "to_onnx"))
+
+    def to_c(self, name: str = "gmm", *, dtype: npt.DTypeLike | None = None) -> str:
+        """Write the model as a header of C99, which needs nothing but the library of mathematics.
+
+        The header has three functions, whose names begin with `name`. With `T` for double or float,
+        they are
+
+        - ``T gmm_log_likelihood(const T *x)``: what `score_samples` returns for the sample x;
+        - ``int gmm_predict(const T *x)``: its component;
+        - ``T gmm_responsibilities(const T *x, T *r)``: writes the responsibilities of all
+          components to r, and returns the log-likelihood.
+
+        ``GMM_N_COMPONENTS`` and ``GMM_N_FEATURES`` are the lengths of r and x. The functions
+        allocate no memory and can be called by several threads at once. They need the stack for
+        n_components + n_features numbers. If a value of x is not finite, so are the results, and
+        the component means nothing.
+
+        Parameters
+        ----------
+        name : str, default='gmm'
+            The beginning of all names in the header: letters of ASCII, digits and underscores,
+            beginning with a letter.
+        dtype : {float32, float64} or None, default=None
+            The dtype of the numbers and of the computation. None means the dtype of the model. With
+            float32 the means are stored in two parts, as in `to_onnx`.
+
+        Returns
+        -------
+        header : str
+            The text of the header. Its length is about 24 bytes for each number of
+            `precisions_cholesky_`.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        TypeError
+            If `name` is not a str.
+        ValueError
+            If `name` cannot begin names of C, if `dtype` is another one, or cannot hold the
+            parameters, or if the model has a noise component.
+
+        Examples
+        --------
+        >>> from gmm_core import GaussianMixture
+        >>> gm = GaussianMixture.from_parameters([1.0], [[0.0]], covariances=[4.0])
+        >>> [line for line in gm.to_c("faithful").splitlines() if "likelihood(" in line]
+        ['static inline double faithful_log_likelihood(const double *x)']
+        """
+        return to_c(self._constants(dtype, "to_c"), name)
+
     # --- checks that the methods make -------------------------------------------------------
 
     def _options(self) -> Options:
@@ -1477,6 +1570,11 @@ callable, default='kmeans'
         return FittedMixture(
             prepared, self.missing == "marginalize", self.n_threads, box, self.skip == "auto"
         )
+
+    def _constants(self, dtype: npt.DTypeLike | None, method: str) -> Constants:
+        """Return the constants for a method that exports the model."""
+        prepared = self._model().prepared
+        return constants_of(prepared, self._dtype() if dtype is None else dtype, method)
 
     def _scored(
         self,

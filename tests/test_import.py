@@ -40,7 +40,7 @@ def test_the_highest_level_is_the_default(run_python: Make) -> None:
 
 def test_nothing_but_numpy_is_imported(run_python: Make) -> None:
     code = """
-optional = "sklearn scipy pandas polars pyarrow matplotlib joblib threadpoolctl tqdm".split()
+optional = "sklearn scipy pandas polars pyarrow matplotlib joblib onnx threadpoolctl tqdm".split()
 show([name for name in optional if name in sys.modules])
 """
     assert run_python(code) == []
