@@ -42,6 +42,7 @@ from gmm_core.io import old_pickles
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.statistics import Statistics
 from gmm_core.selection import Selection, select
+from gmm_core.sklearn_patch import patch_sklearn, unpatch_sklearn
 
 if TYPE_CHECKING:
     from gmm_core.progress import ProgressBar
@@ -100,8 +101,10 @@ __all__ = [
     "log_density",
     "maximization_step",
     "mix",
+    "patch_sklearn",
     "reference",
     "responsibilities",
     "select",
     "sufficient_statistics",
+    "unpatch_sklearn",
 ]

@@ -55,6 +55,7 @@ from gmm_core.model.posterior import (
     HELD,
     Posterior,
     counts_of,
+    expected_log_weights,
     has_wishart_determinants,
     posterior_from,
 )
@@ -937,6 +938,10 @@ covariance_prior_ : float or ndarray
         # Weights that a user has assigned count in what takes expected weights.
         expected = posterior.mixture._replace(weights=mixture.weights)
         return posterior._replace(mixture=expected)
+
+    def _estimate_log_weights(self) -> Float64Array:
+        """Return E log π_k; converters of models call this method of scikit-learn's class."""
+        return expected_log_weights(self._posterior().weight_concentration)
 
     def _model(self) -> FittedMixture:
         """Return the E-step of the fitted posterior with the options of this estimator."""

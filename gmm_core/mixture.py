@@ -1564,6 +1564,14 @@ callable, default='kmeans'
         n_fixed = 0 if fixed is None else fixed.n_parameters(prepared.kind, prepared.means.shape[1])
         return prepared.n_parameters - n_fixed
 
+    def _estimate_log_weights(self) -> Float64Array:
+        """Return log π_k; converters of models call this method of scikit-learn's class."""
+        prepared = self._model().prepared
+        if prepared.noise is not None:
+            raise ValueError("scikit-learn's class has no noise component, as this model has")
+        with np.errstate(divide="ignore"):
+            return np.log(prepared.weights)  # type: ignore[no-any-return]
+
     def _using(self, prepared: Prepared) -> FittedMixture:
         """Return a mixture with the options of this estimator that methods use."""
         box = vars(self).get("noise_box_")

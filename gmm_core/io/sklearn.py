@@ -13,6 +13,9 @@ from gmm_core.model.covariance import COVARIANCE_TYPES
 if TYPE_CHECKING:
     from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 
+# scikit-learn's classes by their names, while `patch_sklearn` has put ours in their place.
+REPLACED: dict[str, Any] = {}
+
 
 def to_sklearn(model: Any) -> GaussianMixture:
     """Return a fitted mixture as an object of scikit-learn's class.
@@ -38,7 +41,7 @@ def _converted(model: Any, class_name: str, attributes: Iterable[str]) -> Any:
         raise ImportError(
             "to_sklearn needs scikit-learn, which cannot be imported: pip install scikit-learn"
         ) from error
-    sklearn_class = getattr(sklearn.mixture, class_name)
+    sklearn_class = REPLACED.get(class_name) or getattr(sklearn.mixture, class_name)
     params = {name: getattr(model, name) for name in sklearn_class().get_params()}
     params["covariance_type"] = COVARIANCE_TYPES[model.covariance_type].sklearn_name
     if callable(params["init_params"]) or params["init_params"] == "hierarchical":
