@@ -27,6 +27,7 @@ _MODEL = Template("""
 mixture ($type[N, $D] X)
     => (int64[N] label, $type[N, $K] probabilities, $type[N] score_samples)
 {
+    features = Transpose (X)
     by_component = $near
     log_prob = Transpose (by_component)
     log_prob_max = ReduceMax (log_prob, last_axis)
@@ -62,15 +63,15 @@ mixture ($type[N, $D] X)
 }
 """)
 
-# The Scan over the components, and two ends of its body. The second one tells how near a component
-# is to a sample: −|s U_kᵀ (x − μ_k)|², where s keeps the squares from overflowing, or −inf if the
-# weight of the component is 0.
+# The Scan over the components, and two ends of its body. Samples are columns, because onnxruntime
+# broadcasts slowly along short rows. The second end tells how near a component is to a sample:
+# −|s U_kᵀ (x − μ_k)|², where s keeps the squares from overflowing, or −inf if the weight is 0.
 _SCAN = Template("""Scan <num_scan_inputs = $n, body = $body ($inputs) => ($type[N] value) {
-        about_mean = Sub (X, mean)
+        about_mean = Sub (features, mean)
         difference = Sub (about_mean, remainder)
         scaled = Mul (difference, $scale)
-        whitened = $whiten (scaled, factor)
-        squared = ReduceSumSquare <keepdims = 0> (whitened, last_axis)
+        whitened = $whiten (factor, scaled)
+        squared = ReduceSumSquare <keepdims = 0> (whitened, first_axis)
         $end
     }> ($arrays)""")
 _NEAR = "distance = Mul (squared, half) value = Sub (log_constant, distance)"
@@ -100,25 +101,27 @@ def to_onnx(constants: Constants) -> ModelProto:
         "far_scale": constants.far_scale, "log_offset": constants.log_offset,
     }  # fmt: skip
     by_component: dict[str, AnyArray] = {
-        "mean": constants.means,
+        "mean": constants.means[:, :, None],
         "log_constant": log_constants,
         "zero_or_minus_infinity": np.where(log_constants > -np.inf, 0, -np.inf),
     }
     if constants.remainders is None:
         common["remainder"] = 0
     else:
-        by_component["remainder"] = constants.remainders
-    if len(constants.factors) == K:
-        by_component["factor"] = constants.factors
+        by_component["remainder"] = constants.remainders[:, :, None]
+    has_matrices = constants.factors.ndim == 3
+    factors = constants.factors.mT if has_matrices else constants.factors[:, :, None]
+    if len(factors) == K:
+        by_component["factor"] = factors
     else:
-        common["factor"] = constants.factors[0]
+        common["factor"] = factors[0]
 
     type_name = _TYPES[constants.dtype]
     inputs = (f"{type_name}{[*a.shape[1:]]} {name}" for name, a in by_component.items())
     scan = {
         "n": len(by_component), "type": type_name, "inputs": ", ".join(inputs),
         "arrays": ", ".join(f"all_{name}" for name in by_component),
-        "whiten": "MatMul" if constants.factors.ndim == 3 else "Mul",
+        "whiten": "MatMul" if has_matrices else "Mul",
     }  # fmt: skip
     text = _MODEL.substitute(
         version=build_info()["version"], type=type_name, K=K, D=D,
@@ -128,7 +131,7 @@ def to_onnx(constants: Constants) -> ModelProto:
     model = parser.parse_model(text)
     arrays = common | {f"all_{name}": array for name, array in by_component.items()}
     initializers = {name: np.asarray(array, constants.dtype) for name, array in arrays.items()}
-    initializers["last_axis"] = np.array([1])
+    initializers |= {"first_axis": np.array([0]), "last_axis": np.array([1])}
     for name, array in initializers.items():
         model.graph.initializer.append(numpy_helper.from_array(array, name))
     return model
