@@ -29,27 +29,27 @@ def clusters(n_samples, n_features, n_clusters):
     """Return samples of overlapping clusters, and the numbers of these."""
     rng = np.random.default_rng(0)
     labels = rng.integers(n_clusters, size=n_samples)
-    means = 4 / np.sqrt(n_features) * rng.normal(size=(n_clusters, n_features))
-    mixing = rng.normal(size=(n_clusters, n_features, n_features)) / np.sqrt(n_features)
-    noise = rng.normal(size=(n_samples, n_features))
-    return means[labels] + np.einsum("nd,nde->ne", noise, mixing[labels]), labels
+    X = rng.normal(size=(n_samples, n_features))
+    for k in range(n_clusters):
+        mean = 4 / np.sqrt(n_features) * rng.normal(size=n_features)
+        mixing = rng.normal(size=(n_features, n_features)) / np.sqrt(n_features)
+        X[labels == k] = mean + X[labels == k] @ mixing
+    return X, labels
 
 
-def scikit_image(n, seed):
+def scikit_image(X, labels, seed):
     """Learn a mixture of image descriptors, and compute a Fisher vector."""
     from skimage.feature import fisher_vector, learn_gmm
 
-    X, _ = clusters(n, 32, 20)
     model = learn_gmm(X, n_modes=16, gm_args={"covariance_type": "diag", "random_state": seed})
     fisher_vector(X, model)
     return model.score(X)
 
 
-def scikit_lego(n, seed):
+def scikit_lego(X, labels, seed):
     """Fit a mixture to each of four classes, and a detector of outliers to all samples."""
     from sklego.mixture import GMMClassifier, GMMOutlierDetector
 
-    X, labels = clusters(n, 8, 20)
     classifier = GMMClassifier(n_components=5, random_state=seed).fit(X, labels % 4)
     classifier.predict(X)
     detector = GMMOutlierDetector(n_components=10, random_state=seed).fit(X)
@@ -57,58 +57,59 @@ def scikit_lego(n, seed):
     return detector.gmm_.score(X)
 
 
-def rdt(n, seed):
+def rdt(X, labels, seed):
     """Normalise a column of numbers by a Bayesian mixture."""
     import pandas as pd
     from rdt.transformers import ClusterBasedNormalizer
 
-    column = clusters(n, 1, 5)[0]
     transformer = ClusterBasedNormalizer()
-    transformer.fit_transform(pd.DataFrame({"x": column[:, 0]}), "x")
-    return transformer._bgm_transformer.lower_bound_ / n
+    transformer.fit_transform(pd.DataFrame({"x": X[:, 0]}), "x")
+    return transformer._bgm_transformer.lower_bound_ / len(X)
 
 
-def pyod(n, seed):
+def pyod(X, labels, seed):
     """Fit a detector of outliers, and score the samples."""
     from pyod.models.gmm import GMM
 
-    X, _ = clusters(n, 10, 10)
     return GMM(n_components=8, random_state=seed).fit(X).detector_.score(X)
 
 
-def sdmetrics(n, seed):
+def sdmetrics(X, labels, seed):
     """Choose one of 30 mixtures of real data, and compare synthetic data with it."""
     import pandas as pd
     from sdmetrics.single_table import GMLogLikelihood
 
     np.random.seed(seed)  # noqa: NPY002 (sdmetrics draws from the global generator)
-    X = pd.DataFrame(clusters(n // 10, 6, 10)[0]).add_prefix("x")
-    return GMLogLikelihood.compute(X[::2], X[1::2])
+    frame = pd.DataFrame(X[: len(X) // 10]).add_prefix("x")
+    return GMLogLikelihood.compute(frame[::2], frame[1::2])
 
 
-def skl2onnx(n, seed):
+def skl2onnx(X, labels, seed):
     """Fit a mixture, and convert it to ONNX."""
     from skl2onnx import to_onnx
     from sklearn.mixture import GaussianMixture
 
-    X, _ = clusters(n, 10, 10)
     model = GaussianMixture(10, random_state=seed).fit(X)
     to_onnx(model, X[:1])
     return model.score(X)
 
 
+# What is run, and the numbers of features and of clusters in the data.
 CLIENTS = {
-    "scikit-image": scikit_image, "scikit-lego": scikit_lego, "rdt": rdt, "pyod": pyod,
-    "sdmetrics": sdmetrics, "skl2onnx": skl2onnx,
+    "scikit-image": (scikit_image, 32, 20), "scikit-lego": (scikit_lego, 8, 20),
+    "rdt": (rdt, 1, 5), "pyod": (pyod, 10, 10), "sdmetrics": (sdmetrics, 6, 10),
+    "skl2onnx": (skl2onnx, 10, 10),
 }  # fmt: skip
 
 
 def run_one(name, n, seed):
     """Print the seconds of a run, and its result. A small run before it does the imports."""
     warnings.simplefilter("ignore")  # some fits do not converge within the iterations allowed
-    CLIENTS[name](500, 0)
+    run, *shape = CLIENTS[name]
+    run(*clusters(500, *shape), 0)
+    X, labels = clusters(n, *shape)
     start = time.process_time()
-    result = CLIENTS[name](n, seed)
+    result = run(X, labels, seed)
     print(time.process_time() - start, result)
 
 

@@ -1570,7 +1570,7 @@ callable, default='kmeans'
         if prepared.noise is not None:
             raise ValueError("scikit-learn's class has no noise component, as this model has")
         with np.errstate(divide="ignore"):
-            return np.log(prepared.weights)  # type: ignore[no-any-return]
+            return np.log(prepared.weights)
 
     def _using(self, prepared: Prepared) -> FittedMixture:
         """Return a mixture with the options of this estimator that methods use."""
