@@ -3,12 +3,14 @@
 import ctypes
 import itertools
 import os
+import re
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gmm_core import GaussianMixture, NotFittedError
+from gmm_core import GaussianMixture
 from gmm_core.model.covariance import COVARIANCE_TYPES
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-11}  # see test_onnx.py
@@ -117,8 +119,24 @@ def test_names(make_exported):
 def test_bad_models(make_exported):
     with pytest.raises(ValueError, match="dtype should be float32, float64 or None, but got 'half'"):
         make_exported("full").model.to_c(dtype="half")
-    with pytest.raises(NotFittedError):
+    with pytest.raises(ValueError, match="not fitted"):
         GaussianMixture().to_c()
     noisy = GaussianMixture(noise=True, random_state=0).fit(np.arange(9.0)[:, None])
     with pytest.raises(ValueError, match="to_c does not take a noise component"):
         noisy.to_c()
+
+
+def test_program_of_the_documentation(tmp_path):
+    """It prints what the methods of the model return."""
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "export.md").read_text(encoding="utf-8")
+    [source] = re.findall(r"^```c\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    X = np.loadtxt(root / "examples" / "old_faithful.csv", delimiter=",", skiprows=1)
+    model = GaussianMixture(2, random_state=0).fit(X)
+    (tmp_path / "faithful.h").write_text(model.to_c("faithful"))
+    (tmp_path / "program.c").write_text(source)
+    subprocess.run([*CHECKED, "program.c", "-o", "program", "-lm"], cwd=tmp_path, check=True)
+    printed = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=True).stdout
+    x = np.array([[4.5, 80.0]])
+    expected = [model.predict(x)[0], model.score_samples(x)[0], *model.predict_proba(x)[0]]
+    np.testing.assert_allclose([float(word) for word in printed.split()], expected, atol=1e-6)

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from gmm_core import GaussianMixture, NotFittedError
+from gmm_core import GaussianMixture
 from gmm_core.model.covariance import COVARIANCE_TYPES
 
 # Rounding errors of scores of order 10, after differences of order 1 between numbers of order 1e4.
@@ -94,7 +94,7 @@ def test_bad_arguments(make_exported):
     for dtype in ("float16", int, "double precision"):
         with pytest.raises(ValueError, match="dtype should be float32, float64 or None, but got"):
             model.to_onnx(dtype=dtype)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(ValueError, match="not fitted"):
         GaussianMixture().to_onnx()
     noisy = GaussianMixture(noise=True, random_state=0).fit(np.arange(9.0)[:, None])
     with pytest.raises(ValueError, match="to_onnx does not take a noise component"):
