@@ -42,11 +42,11 @@ from gmm_core.io import old_pickles
 from gmm_core.mixture import GaussianMixture
 from gmm_core.model.statistics import Statistics
 from gmm_core.selection import Selection, select
-from gmm_core.sklearn_patch import patch_sklearn, unpatch_sklearn
 
 if TYPE_CHECKING:
     from gmm_core.progress import ProgressBar
     from gmm_core.regression import GaussianMixtureRegressor
+    from gmm_core.sklearn_patch import patch_sklearn, unpatch_sklearn
     from gmm_core.uncertainty import Bootstrap, LikelihoodRatioTests, bootstrap, bootstrap_lrt
 
 old_pickles.register()
@@ -59,6 +59,8 @@ _MODULES = {
     "ProgressBar": "progress",
     "bootstrap": "uncertainty",
     "bootstrap_lrt": "uncertainty",
+    "patch_sklearn": "sklearn_patch",
+    "unpatch_sklearn": "sklearn_patch",
 }
 
 
