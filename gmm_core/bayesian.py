@@ -22,21 +22,25 @@ from gmm_core.core.types import (
     Labels,
     MissingName,
     Names,
+    Out,
     PosteriorName,
     SkipName,
     StartName,
 )
+from gmm_core.data.batches import checked_batches, refuse_weights_of_batches
 from gmm_core.data.foreign import ForeignRows, check_rows, whole
 from gmm_core.data.patterns import has_missing
 from gmm_core.data.skipping import Order
+from gmm_core.data.validation import is_batches
 from gmm_core.fit import bayesian_stream, run
 from gmm_core.fit.bayesian import fit_bayesian
 from gmm_core.fit.options import BayesianOptions, InitCallable, options_of
 from gmm_core.fit.restarts import Restart
 from gmm_core.fit.result import Result, set_attributes
 from gmm_core.fit.watching import Callback
-from gmm_core.infer import score
+from gmm_core.infer import outputs, score
 from gmm_core.infer.draw import draw
+from gmm_core.infer.outputs import Method
 from gmm_core.infer.predictive import log_predictive
 from gmm_core.infer.score import FittedMixture, Rows
 from gmm_core.infer.summary import Parameters, components_html
@@ -580,13 +584,15 @@ covariance_prior_ : float or ndarray
 
     # --- using a fitted mixture --------------------------------------------------------------
 
-    def predict(self, X: Any) -> Labels:
+    def predict(self, X: Any, out: Out = None) -> Labels:
         """Return the component with the largest responsibility for each sample.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples; see `GaussianMixture.predict` for batches.
+        out : ndarray, str, path or None, default=None
+            An array or a .npy file for the result; see `GaussianMixture.predict`.
 
         Returns
         -------
@@ -607,15 +613,18 @@ covariance_prior_ : float or ndarray
         >>> bgm.predict([[1.0]]).tolist()
         [0]
         """
-        return score.labels(self._rows(X), self._model())
+        labels: Labels = self._results(outputs.PREDICT, X, out)
+        return labels
 
-    def predict_proba(self, X: Any) -> FloatArray:
+    def predict_proba(self, X: Any, out: Out = None) -> FloatArray:
         """Return the responsibilities r_nk ∝ exp(E log π_k + E log N(x_n | μ_k, Λ_k⁻¹)).
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples; see `GaussianMixture.predict` for batches.
+        out : ndarray, str, path or None, default=None
+            An array or a .npy file for the result; see `GaussianMixture.predict`.
 
         Returns
         -------
@@ -633,9 +642,10 @@ covariance_prior_ : float or ndarray
         >>> bgm.predict_proba([[1.0]]).tolist()
         [[1.0]]
         """
-        return score.responsibilities(self._rows(X), self._model())
+        r: FloatArray = self._results(outputs.PREDICT_PROBA, X, out)
+        return r
 
-    def score_samples(self, X: Any) -> FloatArray:
+    def score_samples(self, X: Any, out: Out = None) -> FloatArray:
         """Return log Σ_k exp(E log π_k + E log N(x | μ_k, Λ_k⁻¹)) of each sample, in nats.
 
         This is what scikit-learn's class returns. It is not the logarithm of a density, as its
@@ -643,8 +653,10 @@ covariance_prior_ : float or ndarray
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples; see `GaussianMixture.predict` for batches.
+        out : ndarray, str, path or None, default=None
+            An array or a .npy file for the result; see `GaussianMixture.predict`.
 
         Returns
         -------
@@ -662,7 +674,8 @@ covariance_prior_ : float or ndarray
         >>> bool((bgm.score_samples([[1.0]]) < bgm.log_predictive([[1.0]])).all())
         True
         """
-        return score.log_likelihood(self._rows(X), self._model())
+        scores: FloatArray = self._results(outputs.SCORE_SAMPLES, X, out)
+        return scores
 
     def score(
         self, X: Any, y: object = None, sample_weight: npt.ArrayLike | None = None
@@ -671,12 +684,13 @@ covariance_prior_ : float or ndarray
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples; see `GaussianMixture.score` for batches.
         y : object, default=None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; None means a weight of 1 for each sample.
+            Non-negative weights; None means a weight of 1 for each sample. Weights of batches are
+            given with each batch.
 
         Returns
         -------
@@ -695,7 +709,13 @@ covariance_prior_ : float or ndarray
         >>> bgm.score([[1.0]]) > bgm.score([[99.0]])
         True
         """
-        return score.score(self._rows(X), self._model(), sample_weight).mean
+        model = self._model()
+        if is_batches(X):
+            refuse_weights_of_batches(sample_weight)
+            check_noise = outputs.NOISE_PROBA.check_noise
+            batches = checked_batches(X, lambda batch: whole(self._rows(batch, 0)), check_noise)
+            return score.score_of_batches(batches, model).mean
+        return score.score(self._rows(X), model, sample_weight).mean
 
     def log_predictive(self, X: Any) -> Float64Array:
         """Return the logarithm of the posterior predictive density of each sample.
@@ -950,7 +970,13 @@ covariance_prior_ : float or ndarray
             prepared, self.missing == "marginalize", self.n_threads, skip=self.skip == "auto"
         )
 
-    def _rows(self, X: Any) -> FloatArray | ForeignRows:
+    def _results(self, method: Method, X: Any, out: Out) -> Any:
+        """Return the results of a method for samples or batches; see `outputs.results`."""
+        return outputs.results(
+            method._replace(noise="refused"), X, self._model(), self._rows, out=out
+        )
+
+    def _rows(self, X: Any, min_samples: int = 1) -> FloatArray | ForeignRows:
         """Check the samples of a method against the fitted features, and return them."""
         attributes = vars(self)
         if "means_" not in attributes:
@@ -961,6 +987,7 @@ covariance_prior_ : float or ndarray
             dtype=None if dtype == np.float32 else dtype,
             n_features=np.shape(self.means_)[1],
             feature_names=attributes.get("feature_names_in_"),
+            min_samples=min_samples,
             allow_nan=self.missing == "marginalize",
             once=True,
             n_threads=self.n_threads,

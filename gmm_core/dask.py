@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gmm_core import mixture
-from gmm_core.core.types import Names
+from gmm_core.core.types import Names, Out
 from gmm_core.dask_bayesian import BayesianGaussianMixture
 from gmm_core.dask_collections import (
     as_rows,
@@ -19,6 +19,7 @@ from gmm_core.dask_collections import (
     lazy,
     lazy_by_row,
     pass_over_chunks,
+    refuse_out,
     result_dtype,
     score_of_collection,
     with_noise,
@@ -243,7 +244,7 @@ chunktype=numpy.ndarray>
 
     # --- using a fitted mixture --------------------------------------------------------------
 
-    def predict(self, X: Any, noise_covariance: Any = None) -> Any:
+    def predict(self, X: Any, noise_covariance: Any = None, out: Out = None) -> Any:
         """Return the most probable component of each sample: argmax_k r_nk.
 
         See `gmm_core.GaussianMixture.predict` for details.
@@ -254,6 +255,9 @@ chunktype=numpy.ndarray>
             The samples.
         noise_covariance : array-like or Dask array, default=None
             See `fit`.
+        out : ndarray, str, path or None, default=None
+            See `gmm_core.GaussianMixture.predict`. It must be None if X is a Dask collection, whose
+            results `dask.array.store` writes.
 
         Returns
         -------
@@ -280,11 +284,12 @@ chunktype=numpy.ndarray>
         [0, 0, 1, 1]
         """
         if not is_collection(X):
-            return super().predict(X, noise_covariance)
+            return super().predict(X, noise_covariance, out)
+        refuse_out(out)
         rows, noise = with_noise(as_rows(self, X), noise_covariance)
         return lazy(self, rows, "predict", np.empty(0, np.int64), noise)
 
-    def predict_proba(self, X: Any, noise_covariance: Any = None) -> Any:
+    def predict_proba(self, X: Any, noise_covariance: Any = None, out: Out = None) -> Any:
         """Return the responsibilities r_nk = π_k N(x_n | μ_k, Σ_k) / Σ_j π_j N(x_n | μ_j, Σ_j).
 
         See `gmm_core.GaussianMixture.predict_proba` for details.
@@ -295,6 +300,8 @@ chunktype=numpy.ndarray>
             The samples.
         noise_covariance : array-like or Dask array, default=None
             See `fit`.
+        out : ndarray, str, path or None, default=None
+            See `predict`.
 
         Returns
         -------
@@ -322,7 +329,8 @@ chunktype=numpy.ndarray>
         [1.0, 0.0]
         """
         if not is_collection(X):
-            return super().predict_proba(X, noise_covariance)
+            return super().predict_proba(X, noise_covariance, out)
+        refuse_out(out)
         rows, noise = with_noise(as_rows(self, X), noise_covariance)
         empty = np.empty((0, len(self.weights_)), result_dtype(self, rows))
         return lazy(self, rows, "predict_proba", empty, noise)
@@ -364,13 +372,15 @@ chunktype=numpy.ndarray>
         empty = np.empty((0, len(self.weights_)), result_dtype(self, rows))
         return lazy(self, rows, "mahalanobis", empty)
 
-    def noise_proba(self, X: Any) -> Any:
+    def noise_proba(self, X: Any, out: Out = None) -> Any:
         """Return the probability that a sample is noise; see `gmm_core.GaussianMixture`.
 
         Parameters
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
             The samples.
+        out : ndarray, str, path or None, default=None
+            See `predict`.
 
         Returns
         -------
@@ -385,10 +395,11 @@ chunktype=numpy.ndarray>
         [0.003, 1.0]
         """
         if not is_collection(X):
-            return super().noise_proba(X)
+            return super().noise_proba(X, out)
+        refuse_out(out)
         return lazy_by_row(self, as_rows(self, X), "noise_proba")
 
-    def score_samples(self, X: Any, noise_covariance: Any = None) -> Any:
+    def score_samples(self, X: Any, noise_covariance: Any = None, out: Out = None) -> Any:
         """Return the log-likelihood of each sample: log p(x_n) = log Σ_k π_k N(x_n | μ_k, Σ_k).
 
         See `gmm_core.GaussianMixture.score_samples` for details.
@@ -399,6 +410,8 @@ chunktype=numpy.ndarray>
             The samples.
         noise_covariance : array-like or Dask array, default=None
             See `fit`.
+        out : ndarray, str, path or None, default=None
+            See `predict`.
 
         Returns
         -------
@@ -426,7 +439,8 @@ chunktype=numpy.ndarray>
         (4,)
         """
         if not is_collection(X):
-            return super().score_samples(X, noise_covariance)
+            return super().score_samples(X, noise_covariance, out)
+        refuse_out(out)
         rows, noise = with_noise(as_rows(self, X), noise_covariance)
         return lazy_by_row(self, rows, "score_samples", noise)
 
@@ -604,7 +618,7 @@ chunktype=numpy.ndarray>
         """
         return super().icl(X, sample_weight, certainty, noise_covariance)
 
-    def impute(self, X: Any, sample: bool = False) -> Any:
+    def impute(self, X: Any, sample: bool = False, out: Out = None) -> Any:
         """Fill missing values with their conditional means; see `gmm_core.GaussianMixture.impute`.
 
         Parameters
@@ -614,6 +628,8 @@ chunktype=numpy.ndarray>
         sample : bool, default=False
             Whether missing values are drawn at random instead. It must be False if X is a Dask
             collection.
+        out : ndarray, str, path or None, default=None
+            See `predict`.
 
         Returns
         -------
@@ -639,13 +655,20 @@ chunktype=numpy.ndarray>
         [[3.0, 4.0]]
         """
         if not is_collection(X):
-            return super().impute(X, sample)
+            return super().impute(X, sample, out)
+        refuse_out(out)
         if sample:
             raise ValueError("sample=True is for arrays only, but X is a Dask collection")
         array = as_rows(self, X)
         return lazy(self, array, "impute", np.empty((0, X.shape[1]), result_dtype(self, array)))
 
-    def denoise(self, X: Any, noise_covariance: Any, return_cov: bool = False) -> Any:
+    def denoise(
+        self,
+        X: Any,
+        noise_covariance: Any = None,
+        return_cov: bool = False,
+        out: Out = None,
+    ) -> Any:
         """Return the posterior means of the samples without their measurement noise.
 
         See `gmm_core.GaussianMixture.denoise` for details.
@@ -654,10 +677,12 @@ chunktype=numpy.ndarray>
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
             The samples.
-        noise_covariance : array-like or Dask array
-            See `fit`.
+        noise_covariance : array-like or Dask array, default=None
+            See `fit`. It may be left out only for batches.
         return_cov : bool, default=False
             Whether the posterior covariances are returned too.
+        out : ndarray, str, path or None, default=None
+            See `predict`.
 
         Returns
         -------
@@ -688,9 +713,12 @@ chunktype=numpy.ndarray>
         """
         if not is_collection(X):
             denoise: Any = super().denoise  # the overloads tell a True from a False
-            return denoise(X, noise_covariance, return_cov)
+            return denoise(X, noise_covariance, return_cov, out)
+        refuse_out(out)
         if not isinstance(return_cov, (bool, np.bool_)):
             raise TypeError(f"return_cov must be True or False, got {return_cov!r}")
+        if noise_covariance is None:
+            raise ValueError("denoise needs the noise_covariance of the samples")
         rows, noise = with_noise(as_rows(self, X), noise_covariance)
         D, dtype = rows.shape[1], result_dtype(self, rows)
         if not return_cov:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gmm_core import bayesian
+from gmm_core.core.types import Out
 from gmm_core.dask_collections import (
     as_rows,
     chunks_on_workers,
@@ -16,6 +17,7 @@ from gmm_core.dask_collections import (
     lazy,
     lazy_by_row,
     pass_over_chunks,
+    refuse_out,
     result_dtype,
     score_of_collection,
 )
@@ -155,7 +157,7 @@ chunktype=numpy.ndarray>
 
     # --- using a fitted model ----------------------------------------------------------------
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, out: Out = None) -> Any:
         """Return the component with the largest responsibility for each sample.
 
         See `gmm_core.BayesianGaussianMixture.predict` for details.
@@ -164,6 +166,9 @@ chunktype=numpy.ndarray>
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
             The samples.
+        out : ndarray, str, path or None, default=None
+            See `gmm_core.GaussianMixture.predict`. It must be None if X is a Dask collection, whose
+            results `dask.array.store` writes.
 
         Returns
         -------
@@ -186,10 +191,11 @@ chunktype=numpy.ndarray>
         [0, 0, 0, 0]
         """
         if not is_collection(X):
-            return super().predict(X)
+            return super().predict(X, out)
+        refuse_out(out)
         return lazy(self, as_rows(self, X), "predict", np.empty(0, np.int64))
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any, out: Out = None) -> Any:
         """Return the responsibilities of the components for each sample.
 
         See `gmm_core.BayesianGaussianMixture.predict_proba` for details.
@@ -198,6 +204,8 @@ chunktype=numpy.ndarray>
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
             The samples.
+        out : ndarray, str, path or None, default=None
+            See `predict`.
 
         Returns
         -------
@@ -220,12 +228,13 @@ chunktype=numpy.ndarray>
         [[1.0], [1.0], [1.0], [1.0]]
         """
         if not is_collection(X):
-            return super().predict_proba(X)
+            return super().predict_proba(X, out)
+        refuse_out(out)
         array = as_rows(self, X)
         empty = np.empty((0, len(self.weights_)), result_dtype(self, array))
         return lazy(self, array, "predict_proba", empty)
 
-    def score_samples(self, X: Any) -> Any:
+    def score_samples(self, X: Any, out: Out = None) -> Any:
         """Return the logarithm that scikit-learn's class returns for each sample.
 
         See `gmm_core.BayesianGaussianMixture.score_samples` for details.
@@ -234,6 +243,8 @@ chunktype=numpy.ndarray>
         ----------
         X : array-like, data frame or Dask collection of shape (n_samples, n_features)
             The samples.
+        out : ndarray, str, path or None, default=None
+            See `predict`.
 
         Returns
         -------
@@ -256,7 +267,8 @@ chunktype=numpy.ndarray>
         (4,)
         """
         if not is_collection(X):
-            return super().score_samples(X)
+            return super().score_samples(X, out)
+        refuse_out(out)
         return lazy_by_row(self, as_rows(self, X), "score_samples")
 
     def score(self, X: Any, y: object = None, sample_weight: Any = None) -> float:

@@ -192,6 +192,15 @@ def as_rows(model: Any, X: Any) -> da.Array:
     return _checked_collection(X, n_features, names, type(model).__name__)[0]
 
 
+def refuse_out(out: object) -> None:
+    """Raise ValueError if results for a collection should go somewhere else than a Dask array."""
+    if out is not None:
+        raise ValueError(
+            "out is for arrays and batches, but X is a Dask collection: write the lazy result with "
+            "dask.array.store or to_zarr"
+        )
+
+
 def with_noise(rows: da.Array, noise_covariance: Any) -> tuple[da.Array, _Noise]:
     """Return the rows of a collection, with the lengths of their chunks if needed, and their noise.
 

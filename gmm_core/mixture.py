@@ -21,12 +21,13 @@ from gmm_core.core.types import (
     Labels,
     MissingName,
     Names,
+    Out,
     SkipName,
     StartName,
 )
 from gmm_core.data.batches import checked_batches, refuse_weights_of_batches
 from gmm_core.data.foreign import ForeignRows, check_rows, whole
-from gmm_core.data.measurement import noisy_rows
+from gmm_core.data.measurement import with_noise
 from gmm_core.data.parameter_validation import mixture_of_arguments
 from gmm_core.data.validation import check_sample_weight, is_batches
 from gmm_core.distribution import Distribution
@@ -38,10 +39,9 @@ from gmm_core.fit.restarts import Restart
 from gmm_core.fit.result import attributes_of, present, set_attributes
 from gmm_core.fit.stepwise import rows_of_first_fit
 from gmm_core.fit.watching import Callback
-from gmm_core.infer import score
-from gmm_core.infer.denoise import denoise
+from gmm_core.infer import outputs, score
 from gmm_core.infer.draw import draw
-from gmm_core.infer.impute import impute
+from gmm_core.infer.outputs import Method
 from gmm_core.infer.score import Certainty, FittedMixture, Rows, Score
 from gmm_core.infer.summary import Parameters, Summary, components_html, summary
 from gmm_core.io import npz
@@ -715,7 +715,7 @@ callable, default='kmeans'
     # --- using a fitted mixture --------------------------------------------------------------
 
     def predict(
-        self, X: Any, noise_covariance: npt.ArrayLike | None = None
+        self, X: Any, noise_covariance: npt.ArrayLike | None = None, out: Out = None
     ) -> Labels:
         """Return the component with the largest responsibility for each sample: argmax_k r_nk.
 
@@ -724,23 +724,38 @@ callable, default='kmeans'
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples. Batches are what `fit_batches` takes, or an iterator over batches, such as
+            a generator. They are read once, and their weights have no effect. The result is then an
+            iterator that yields the array of each batch.
         noise_covariance : array-like, default=None
             The covariances of the measurement noise of the samples; see `fit`. Component k then
-            has the density N(x_n | μ_k, Σ_k + S_n). None means no noise.
+            has the density N(x_n | μ_k, Σ_k + S_n). None means no noise. The noise of batches is
+            given with each batch.
+        out : ndarray, str, path or None, default=None
+            An array for the result, such as a map of a file, or the name of a .npy file. The array
+            has the shape and the dtype of the result for all samples, is C-contiguous, and does not
+            overlap X; if an error is raised, it may be filled in part. The file is written by
+            batches and replaces an older one in one step when it is complete.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            Numbers of components, from 0, and −1 for the noise.
+            Numbers of components, from 0, and −1 for the noise. It is `out`, or a map of the file,
+            if that is given. For batches without `out`, an iterator over such arrays. Results for
+            batches are bit-identical to those for all samples together. (If some samples lack
+            values, and a batch has none that do, its results agree up to rounding.)
 
         Raises
         ------
         NotFittedError
             If the model is not fitted.
         ValueError, TypeError
-            If `fit` would not accept X, or X has other features than the training data.
+            If `fit` would not accept X, X has other features than the training data, or `out`
+            cannot hold the result. If the reason lies in a batch, the message has its number, and
+            an iterator raises the error when it comes to this batch.
+        OSError
+            If the file cannot be written. An older file is then unchanged.
 
         Examples
         --------
@@ -748,11 +763,14 @@ callable, default='kmeans'
         >>> gm = GaussianMixture.from_parameters([0.5, 0.5], [[0.0], [9.0]], covariances=[1.0, 1.0])
         >>> gm.predict([[1.0], [8.0]]).tolist()
         [0, 1]
+        >>> [labels.tolist() for labels in gm.predict([[[1.0], [8.0]], [[9.0]]])]
+        [[0, 1], [1]]
         """
-        return score.labels(self._noisy(X, noise_covariance), self._model())
+        labels: Labels = self._results(outputs.PREDICT, X, noise_covariance, out)
+        return labels
 
     def predict_proba(
-        self, X: Any, noise_covariance: npt.ArrayLike | None = None
+        self, X: Any, noise_covariance: npt.ArrayLike | None = None, out: Out = None
     ) -> FloatArray:
         """Return the responsibilities r_nk = π_k N(x_n | μ_k, Σ_k) / Σ_j π_j N(x_n | μ_j, Σ_j).
 
@@ -761,11 +779,13 @@ callable, default='kmeans'
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples; see `predict` for batches.
         noise_covariance : array-like, default=None
             The covariances of the measurement noise of the samples; see `fit`. Component k then
             has the density N(x_n | μ_k, Σ_k + S_n). None means no noise.
+        out : ndarray, str, path or None, default=None
+            An array or a .npy file for the result; see `predict`.
 
         Returns
         -------
@@ -785,15 +805,18 @@ callable, default='kmeans'
         >>> gm.predict_proba([[1.0], [2.0]]).round(3).tolist()
         [[0.5, 0.5], [0.119, 0.881]]
         """
-        return score.responsibilities(self._noisy(X, noise_covariance), self._model())
+        r: FloatArray = self._results(outputs.PREDICT_PROBA, X, noise_covariance, out)
+        return r
 
-    def noise_proba(self, X: Any) -> FloatArray:
+    def noise_proba(self, X: Any, out: Out = None) -> FloatArray:
         """Return the probability that a sample is noise, given the sample.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples; see `predict` for batches.
+        out : ndarray, str, path or None, default=None
+            An array or a .npy file for the result; see `predict`.
 
         Returns
         -------
@@ -813,10 +836,11 @@ callable, default='kmeans'
         >>> gm.noise_proba([[0.0], [9.0]]).round(3).tolist(), gm.predict([[0.0], [9.0]]).tolist()
         ([0.003, 1.0], [0, -1])
         """
-        return score.noise_probability(self._rows(X), self._model())
+        r: FloatArray = self._results(outputs.NOISE_PROBA, X, out=out)
+        return r
 
     def score_samples(
-        self, X: Any, noise_covariance: npt.ArrayLike | None = None
+        self, X: Any, noise_covariance: npt.ArrayLike | None = None, out: Out = None
     ) -> FloatArray:
         """Return the log-likelihood of each sample, log p(x) = log Σ_k π_k N(x | μ_k, Σ_k).
 
@@ -824,11 +848,13 @@ callable, default='kmeans'
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples; see `predict` for batches.
         noise_covariance : array-like, default=None
             The covariances of the measurement noise of the samples; see `fit`. Component k then
             has the density N(x_n | μ_k, Σ_k + S_n). None means no noise.
+        out : ndarray, str, path or None, default=None
+            An array or a .npy file for the result; see `predict`.
 
         Returns
         -------
@@ -848,7 +874,8 @@ callable, default='kmeans'
         >>> gm.score_samples([[0.0], [1.0]]).round(3).tolist()
         [-0.919, -1.419]
         """
-        return score.log_likelihood(self._noisy(X, noise_covariance), self._model())
+        values: FloatArray = self._results(outputs.SCORE_SAMPLES, X, noise_covariance, out)
+        return values
 
     def score(
         self,
@@ -1080,7 +1107,7 @@ callable, default='kmeans'
             scored, self.predict(X), weight, self._n_parameters(), self._shown(), history
         )
 
-    def impute(self, X: Any, sample: bool = False) -> FloatArray:
+    def impute(self, X: Any, sample: bool = False, out: Out = None) -> FloatArray:
         """Fill missing values from their distribution given the rest of the sample.
 
         The conditional mean of the missing features is Σ_k r_k (μ_km + Σ_kmo Σ_koo⁻¹ (x_o − μ_ko)),
@@ -1091,11 +1118,15 @@ callable, default='kmeans'
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            Samples in which NaN is a missing value.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            Samples in which NaN is a missing value; see `predict` for batches.
         sample : bool, default=False
             With False, a missing value is replaced by its conditional mean; with True, by a draw
-            from the conditional distribution, for which `random_state` is the seed.
+            from the conditional distribution, for which `random_state` is the seed. The draws for
+            batches are those of one generator that goes on from batch to batch, so that they depend
+            on the batch sizes.
+        out : ndarray, str, path or None, default=None
+            An array or a .npy file for the result; see `predict`.
 
         Returns
         -------
@@ -1124,20 +1155,32 @@ callable, default='kmeans'
         random_state = check_random_state(self.random_state) if sample else None
         if self._model().prepared.noise is not None:
             raise ValueError("impute does not take a mixture with noise")
-        return impute(whole(self._rows(X, allow_nan=True)), self._model(), random_state)
+        method = outputs.impute(random_state)
+        filled: FloatArray = self._results(method, X, out=out, allow_nan=True)
+        return filled
 
     @overload
     def denoise(
-        self, X: Any, noise_covariance: Any, return_cov: Literal[False] = False
+        self, X: Any, noise_covariance: Any = None, return_cov: Literal[False] = False,
+        out: Out = None,
     ) -> FloatArray: ...
 
     @overload
     def denoise(
-        self, X: Any, noise_covariance: Any, return_cov: Literal[True]
+        self, X: Any, noise_covariance: Any = None, *, return_cov: Literal[True], out: None = None
+    ) -> tuple[FloatArray, FloatArray]: ...
+
+    @overload
+    def denoise(
+        self, X: Any, noise_covariance: Any, return_cov: Literal[True], out: None = None
     ) -> tuple[FloatArray, FloatArray]: ...
 
     def denoise(
-        self, X: Any, noise_covariance: npt.ArrayLike, return_cov: bool = False
+        self,
+        X: Any,
+        noise_covariance: npt.ArrayLike | None = None,
+        return_cov: bool = False,
+        out: Out = None,
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Return the posterior means of the samples without their measurement noise.
 
@@ -1148,12 +1191,16 @@ callable, default='kmeans'
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            The samples.
-        noise_covariance : array-like
-            The covariances of their measurement noise; see `fit`.
+        X : array-like or data frame of shape (n_samples, n_features), or batches
+            The samples; see `predict` for batches.
+        noise_covariance : array-like, default=None
+            The covariances of their measurement noise; see `fit`. They may be left out only for
+            batches, which are then tuples (array, sample_weight, noise_covariance).
         return_cov : bool, default=False
             Whether the posterior covariances are returned too.
+        out : ndarray, str, path or None, default=None
+            An array or a .npy file for the means; see `predict`. It cannot be given together with
+            `return_cov`.
 
         Returns
         -------
@@ -1182,9 +1229,11 @@ callable, default='kmeans'
         """
         if not isinstance(return_cov, (bool, np.bool_)):
             raise TypeError(f"return_cov must be True or False, got {return_cov!r}")
-        rows = noisy_rows(self._rows(X, allow_nan=True), noise_covariance)
-        mean, covariance = denoise(rows, self._model(), bool(return_cov))
-        return mean if covariance is None else (mean, covariance)
+        if return_cov and out is not None:
+            raise ValueError("out is for the means alone, and cannot be given with return_cov=True")
+        method = outputs.DENOISE_WITH_COVARIANCE if return_cov else outputs.DENOISE
+        result: FloatArray = self._results(method, X, noise_covariance, out, allow_nan=True)
+        return result
 
     def sample(self, n_samples: int = 1) -> tuple[FloatArray, Labels]:
         """Draw samples from the mixture: k ~ π, then x ~ N(μ_k, Σ_k).
@@ -1600,6 +1649,20 @@ callable, default='kmeans'
         batches = checked_batches(X, lambda batch: whole(self._rows(batch, min_samples=0)))
         return score.score_of_batches(batches, model, certainty)
 
+    def _results(
+        self,
+        method: Method,
+        X: Any,
+        noise_covariance: Any = None,
+        out: Out = None,
+        allow_nan: bool | None = None,
+    ) -> Any:
+        """Return the results of a method for samples or batches; see `outputs.results`."""
+        return outputs.results(
+            method, X, self._model(), lambda X, n: self._rows(X, allow_nan, n), noise_covariance,
+            out,
+        )  # fmt: skip
+
     def _rows(
         self, X: Any, allow_nan: bool | None = None, min_samples: int = 1
     ) -> FloatArray | ForeignRows:
@@ -1628,7 +1691,7 @@ callable, default='kmeans'
     def _noisy(self, X: Any, noise_covariance: Any) -> Rows:
         """Check the samples of a method and their measurement noise, and return both."""
         rows = self._rows(X)
-        return rows if noise_covariance is None else noisy_rows(rows, noise_covariance)
+        return rows if noise_covariance is None else with_noise(rows, noise_covariance)
 
     def _dtype(self) -> np.dtype[Any]:
         """Return the dtype of the model: float32 if the means are float32, else float64."""

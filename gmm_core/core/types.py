@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ Flags = npt.NDArray[np.int8]  # 0 or 1 for each component
 Bytes = npt.NDArray[np.uint8]  # bounds on distances; see data/skipping.py
 Places = npt.NDArray[np.uint16]  # numbers of rows within a region
 Names = npt.NDArray[np.object_]  # names of the features, which are str
+Out = AnyArray | str | os.PathLike[str] | None  # where the results of a method go
 RegCovar = float | Float64Array  # one number for all features, or a number for each feature
 
 CovarianceName = Literal[

@@ -36,9 +36,12 @@ _SOME_NOISY = (
 
 
 def checked_batches(
-    batches: Any, check_rows: Callable[[Any], FloatArray]
+    batches: Any,
+    check_rows: Callable[[Any], FloatArray],
+    check_noise: Callable[[bool], None] | None = None,
+    keep_empty: bool = False,
 ) -> Iterator[tuple[FloatArray | NoisyRows, Float64Array | None]]:
-    """Yield the samples and the weights of the batches, each batch checked, without empty batches.
+    """Return an iterator over the samples and the weights of the batches, which checks each batch.
 
     Parameters
     ----------
@@ -46,25 +49,45 @@ def checked_batches(
         See `GaussianMixture.fit_batches`. They are read once, so that a generator will do.
     check_rows : callable
         Checks the samples of a batch, and returns them as an array.
+    check_noise : callable, default=None
+        Raises an error if batches should have measurement noise, or should have none, when it is
+        told whether a batch has any. By default they may have it or not.
+    keep_empty : bool, default=False
+        Whether the iterator yields empty batches, too.
 
     Raises
     ------
     ValueError, TypeError
-        If a batch cannot be used. The message has the number of the batch. Also if there are no
-        samples, or if only some of the batches have weights.
+        If there is no iterator over batches. While the iterator is read, also if a batch cannot be
+        used, in which case the message has its number; if there are no samples; or if only some of
+        the batches have weights.
     """
+    return _checked(_opened(batches), check_rows, check_noise, keep_empty)
+
+
+def _checked(
+    opened: Iterator[Any],
+    check_rows: Callable[[Any], FloatArray],
+    check_noise: Callable[[bool], None] | None,
+    keep_empty: bool,
+) -> Iterator[tuple[FloatArray | NoisyRows, Float64Array | None]]:
+    """Check the batches of an iterator; see `checked_batches`."""
     n_samples, weighted = 0, False
     array: FloatArray | NoisyRows
-    for i, batch in enumerate(_opened(batches)):
+    for i, batch in enumerate(opened):
         X, sample_weight, noise = _divided(batch)
         try:
             array = check_rows(X)
             weight = check_sample_weight(sample_weight, len(array), may_be_zero=True)
+            if check_noise is not None:
+                check_noise(noise is not None)
             if noise is not None:
                 array = noisy_rows(array, noise)
         except (ValueError, TypeError) as error:
             raise same_kind(error, f"batch {i}: {error}") from error
         if not len(array):
+            if keep_empty:
+                yield array, weight
             continue
         if n_samples and weighted != (weight is not None):
             raise ValueError(_SOME_WEIGHTED)

@@ -52,6 +52,11 @@ class ForeignRows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def _n_numbers(self) -> int:
+        """How many numbers a row has."""
+        return self.shape[1]
+
     def __getitem__(self, rows: slice) -> ForeignRows:
         """Select consecutive rows, without converting them."""
         return ForeignRows(
@@ -72,11 +77,16 @@ class ForeignRows:
                 part = converted
             yield rows, part
 
-    def map(self, function: Callable[[FloatArray], AnyArray], out: AnyArray) -> AnyArray:
-        """Fill `out` with the results of a function that is called for each part of the rows."""
-        for rows, part in self.parts(_n_rows(_PART_BYTES, self.shape[1])):
+    def checked_parts(self) -> Iterator[tuple[slice, Any]]:
+        """Yield the converted rows in parts of about 8 MB, and check them; see `parts`."""
+        for rows, part in self.parts(_n_rows(_PART_BYTES, self._n_numbers)):
             if not self._checked:
                 check_values(part, self.has_nan, self._first_row + rows.start)
+            yield rows, part
+
+    def map(self, function: Callable[[Any], AnyArray], out: AnyArray) -> AnyArray:
+        """Fill `out` with the results of a function that is called for each part of the rows."""
+        for rows, part in self.checked_parts():
             out[rows] = function(part)
         return out
 
@@ -143,7 +153,7 @@ def check_rows(
     ValueError, TypeError
         See `check_X`.
     """
-    if not _needs_large_copy(X, dtype, allow_nan):
+    if not needs_large_copy(X, dtype, allow_nan):
         array, names = check_X(
             X, n_features=n_features, feature_names=feature_names, min_samples=min_samples,
             allow_nan=allow_nan, estimator_name=estimator_name, n_threads=n_threads,
@@ -172,7 +182,7 @@ def check_rows(
     return ForeignRows(source, natural if dtype is None else dtype, has_nan, checked=True), names
 
 
-def _needs_large_copy(X: Any, dtype: np.dtype[Any] | None, allow_nan: bool) -> bool:
+def needs_large_copy(X: Any, dtype: np.dtype[Any] | None, allow_nan: bool) -> bool:
     """Return whether the kernels could read X only as a copy of more than 32 MB."""
     if isinstance(X, np.ndarray) and 8 * X.size <= _MAX_COPY_BYTES:
         return False

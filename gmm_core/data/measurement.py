@@ -6,6 +6,7 @@ each row of X. If all rows share one covariance, these are views of it, with a s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from gmm_core.core.dispatch import rowwise
 from gmm_core.core.types import AnyArray, Float64Array, FloatArray
 from gmm_core.data.conversion import as_float_array, for_kernels, refuse_dask_collection
-from gmm_core.data.foreign import ForeignRows, whole
+from gmm_core.data.foreign import ForeignRows, needs_large_copy, whole
 
 _CHECKED = 1 << 18  # numbers that are checked at once
 
@@ -51,6 +52,35 @@ class NoisyRows:
         return NoisyRows(self.X[rows], self.noise[rows])
 
 
+class NoisyForeignRows(ForeignRows):
+    """Large rows that were measured with noise, which are read, converted and checked in parts.
+
+    Parameters
+    ----------
+    X : ForeignRows of shape (n_samples, n_features)
+    noise : NoiseRows
+    """
+
+    def __init__(self, X: ForeignRows, noise: NoiseRows) -> None:
+        super().__init__(X._source, X.dtype, X.has_nan, X._checked, X._first_row)
+        self._noise = noise
+
+    def __getitem__(self, rows: slice) -> NoisyForeignRows:
+        """Select consecutive rows, without converting them."""
+        return NoisyForeignRows(super().__getitem__(rows), self._noise.select(rows))
+
+    @property
+    def _n_numbers(self) -> int:
+        """How many numbers a row and its noise have."""
+        return self.shape[1] + int(self._noise.values.shape[1])
+
+    def checked_parts(self) -> Iterator[tuple[slice, NoisyRows]]:
+        """Yield the rows in parts with their noise; see `ForeignRows.checked_parts`."""
+        for rows, part in super().checked_parts():
+            noise = self._noise.select(rows)
+            yield rows, noisy_rows(part, noise, self._first_row + rows.start)
+
+
 class NoiseRows(NamedTuple):
     """Noise as rows of numbers, whose values have not been checked.
 
@@ -65,8 +95,28 @@ class NoiseRows(NamedTuple):
     values: Any
     is_shared: bool
 
+    def select(self, rows: slice) -> NoiseRows:
+        """Return the noise of consecutive rows."""
+        return self if self.is_shared else NoiseRows(self.values[rows], False)
 
-def noisy_rows(X: FloatArray | ForeignRows, noise_covariance: object) -> NoisyRows:
+
+def with_noise(
+    X: FloatArray | ForeignRows, noise_covariance: object
+) -> NoisyRows | NoisyForeignRows:
+    """Return samples with their noise, for methods that read the rows once; see `noisy_rows`.
+
+    If the samples or their noise would have to be converted as a copy of more than 32 MB, the noise
+    is checked later, when the rows are read.
+    """
+    noise = as_noise_rows(noise_covariance, *X.shape)
+    if not noise.is_shared and needs_large_copy(noise.values, np.dtype(np.float64), True):
+        X = X if isinstance(X, ForeignRows) else ForeignRows(X, X.dtype, True, checked=True)
+    return NoisyForeignRows(X, noise) if isinstance(X, ForeignRows) else noisy_rows(X, noise)
+
+
+def noisy_rows(
+    X: FloatArray | ForeignRows, noise_covariance: object, first_row: int = 0
+) -> NoisyRows:
     """Check the noise of checked samples, and return both.
 
     Parameters
@@ -76,6 +126,8 @@ def noisy_rows(X: FloatArray | ForeignRows, noise_covariance: object) -> NoisyRo
     noise_covariance : array-like or NoiseRows
         Variances of shape (n_samples, n_features), covariances of shape (n_samples, n_features,
         n_features), or one covariance of shape (n_features, n_features) for all rows.
+    first_row : int, default=0
+        The number in messages of the first row.
 
     Returns
     -------
@@ -104,7 +156,7 @@ def noisy_rows(X: FloatArray | ForeignRows, noise_covariance: object) -> NoisyRo
     for start in range(0, len(noise), step):
         part = slice(start, start + step)
         missing = np.zeros((1, D), bool) if shared else np.isnan(rows[part])
-        _check(noise[part], missing, start, D, exact**0.5, shared)
+        _check(noise[part], missing, first_row + start, D, exact**0.5, shared)
     return NoisyRows(rows, np.broadcast_to(noise, (n, noise.shape[1])))
 
 

@@ -248,8 +248,8 @@ def _refuse_batches(X: object) -> None:
     if not is_batches(X):
         return
     takers = (
-        "fit_batches, select, score, bic, aic and icl take data in batches; other methods take one "
-        "batch at a time."
+        "fit_batches, select and most methods that use a fitted mixture take data in batches; "
+        "other methods take one batch at a time."
     )
     if isinstance(X, (list, tuple)):
         raise ValueError(

@@ -98,28 +98,33 @@ def _rows_without_density(X: FloatArray | NoisyRows, model: FittedMixture) -> In
     return np.flatnonzero(~(log_likelihood > -np.inf))
 
 
-def labels(X: Rows, model: FittedMixture) -> Labels:
+def labels(X: Rows, model: FittedMixture, out: Labels | None = None) -> Labels:
     """Return the component with the largest responsibility for each sample, or −1 for the noise.
 
-    See `responsibilities` for samples whose density is 0 under every component.
+    See `responsibilities` for samples whose density is 0 under every component. The result is in
+    `out`, if it is given; so it is with the next functions.
     """
+    if out is None:
+        out = np.empty(len(X), np.int64)
     if isinstance(X, ForeignRows):
-        return X.map(lambda part: labels(part, model), np.empty(len(X), np.int64))
-    out = np.empty(len(X), np.int64)
+        return X.map(lambda part: labels(part, model), out)
     if _evaluate(X, model, labels=out):
         rows = _rows_without_density(X, model)
         out[rows] = nearest_components(X[rows], model.prepared)
     return out
 
 
-def responsibilities(X: Rows, model: FittedMixture) -> FloatArray:
+def responsibilities(
+    X: Rows, model: FittedMixture, out: AnyArray | None = None
+) -> FloatArray:
     """Return the responsibilities, of shape (n_samples, K).
 
     A sample whose density is 0 under every component belongs to the nearest component, as this is
     the limit of the responsibilities when a sample moves away.
     """
     K = len(model.prepared.weights)
-    out: AnyArray = np.empty((len(X), K), X.dtype)
+    if out is None:
+        out = np.empty((len(X), K), X.dtype)
     if isinstance(X, ForeignRows):
         return X.map(lambda part: responsibilities(part, model), out)
     if _evaluate(X, model, responsibilities=out):
@@ -128,12 +133,13 @@ def responsibilities(X: Rows, model: FittedMixture) -> FloatArray:
     return out
 
 
-def log_likelihood(X: Rows, model: FittedMixture) -> FloatArray:
+def log_likelihood(X: Rows, model: FittedMixture, out: AnyArray | None = None) -> FloatArray:
     """Return log p(x) of each sample, or −inf if its density is 0 under every component.
 
     Outside its box, the noise has the density 0.
     """
-    out: AnyArray = np.empty(len(X), X.dtype)
+    if out is None:
+        out = np.empty(len(X), X.dtype)
     if isinstance(X, ForeignRows):
         return X.map(lambda part: log_likelihood(part, model), out)
     _evaluate(X, model, log_likelihood=out)
@@ -153,14 +159,18 @@ def _remove_noise_outside(
         out[outside] = log_likelihood(X[outside], model._replace(prepared=without, box=None))
 
 
-def noise_probability(X: FloatArray | ForeignRows, model: FittedMixture) -> FloatArray:
+def noise_probability(
+    X: FloatArray | ForeignRows, model: FittedMixture, out: AnyArray | None = None
+) -> FloatArray:
     """Return the responsibility of the noise for each sample.
 
     As in `labels` and `responsibilities`, its density is the same outside of its box.
     """
-    out: AnyArray = np.zeros(len(X), X.dtype)
+    if out is None:
+        out = np.empty(len(X), X.dtype)
     log_noise = model.prepared.log_noise
     if log_noise == -np.inf:
+        out[:] = 0
         return out
     if isinstance(X, ForeignRows):
         return X.map(lambda part: noise_probability(part, model), out)

@@ -153,10 +153,10 @@ def test_what_is_refused(make_problem):
         GaussianMixture().denoise(X, noise)
     with pytest.raises(TypeError, match="return_cov must be True or False, got 1"):
         model.denoise(X, noise, return_cov=1)
-    with pytest.raises(TypeError, match="noise_covariance"):
+    with pytest.raises(ValueError, match="denoise needs the noise_covariance of the samples"):
         model.denoise(X)
     with pytest.raises(ValueError, match=r"noise_covariance has shape \(\), expected variances"):
-        model.denoise(X, None)
+        model.denoise(X, 1.0)
     with pytest.raises(ValueError, match="X has 3 features"):
         model.denoise(X[:, 1:], noise[:, 1:])
     with pytest.raises(ValueError, match="infinity"):
