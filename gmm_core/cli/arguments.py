@@ -18,6 +18,7 @@ _COMMANDS = {
     "fit": "Fit a mixture to a file of samples.",
     "predict": "Print the component of each sample, one per line.",
     "score": "Print the log-likelihood, BIC and AIC of samples.",
+    "impute": "Fill the missing values of samples, and print the samples as CSV.",
     "sample": "Draw samples from a model, and print them as CSV.",
     "info": "Print the components of a model.",
     "bench": "Measure the speed of gmm_core, NumPy, and scikit-learn if it is installed.",
@@ -59,10 +60,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         name: subparsers.add_parser(name, help=text, description=text)
         for name, text in _COMMANDS.items()
     }
-    for name in ("predict", "score", "sample", "info"):
+    for name in ("predict", "score", "impute", "sample", "info"):
         commands[name].add_argument("model", metavar="MODEL.npz",
                                     help="a model saved by gmm-core fit --out")  # fmt: skip
-    for name in ("fit", "predict", "score"):
+    for name in ("fit", "predict", "score", "impute"):
         _add_data(commands[name])
     _add_fit(commands["fit"])
     _add_model_options(commands["fit"])
@@ -71,7 +72,18 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="print the probabilities of all components instead, as CSV",
     )
-    for name in ("predict", "sample"):
+    commands["score"].add_argument(
+        "--samples",
+        action="store_true",
+        help="print the log-likelihood of each sample instead, one per line",
+    )
+    commands["impute"].add_argument(
+        "--sample",
+        action="store_true",
+        help="draw missing values from their distribution given the rest of the sample, instead of "
+        "filling in its mean",
+    )
+    for name in ("predict", "score", "impute", "sample"):
         commands[name].add_argument(
             "--out",
             type=_file_name(".csv", ".npy"),
@@ -79,7 +91,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
             help="write to this .csv or .npy file instead of the terminal",
         )
     _add_number(commands["sample"], "-n", 100, "number of samples")
-    _add_number(commands["sample"], "--seed", 0, "seed of the random numbers")
+    for name in ("impute", "sample"):
+        _add_number(commands[name], "--seed", 0, "seed of the random numbers")
     _add_bench(commands["bench"])
     return parser.parse_args(argv)
 
@@ -101,8 +114,9 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="a .csv file, a .npy file, or a .npz file with an array X or with one array only; "
-        "each row is a sample",
+        help="a .csv file, a .npy file, a .npz file with an array X or with one array only, or a "
+        ".parquet file or a folder of such files (which needs pyarrow); each row is a sample, in "
+        "which a missing value is nan or null, or in a .csv file NA or an empty field",
     )
     parser.add_argument(
         "--header",

@@ -4,6 +4,7 @@ import csv
 import math
 import re
 import warnings
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,9 @@ Float64Array = NDArray[np.float64]
 _DELIMITERS = {";": "';'", "\t": "tab", " ": "space", ",": "','"}
 
 
-def read_csv(path: str, delimiter: str, header: Header) -> tuple[Float64Array, list[str] | None]:
+def read_csv(
+    path: str, delimiter: str, header: Header, allow_nan: bool = False
+) -> tuple[Float64Array, list[str] | None]:
     """Read a table of numbers from a text file.
 
     Parameters
@@ -31,6 +34,8 @@ def read_csv(path: str, delimiter: str, header: Header) -> tuple[Float64Array, l
         Whether the first line names the columns. With 'auto', the first line (after blank lines and
         # comments) is a header if none of its fields is a finite number, or if all are quoted and
         the next line has no quotes. A line that consists only of nan or inf is refused.
+    allow_nan : bool, default=False
+        Whether an empty field or NA is a missing value.
 
     Returns
     -------
@@ -52,16 +57,34 @@ def read_csv(path: str, delimiter: str, header: Header) -> tuple[Float64Array, l
         If the first line was read as a row of numbers but may be a header.
     """
     try:
-        return _parse(path, delimiter, header)
+        return _parse(_Lines(path, delimiter, allow_nan), path, delimiter, header)
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not a text file in UTF-8") from None
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _parse(path: str, delimiter: str, header: Header) -> tuple[Float64Array, list[str] | None]:
+class _Lines:
+    """The lines of a file, in which missing values are written as nan if there may be any."""
+
+    def __init__(self, path: str, delimiter: str, allow_nan: bool) -> None:
+        self._path = path
+        between = re.escape(delimiter)
+        self._missing = re.compile(rf"(^|{between})[ ]*(NA)?[ ]*(?={between}|\r?$)")
+        self.may_lack_values = allow_nan and delimiter != " "
+
+    def __iter__(self) -> Iterator[str]:
+        with open(self._path, encoding="utf-8-sig", newline="") as file:
+            for line in file:
+                replace = self.may_lack_values and line.strip()
+                yield self._missing.sub(r"\1nan", line) if replace else line
+
+
+def _parse(
+    file: _Lines, path: str, delimiter: str, header: Header
+) -> tuple[Float64Array, list[str] | None]:
     """Read a table. Errors do not name the file."""
-    n_skip, lines = _first_lines(path)
+    n_skip, lines = _first_lines(file)
     if not lines:
         raise ValueError("the file is empty")
     first = _fields(lines[0], delimiter)
@@ -82,7 +105,7 @@ def _parse(path: str, delimiter: str, header: Header) -> tuple[Float64Array, lis
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a table without rows is refused below
             X = np.loadtxt(
-                path,
+                iter(file) if file.may_lack_values else path,
                 delimiter=None if delimiter == " " else delimiter,
                 skiprows=n_skip,
                 ndmin=2,
@@ -91,7 +114,7 @@ def _parse(path: str, delimiter: str, header: Header) -> tuple[Float64Array, lis
                 encoding="utf-8-sig",
             )
     except ValueError as error:
-        raise ValueError(_first_fault(path, n_skip, len(first), delimiter) or error) from None
+        raise ValueError(_first_fault(file, n_skip, len(first), delimiter) or error) from None
     if X.size == 0:
         raise ValueError("the file has a header but no samples")
     if X.shape[1] != len(first):
@@ -105,22 +128,21 @@ def _parse(path: str, delimiter: str, header: Header) -> tuple[Float64Array, lis
     return X, names
 
 
-def _first_lines(path: str) -> tuple[int, list[str]]:
+def _first_lines(file: _Lines) -> tuple[int, list[str]]:
     """Return the number of lines before the table, and its first two lines.
 
     Before the table there may be blank lines and comments, which begin with #.
     """
     n_skip = 0
     lines: list[str] = []
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        for number, line in enumerate(file):
-            if not line.strip() or (not lines and line.startswith("#")):
-                continue
-            if not lines:
-                n_skip = number
-            lines.append(line)
-            if len(lines) == 2:
-                break
+    for number, line in enumerate(file):
+        if not line.strip() or (not lines and line.startswith("#")):
+            continue
+        if not lines:
+            n_skip = number
+        lines.append(line)
+        if len(lines) == 2:
+            break
     return n_skip, lines
 
 
@@ -169,14 +191,11 @@ def _may_be_header(first: list[str], X: Float64Array) -> bool:
     )
 
 
-def _first_fault(path: str, n_skip: int, width: int, delimiter: str) -> str | None:
+def _first_fault(file: _Lines, n_skip: int, width: int, delimiter: str) -> str | None:
     """Return why NumPy refused a file: the first line that is not a row of `width` numbers."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        for _ in range(n_skip):
-            next(file)
-        for number, line in enumerate(file, start=n_skip + 1):
-            if fault := _fault(line, number, width, delimiter):
-                return fault
+    for number, line in enumerate(file, start=1):
+        if number > n_skip and (fault := _fault(line, number, width, delimiter)):
+            return fault
     return None
 
 

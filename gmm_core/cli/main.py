@@ -58,7 +58,10 @@ def _command(name: str) -> Callable[[argparse.Namespace], None]:
         return _bench
     from gmm_core.cli import use
 
-    commands = {"predict": use.predict, "score": use.score, "sample": use.sample, "info": use.info}
+    commands = {
+        "predict": use.predict, "score": use.score, "impute": use.impute, "sample": use.sample,
+        "info": use.info,
+    }  # fmt: skip
     return commands[name]
 
 

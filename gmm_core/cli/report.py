@@ -1,15 +1,18 @@
 """Print tables of components, and write arrays as .csv or .npy files."""
 
 import csv
+import io
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gmm_core import GaussianMixture
+from gmm_core.data.npy_files import NpyFile, replacing
 from gmm_core.model.covariance import COVARIANCE_TYPES
 
 Table = NDArray[np.integer | np.floating]
@@ -37,13 +40,13 @@ def feature_names(model: GaussianMixture) -> list[str]:
     return [f"x{d + 1}" for d in range(n_features)] if names is None else [str(s) for s in names]
 
 
-def write_array(values: Table, header: list[str] | None, path: str | None) -> None:
-    """Write an array to a .npy file, a .csv file or standard output.
+def write_arrays(parts: Iterable[Table], header: list[str] | None, path: str | None) -> None:
+    """Write the rows of arrays to a .npy file, a .csv file or standard output.
 
     Parameters
     ----------
-    values : ndarray of shape (n_rows,) or (n_rows, n_columns)
-        Numbers; an array of one dimension is written as one column.
+    parts : iterable over ndarray of shape (n_rows,) or (n_rows, n_columns)
+        Numbers; arrays of one dimension are written as one column.
     header : list of str or None
         Names of the columns, which a .npy file does not hold.
     path : str or None
@@ -54,25 +57,32 @@ def write_array(values: Table, header: list[str] | None, path: str | None) -> No
     ValueError
         If the name has another ending.
     OSError
-        If the file cannot be written.
+        If the file cannot be written. An older file is then unchanged.
     """
     if path is None:
-        _write_csv(values, header, sys.stdout)
+        _write_csv(parts, header, sys.stdout)
     elif path.lower().endswith(".npy"):
-        np.save(path, values)
+        with replacing(path) as file:
+            array = NpyFile(file)
+            for part in parts:
+                array.append(part)
+            array.finish()
     elif path.lower().endswith(".csv"):
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            _write_csv(values, header, file)
+        with replacing(path) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            _write_csv(parts, header, text)
+            text.detach()
     else:
         raise ValueError(f"{path}: expected a name that ends in .csv or .npy")
 
 
-def _write_csv(values: Table, header: list[str] | None, file: IO[str]) -> None:
+def _write_csv(parts: Iterable[Table], header: list[str] | None, file: IO[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     if header is not None:
         writer.writerow(header)
-    rows = values if values.ndim == 2 else values[:, None]
-    writer.writerows(row.tolist() for row in rows)
+    for part in parts:
+        rows = part if part.ndim == 2 else part[:, None]
+        writer.writerows(row.tolist() for row in rows)
 
 
 def print_components(model: GaussianMixture, names: list[str]) -> None:

@@ -78,7 +78,7 @@ def test_shipped_pixels_are_an_image():
         ("empty.npy", b"", "not a .npy file"),
         ("text.npy", b"1,2\n3,4\n", "not a .npy file"),
         ("text.npz", b"1,2\n3,4\n", "not a .npz file"),
-        ("table.xlsx", b"1,2\n", "expected a .csv, .npy or .npz file"),
+        ("table.xlsx", b"1,2\n", "expected a .csv, .npy, .npz or .parquet file"),
     ],
 )
 def test_bad_files(failure, tmp_path, name, content, message):
