@@ -1505,8 +1505,9 @@ callable, default='kmeans'
 
         The graph has the input X of shape (N, n_features), and three outputs: `label` (N,), int64,
         as from `predict`; `probabilities` (N, n_components), as from `predict_proba`; and
-        `score_samples` (N,). It uses the operators of opset 18. A sample that is not finite has
-        NaN for its probabilities and its score, and a label that means nothing.
+        `score_samples` (N,). It uses the operators of opset 18. A sample with NaN has
+        NaN for its probabilities and its score, and its label means nothing. Nor do the results of
+        a sample with an infinite value.
 
         Parameters
         ----------
@@ -1552,8 +1553,8 @@ callable, default='kmeans'
 
         ``GMM_N_COMPONENTS`` and ``GMM_N_FEATURES`` are the lengths of r and x. The functions
         allocate no memory and can be called by several threads at once. They need the stack for
-        n_components + n_features numbers. If a value of x is not finite, so are the results, and
-        the component means nothing.
+        n_components + n_features numbers. If a value of x is not finite, the results mean
+        nothing.
 
         Parameters
         ----------
