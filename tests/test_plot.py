@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.integrate import trapezoid
 from scipy.stats import norm
+from sklearn.exceptions import NotFittedError
 
-from gmm_core import BayesianGaussianMixture, GaussianMixture, NotFittedError
+from gmm_core import BayesianGaussianMixture, GaussianMixture
 
 matplotlib = pytest.importorskip("matplotlib", reason="the plot extra is not installed")
 matplotlib.use("agg")

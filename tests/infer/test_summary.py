@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
-from gmm_core import BayesianGaussianMixture, GaussianMixture, NotFittedError
+from gmm_core import BayesianGaussianMixture, GaussianMixture
 
 VALUES = Path(__file__).parents[1] / "values" / "mclust"
 CASES = json.loads((VALUES / "cases.json").read_text())
