@@ -108,7 +108,9 @@ def with_noise(
     If the samples or their noise would have to be converted as a copy of more than 32 MB, the noise
     is checked later, when the rows are read.
     """
-    noise = as_noise_rows(noise_covariance, *X.shape)
+    noise = noise_covariance
+    if not isinstance(noise, NoiseRows):
+        noise = as_noise_rows(noise, *X.shape)
     if not noise.is_shared and needs_large_copy(noise.values, np.dtype(np.float64), True):
         X = X if isinstance(X, ForeignRows) else ForeignRows(X, X.dtype, True, checked=True)
     return NoisyForeignRows(X, noise) if isinstance(X, ForeignRows) else noisy_rows(X, noise)
