@@ -44,6 +44,8 @@ from gmm_core.model.statistics import Statistics
 from gmm_core.selection import Selection, select
 
 if TYPE_CHECKING:
+    from gmm_core.classification import GaussianMixtureClassifier
+    from gmm_core.outliers import GaussianMixtureOutlierDetector
     from gmm_core.progress import ProgressBar
     from gmm_core.regression import GaussianMixtureRegressor
     from gmm_core.sklearn_patch import patch_sklearn, unpatch_sklearn
@@ -54,6 +56,8 @@ old_pickles.register()
 # These names are imported from their modules when they are first used: not all programs need them.
 _MODULES = {
     "Bootstrap": "uncertainty",
+    "GaussianMixtureClassifier": "classification",
+    "GaussianMixtureOutlierDetector": "outliers",
     "GaussianMixtureRegressor": "regression",
     "LikelihoodRatioTests": "uncertainty",
     "ProgressBar": "progress",
@@ -83,6 +87,8 @@ __all__ = [
     "ConvergenceWarning",
     "FitState",
     "GaussianMixture",
+    "GaussianMixtureClassifier",
+    "GaussianMixtureOutlierDetector",
     "GaussianMixtureRegressor",
     "IllDefinedCovarianceError",
     "InvalidParameterError",

@@ -246,7 +246,7 @@ default=('full', 'tied', 'diag', 'spherical')
     """
     if not (isinstance(criterion, str) and criterion in get_args(Criterion)):
         raise ValueError(f"criterion should be one of 'bic', 'aic', 'icl', but got {criterion!r}")
-    counts = _counts(n_components)
+    counts = counts_to_try(n_components)
     for name, instead in _REFUSED.items():
         if name in params:
             raise TypeError(f"select has no parameter {name!r}{instead}")
@@ -255,7 +255,7 @@ default=('full', 'tied', 'diag', 'spherical')
     params = {**params, "random_state": random_state}
     for K in counts:  # bad parameters are an error, and not a row
         options = GaussianMixture(K, **params)._options()
-    types = _types(covariance_types)
+    types = types_to_try(covariance_types)
     data = _checked(X, sample_weight, noise_covariance, options)
     check_reg_covar(options.reg_covar, data.n_features)
     if types == ["all"]:
@@ -290,7 +290,7 @@ default=('full', 'tied', 'diag', 'spherical')
     return Selection(best, Table(row for row, _ in results), criterion)
 
 
-def _counts(n_components: Any) -> list[int]:
+def counts_to_try(n_components: Any) -> list[int]:
     """Return the numbers of components to try, checked."""
     several = isinstance(n_components, Iterable) and not isinstance(n_components, str)
     counts = list(n_components) if several else [n_components]
@@ -302,8 +302,10 @@ def _counts(n_components: Any) -> list[int]:
     return [int(K) for K in counts]
 
 
-def _types(covariance_types: str | Iterable[str]) -> list[str]:
-    """Return the names of the types to try, checked, or 'all' alone."""
+def types_to_try(
+    covariance_types: str | Iterable[str], argument: str = "covariance_types"
+) -> list[str]:
+    """Return the names of the types to try, checked, or 'all' alone; errors name the argument."""
     names: list[str]
     if isinstance(covariance_types, str):
         names = [covariance_types]
@@ -312,15 +314,13 @@ def _types(covariance_types: str | Iterable[str]) -> list[str]:
     elif isinstance(covariance_types, Iterable):
         names = list(covariance_types)
     else:
-        raise TypeError(
-            f"covariance_types should be names, or 'all', but got {covariance_types!r}"
-        )
+        raise TypeError(f"{argument} should be names, or 'all', but got {covariance_types!r}")
     if not names:
-        raise ValueError("covariance_types is empty, expected at least one name, or 'all'")
+        raise ValueError(f"{argument} is empty, expected at least one name, or 'all'")
     for name in names:
         if not isinstance(name, str) or name not in COVARIANCE_TYPES:
             raise ValueError(
-                f"covariance_types should be names among {', '.join(COVARIANCE_TYPES)}, or 'all', "
+                f"{argument} should be names among {', '.join(COVARIANCE_TYPES)}, or 'all', "
                 f"but got {name!r}"
             )
     return names

@@ -61,6 +61,7 @@ class Estimator:
     """
 
     _metadata: ClassVar[tuple[str, ...]] = ("sample_weight",)
+    _routed: ClassVar[tuple[str, ...]] = ("fit", "score")  # the methods that take metadata
 
     # --- parameters -------------------------------------------------------------------------
 
@@ -203,13 +204,18 @@ class Estimator:
 
         return Tags(estimator_type="density_estimator", target_tags=TargetTags(required=False))
 
+    @classmethod
+    def _metadata_of(cls, method: str) -> tuple[str, ...]:
+        """Return the names of the metadata that a method takes."""
+        return cls._metadata
+
     def get_metadata_routing(self) -> MetadataRequest:
         """Tell scikit-learn which methods take metadata, and what was requested for it.
 
         Returns
         -------
         requests : sklearn.utils.metadata_routing.MetadataRequest
-            The requests of the methods `fit` and `score`.
+            The requests of the methods that take metadata, such as `fit` and `score`.
 
         Raises
         ------
@@ -227,8 +233,8 @@ class Estimator:
         if hasattr(self, "_metadata_request"):
             return get_routing_for_object(self._metadata_request)
         requests = MetadataRequest(owner=self)
-        for method in ("fit", "score"):
-            for name in self._metadata:
+        for method in self._routed:
+            for name in self._metadata_of(method):
                 getattr(requests, method).add_request(param=name, alias=None)
         return requests
 
@@ -347,10 +353,10 @@ class Estimator:
         import sklearn
 
         for name in aliases:
-            if name not in self._metadata:
+            if name not in self._metadata_of(method):
                 raise TypeError(
                     f"Unexpected argument {name!r}: {type(self).__name__}.{method} takes the "
-                    f"metadata {', '.join(self._metadata)}"
+                    f"metadata {', '.join(self._metadata_of(method))}"
                 )
         if not sklearn.get_config()["enable_metadata_routing"]:
             raise RuntimeError(

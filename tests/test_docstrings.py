@@ -8,7 +8,14 @@ import pkgutil
 import pytest
 
 import gmm_core
-from gmm_core import BayesianGaussianMixture, GaussianMixture, GaussianMixtureRegressor, reference
+from gmm_core import (
+    BayesianGaussianMixture,
+    GaussianMixture,
+    GaussianMixtureClassifier,
+    GaussianMixtureOutlierDetector,
+    GaussianMixtureRegressor,
+    reference,
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,10 @@ def test_examples(docstrings, tmp_path, monkeypatch):
 
 def test_everything_public_has_an_example(docstrings):
     public = [getattr(gmm_core, name) for name in gmm_core.__all__]
-    for estimator in (GaussianMixture, BayesianGaussianMixture, GaussianMixtureRegressor):
+    for estimator in (
+        GaussianMixture, BayesianGaussianMixture, GaussianMixtureClassifier, GaussianMixtureOutlierDetector,
+        GaussianMixtureRegressor,
+    ):
         public += [method for _, method in inspect.getmembers(estimator, inspect.isroutine)]
     public += [function for _, function in inspect.getmembers(reference, inspect.isfunction)]
     names = {

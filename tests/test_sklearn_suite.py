@@ -162,6 +162,8 @@ def test_check(estimator, check):
         ("GaussianMixture", 48, 7),
         ("BayesianGaussianMixture", 48, 7),
         ("GaussianMixtureRegressor", 60, 7),
+        ("GaussianMixtureClassifier", 62, 8),
+        ("GaussianMixtureOutlierDetector", 54, 7),
     ],
 )
 def test_estimator_checks_of_sklearn(tmp_path, class_name, n_known, n_known_weight):

@@ -163,3 +163,9 @@ def convergence_warning_class() -> type[UserWarning]:
     """Return scikit-learn's ConvergenceWarning if that is loaded, else that of this module."""
     category: type[UserWarning] = _class_of_sklearn("ConvergenceWarning") or ConvergenceWarning
     return category
+
+
+def data_conversion_warning_class() -> type[UserWarning]:
+    """Return scikit-learn's DataConversionWarning if that is loaded, else UserWarning."""
+    category: type[UserWarning] = _class_of_sklearn("DataConversionWarning") or UserWarning
+    return category

@@ -10,6 +10,7 @@ and responsibilities r_k.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -281,3 +282,26 @@ def statistics_of(
     sums.counts[:] = weights
     sums.moments[:] = kind.moments_of(weights, covariances, reg_covar)
     return Statistics(values, means, covariance_type)
+
+
+def side_by_side(parts: Sequence[Statistics], covariance_type: str) -> Statistics:
+    """Return the statistics of a mixture whose components have samples of their own.
+
+    Parameters
+    ----------
+    parts : sequence of Statistics
+        The statistics of each component and its samples, as a mixture of one full component.
+    covariance_type : str
+        The covariance type of the result.
+    """
+    kind = COVARIANCE_TYPES[covariance_type]
+    shift = np.concatenate([part.shift for part in parts])
+    values = np.empty(n_sums(kind, *shift.shape))
+    sums = views(values, *shift.shape)
+    sums.log_likelihood[:] = sum(part.log_likelihood for part in parts)
+    sums.weight[:] = sum(part.weight for part in parts)
+    sums.counts[:] = [part.counts[0] for part in parts]
+    sums.first[:] = [part.first[0] for part in parts]
+    second = np.stack([part.moments for part in parts])
+    sums.moments[:] = kind.moments_of_each(second, shift.shape[1])
+    return Statistics(values, shift, covariance_type)
