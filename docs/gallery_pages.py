@@ -7,7 +7,7 @@ from pathlib import Path
 SECTIONS = {
     "First steps": ["old_faithful", "pairs", "digits"],
     "Choosing a model": ["covariance_types", "selection", "bayesian", "bootstrap"],
-    "Using a model": ["distributions", "regression", "anomalies", "density_map", "export", "patching"],
+    "Using a model": ["distributions", "regression", "classification", "anomalies", "density_map", "export", "patching"],
     "Images": ["segmentation", "imputation", "patches"],
     "Data in all shapes": ["weights", "deconvolution", "drifting_stream"],
     "Speed": ["acceleration", "baseline"],

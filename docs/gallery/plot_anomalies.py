@@ -2,15 +2,15 @@
 Find anomalies
 ==============
 
-Samples in a region of low density are anomalies. The threshold is a quantile of the log-densities
-of the samples. With ``noise=True``, the mixture has a component of uniform density for such
-samples, and no threshold is needed.
+Samples in a region of low density are anomalies. ``GaussianMixtureOutlierDetector`` sets the
+threshold so that a given share of the samples is below. With ``noise=True``, the mixture has a
+component of uniform density for such samples, and no threshold is needed.
 """
 
 import numpy as np
 from matplotlib import pyplot as plt
 
-from gmm_core import GaussianMixture
+from gmm_core import GaussianMixture, GaussianMixtureOutlierDetector
 
 rng = np.random.default_rng(0)
 t = rng.uniform(0, np.pi, 950)
@@ -20,10 +20,8 @@ X = np.concatenate([inside, rng.uniform([-6, -2], [6, 5], size=(50, 2))])
 # %%
 # The lowest five per cent of the log-densities are taken for anomalies.
 
-model = GaussianMixture(5, random_state=0).fit(X)
-log_density = model.score_samples(X)
-threshold = np.quantile(log_density, 0.05)
-below = log_density < threshold
+detector = GaussianMixtureOutlierDetector(5, contamination=0.05, random_state=0).fit(X)
+below = detector.predict(X) == -1
 
 with_noise = GaussianMixture(5, noise=True, random_state=0).fit(X)
 noise = with_noise.predict(X) == -1
@@ -37,7 +35,7 @@ for name, found in (("low density", below), ("noise component", noise)):
 x, y = np.linspace(-6.2, 6.2, 200), np.linspace(-2.2, 5.2, 150)
 grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 panels = (
-    ("density below its 5 % quantile", below, model.score_samples(grid), threshold),
+    ("lowest 5 % of the densities", below, detector.decision_function(grid), 0),
     ("noise component", noise, -with_noise.noise_proba(grid), -0.5),
 )
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True, layout="constrained")
