@@ -408,6 +408,10 @@ class GaussianMixtureClassifier(Estimator):
         predicted = self.predict(X)
         truth = check_row_labels(y, "y", len(predicted), type(self).__name__)
         weight = check_sample_weight(sample_weight, len(predicted))
+        if (truth.dtype.kind in "OSU") != (predicted.dtype.kind in "OSU"):
+            raise ValueError(
+                f"y has labels like {truth[0]!r}, but those of the fit are like {predicted[0]!r}"
+            )
         return float(np.average(truth == predicted, weights=weight))
 
     # --- parts of these methods ---------------------------------------------------------------
@@ -477,6 +481,13 @@ def _best_edda(
 ) -> dict[str, Any]:
     """Return the attributes of the discriminant analysis with the lowest BIC among the types."""
     totals = np.bincount(classes.codes, sample_weight, len(classes.values)).astype(np.float64)
+    for label, rows in zip(classes.values.tolist(), classes.rows(), strict=True):
+        present = rows if sample_weight is None else rows[sample_weight[rows] > 0]
+        lacking = np.flatnonzero(np.isnan(X[present]).all(axis=0))
+        if len(lacking):
+            raise ValueError(
+                f"class {label!r}: X[:, {lacking[0]}] has no value in the rows of positive weight"
+            )
     best: dict[str, Any] = {}
     lowest, failure = math.inf, ""
     kept = {key: value for key, value in params.items() if key in ("missing", "n_threads")}

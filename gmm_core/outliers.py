@@ -425,7 +425,9 @@ class GaussianMixtureOutlierDetector(Estimator):
     @classmethod
     def _metadata_of(cls, method: str) -> tuple[str, ...]:
         """Return the metadata that a method takes."""
-        return ("sample_weight", "groups") if method == "fit" else ("groups",)
+        if method == "fit":
+            return "sample_weight", "groups"
+        return ("groups",) if method in cls._routed else ()
 
     def set_predict_request(self, **requests: bool | str | None) -> Self:
         """Tell meta-estimators of scikit-learn which metadata to pass to `predict`.

@@ -108,8 +108,9 @@ def fit_parts(
     for label, rows, to_try in zip(parts.values.tolist(), parts.rows(), counts, strict=True):
         weight = sample_weight[rows] if several and sample_weight is not None else sample_weight
         part = X[rows] if several else X
-        if len(rows) == 1:  # which a fit takes as two equal rows
-            part, weight = np.repeat(part, 2, axis=0), None
+        present = rows if weight is None else rows[weight > 0]
+        if several and len(present) == 1:  # which a fit takes as two equal rows
+            part, weight = np.repeat(X[present], 2, axis=0), None
             warn(f"{_name(noun, label)} has one row, so that reg_covar is its only variance.")
         try:
             found = select(

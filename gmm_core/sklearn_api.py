@@ -244,7 +244,8 @@ class Estimator:
         Parameters
         ----------
         **requests : bool, str or None
-            `sample_weight`, and for GaussianMixture also `noise_covariance`.
+            `sample_weight`, for GaussianMixture also `noise_covariance`, and for
+            GaussianMixtureOutlierDetector also `groups`.
             With True, a meta-estimator passes the argument of this name that it is given. With
             False, it does not pass it. With None, it raises an error if it is given one. With a
             str, it passes the argument of that name. Other requests stay as they are.

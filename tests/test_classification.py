@@ -200,10 +200,10 @@ def test_missing_values_are_no_exception_for_any_model(covariance_type):
 def test_edda_that_does_not_converge_warns():
     with pytest.warns(ConvergenceWarning, match="did not converge"):
         classifier(method="EDDA", missing="marginalize", max_iter=2, tol=0).fit(HOLED, y)
-    with pytest.raises(ValueError, match=r"X\[:, 1\] has no value"):
-        hollow = X.copy()
-        hollow[:, 1] = np.nan
-        classifier(method="EDDA", missing="marginalize").fit(hollow, y)
+    hollow = np.where((y == "b")[:, None] & (np.arange(3) == 1), np.nan, X)
+    for method in ("EDDA", "MclustDA"):
+        with pytest.raises(ValueError, match=r"class 'b': .*X\[:, 1\] has no value"):
+            classifier(method=method, missing="marginalize").fit(hollow, y)
 
 
 # --- choices, weights, labels ----------------------------------------------------------------
@@ -251,11 +251,20 @@ def test_labels_of_any_type(labels):
     assert classifier().fit(X, named.tolist()).classes_.tolist() == np.unique(labels).tolist()
 
 
+def test_a_class_without_probability_is_never_predicted():
+    model = classifier(priors=[0, 0.5, 0.5]).fit(X, y)
+    assert (model.predict_proba(X)[:, 0] == 0).all() and "a" not in model.predict(X)
+    assert "a" not in model.predict(1e200 * X)
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
+
+
 def test_one_class_and_a_class_of_one_row():
     assert (classifier().fit(X, np.zeros(200, int)).predict_proba(X) == 1).all()
     labels = np.where(np.arange(200) == 7, "single", y)
     with pytest.warns(UserWarning, match="class 'single' has one row"):
         single = classifier(reg_covar=0.01).fit(X, labels).mixtures_[-1]
+    with pytest.warns(UserWarning, match="class 'c' has one row"):
+        classifier().fit(X, y, (y != "c") | (np.arange(200) == 199))
     np.testing.assert_allclose(single.means_[0], X[7])
     np.testing.assert_allclose(single.covariances_[0], 0.01 * np.eye(3), atol=1e-12)
     assert len(classifier(method="EDDA", covariance_type="tied").fit(X, labels).classes_) == 4
@@ -326,6 +335,7 @@ def test_copies_predict_the_same(copied):
         (X, np.full(200, np.nan), {}, "Input y contains NaN"),
         (X, [1, "a"] * 100, {}, "labels of type int, str"),
         (X, [None, "a"] * 100, {}, "labels of type NoneType, str"),
+        (X, [[1], [1, 2]] * 100, {}, "y should be a 1d array of labels"),
         (X, np.ones(200, complex), {}, "Unknown label type: y has dtype complex128"),
         (HOLED, y, {}, "Input X contains NaN"),
         (X[:1], y[:1], {}, "1 sample"),
@@ -372,6 +382,8 @@ def test_bad_calls():
         classifier(priors=None, n_threads=0).fit(X, y)
     with pytest.raises(ValueError, match="y has 3 rows"):
         model.score(X, y[:3])
+    with pytest.raises(ValueError, match="y has labels like"):
+        model.score(X, np.zeros(200, int))
     for name in ("predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba"):
         with pytest.raises(ValueError, match="GaussianMixtureClassifier instance is not fitted"):
             getattr(classifier(), name)(X)

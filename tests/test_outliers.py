@@ -227,6 +227,8 @@ def test_in_compositions_of_sklearn():
         assert requests.score.requests == {}
         with pytest.raises(TypeError, match="predict takes the metadata groups"):
             detector().set_predict_request(sample_weight=True)
+        with pytest.raises(TypeError, match="Unexpected argument 'groups'"):
+            detector().set_score_request(groups=True)
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])

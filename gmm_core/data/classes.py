@@ -99,7 +99,10 @@ def check_row_labels(labels: Any, name: str, n_samples: int, estimator_name: str
 
 def _plain(labels: Any, name: str) -> AnyArray:
     """Return labels as an array of strings or numbers. Strings may stay objects."""
-    array: AnyArray = np.asarray(labels)
+    try:
+        array: AnyArray = np.asarray(labels)
+    except ValueError as error:  # lists of several lengths
+        raise ValueError(f"{error} ({name} should be a 1d array of labels)") from error
     if array.dtype.kind == "U" and isinstance(labels, (list, tuple)):
         array = np.asarray(labels, object)  # NumPy turns the numbers among strings into strings
     if array.dtype.kind == "O":

@@ -33,8 +33,8 @@ def fit_classes(
 ) -> Fit[Mixture]:
     """Fit a mixture with one component for each class.
 
-    Without missing values, one M-step is the fit. With them, EM is iterated, in which samples stay
-    in their classes.
+    Without missing values, one M-step is the fit. With them, EM makes at least one iteration, and
+    the samples stay in their classes.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def fit_classes(
     X : ndarray of shape (n_samples, n_features)
         NaN is a missing value.
     classes : iterable of ndarray
-        The rows of each class, each of which has positive weight.
+        The rows of each class. Each class has values of positive weight of each feature.
     sample_weight : ndarray of shape (n_samples,) or None
     n_threads : int
 
@@ -54,8 +54,8 @@ def fit_classes(
     Raises
     ------
     ValueError
-        If a feature has no value, if a covariance is not positive definite, or if the covariance
-        type is for another number of features.
+        If a covariance is not positive definite, or if the covariance type is for another number of
+        features.
     """
     kind, D = COVARIANCE_TYPES[options.covariance_type], X.shape[1]
     check_features(kind, D)
@@ -95,7 +95,7 @@ def fit_classes(
     start = _start(X, sample_weight, len(passes))
     if not incomplete:
         return iterate(algorithm, start, tol=0.0, max_iter=1)._replace(converged=True)
-    return iterate(algorithm, start, tol=options.tol, max_iter=options.max_iter)
+    return iterate(algorithm, start, tol=options.tol, max_iter=max(options.max_iter, 1))
 
 
 def _start(X: FloatArray, sample_weight: Float64Array | None, n_classes: int) -> Mixture:
@@ -106,8 +106,6 @@ def _start(X: FloatArray, sample_weight: Float64Array | None, n_classes: int) ->
         known = ~np.isnan(X[:, d])
         weight = np.ones(len(X)) if sample_weight is None else sample_weight
         total = weight[known].sum()
-        if not total > 0:
-            raise ValueError(f"X[:, {d}] has no value in the rows of positive weight")
         values = X[known, d].astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             mean[d] = (weight[known] / total * values).sum()
