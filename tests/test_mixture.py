@@ -59,7 +59,7 @@ def test_constructor_begins_with_that_of_sklearn():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_methods_have_the_arguments_of_sklearn_and_then_those_of_each_sample(name):
+def test_methods_have_the_arguments_of_sklearn_and_then_others(name):
     ours, theirs = (
         [
             (p.name, p.kind, p.default)
@@ -71,6 +71,7 @@ def test_methods_have_the_arguments_of_sklearn_and_then_those_of_each_sample(nam
     extra = ["sample_weight"] * weighted + ["noise_covariance"] * (
         name not in ("sample", "get_params", "set_params")
     )
+    extra += ["out"] * (name in ("predict", "predict_proba", "score_samples"))
     assert ours == theirs + [(e, inspect.Parameter.POSITIONAL_OR_KEYWORD, None) for e in extra]
 
 
